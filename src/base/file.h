@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Files: mapped read-only, read whole with a ceiling, written so that a crash loses nothing.
+#ifndef RILL_BASE_FILE_H
+#define RILL_BASE_FILE_H
+
+#include "base/base.h"
+
+// A whole regular file, mapped read-only and shared. The pages are the kernel's.
+typedef struct rill__mapping {
+    const uint8_t *data;  // NULL for an empty file
+    size_t size;          // bytes
+} rill__mapping;
+
+// Maps `path`. Fails with RILL_EIO (cannot open, not a regular file, the reason of the system in
+// the message) or RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__mapping_open(const char *path, rill__mapping *out,
+                                              rill_error *err);
+// Takes what open gave, or a zeroed one; leaves it zeroed.
+void rill__mapping_close(rill__mapping *m);
+
+// Reads a whole file, or a pipe, of at most `ceiling` bytes; the result is NUL-terminated and the
+// caller's (rill__free). RILL_EIO, RILL_EFORMAT if it is longer, RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__file_read(const char *path, size_t ceiling, char **out,
+                                           size_t *length, rill_error *err);
+
+// True if `path` names something that exists (of any kind).
+bool rill__file_exists(const char *path);
+bool rill__directory_exists(const char *path);
+
+// "dir" + "/" + "name", the caller's; NULL when memory is out.
+char *rill__path_join(const char *directory, const char *name);
+
+// A file that appears whole or not at all: bytes go to a temporary file in the same directory;
+// commit flushes, fsyncs it, renames it over `path` and fsyncs the directory; discard unlinks it.
+// Writing to something that is not a regular file (/dev/null, a pipe) goes straight there.
+typedef struct rill__file_writer rill__file_writer;
+RILL_NODISCARD rill_status rill__writer_open(const char *path, rill__file_writer **out,
+                                             rill_error *err);
+// Buffered. After a failure (RILL_EIO: a full disk ...) only discard is legal.
+RILL_NODISCARD rill_status rill__writer_write(rill__file_writer *w, const void *data, size_t bytes,
+                                              rill_error *err);
+// Bytes written so far.
+uint64_t rill__writer_offset(const rill__file_writer *w);
+// Finishes; frees the writer and nulls the pointer in both cases. On failure `path` is as before.
+RILL_NODISCARD rill_status rill__writer_commit(rill__file_writer **w, rill_error *err);
+// Gives up: nothing of it remains on disk. NULL and half-built writers are legal.
+void rill__writer_discard(rill__file_writer **w);
+
+#endif

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// jansson with our error messages.
+#ifndef RILL_BASE_JSON_H
+#define RILL_BASE_JSON_H
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+// Parses `text`; `name` (a path) leads the message, which gives line and column. The caller owns
+// the value (json_decref). RILL_EFORMAT or RILL_ENOMEM. Depth is bounded by jansson (2048), so a
+// hostile file cannot exhaust the stack.
+RILL_NODISCARD rill_status rill__json_parse(const char *name, const char *text, size_t length,
+                                            json_t **out, rill_error *err);
+// Reads and parses a file of at most `ceiling` bytes.
+RILL_NODISCARD rill_status rill__json_load(const char *path, size_t ceiling, json_t **out,
+                                           rill_error *err);
+
+#endif
