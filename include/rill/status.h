@@ -11,7 +11,7 @@ extern "C" {
 
 #if defined(__GNUC__)
 #define RILL_NODISCARD __attribute__((warn_unused_result))
-#define RILL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define RILL_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define RILL_API __attribute__((visibility("default")))
 #else
 #define RILL_NODISCARD

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT
+// rill: language models on endless text in constant memory, by attention sinks (StreamingLLM,
+// Xiao et al., ICLR 2024).
+//
+//   rill_device *device;  rill_model *model;  rill_stream *stream;
+//   rill_device_open(NULL, &device, &err);                     a processor and its threads
+//   rill_model_open(device, "model.gguf", &model, &err);       weights, tokenizer: immutable
+//   rill_stream_open(model, NULL, &stream, &err);              one endless text: cache, sampler
+//   rill_stream_feed(stream, tokens, n, NULL, &err);           read
+//   rill_stream_generate(stream, &options, print, NULL, &result, &err);   write
+//
+// Ownership. The caller owns what open, new, take and load returned and gives it back with the
+// matching close or free, which take NULL and null the pointer. Everything else is borrowed from
+// its parent and dies with it. Inputs are never kept past the call. A model keeps its device alive,
+// a stream its model: they may be closed in any order.
+//
+// Errors. A function that can fail returns rill_status; `err` (NULL if not wanted) receives one line
+// that says what was wrong where. Out-parameters are written only on success. Unless said
+// otherwise, an object is unchanged by a call that failed.
+//
+// Threads. A device and a model may be used by any number of threads at once; a stream, like
+// everything else, by one at a time.
+#ifndef RILL_RILL_H
+#define RILL_RILL_H
+
+#include "rill/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef int32_t rill_token;  // an index into the vocabulary, 0 or more
+
+typedef struct rill_device rill_device;
+typedef struct rill_model rill_model;
+typedef struct rill_stream rill_stream;
+
+// The version of the library, "MAJOR.MINOR.PATCH". Threads: any.
+RILL_API const char *rill_version(void);
+
+// ---- Number formats -------------------------------------------------------------------------
+
+// How numbers are stored, in weights and in caches. The numbers are GGUF's.
+typedef enum rill_type {
+    RILL_TYPE_F32 = 0,
+    RILL_TYPE_F16 = 1,
+    RILL_TYPE_Q4_0 = 2,
+    RILL_TYPE_Q4_1 = 3,
+    RILL_TYPE_Q5_0 = 6,
+    RILL_TYPE_Q5_1 = 7,
+    RILL_TYPE_Q8_0 = 8,
+    RILL_TYPE_Q4_K = 12,
+    RILL_TYPE_Q6_K = 14,
+    RILL_TYPE_BF16 = 30,
+} rill_type;
+
+// "f32", "q4_K"...; "unknown" for a number that is none of the above.
+RILL_API const char *rill_type_name(rill_type type);
+// The reverse, in any case of letters. Returns false if there is no such type.
+RILL_API bool rill_type_parse(const char *name, rill_type *out);
+
+// ---- Device ---------------------------------------------------------------------------------
+
+typedef struct rill_device_options {
+    const char *device;  // "auto" or "cpu"; default "auto"
+    unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
+    bool exact;          // reference kernels in float32 with double accumulation; default false
+    const char *cpu;     // highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all
+} rill_device_options;
+
+RILL_API void rill_device_options_default(rill_device_options *options);
+
+// Opens a processor with a pool of threads. options may be NULL for the defaults.
+// Returns RILL_EINVAL (unknown device or tier), RILL_ENOMEM.
+RILL_NODISCARD RILL_API rill_status rill_device_open(const rill_device_options *options,
+                                                     rill_device **out, rill_error *err);
+RILL_API void rill_device_close(rill_device **device);
+
+// What was opened, for people: "cpu AMD EPYC, avx512, 2 threads". Valid while the device lives.
+RILL_API const char *rill_device_describe(const rill_device *device);
+// Threads that compute, and the tier in use ("ref", "avx2", "avx512").
+RILL_API unsigned rill_device_threads(const rill_device *device);
+RILL_API const char *rill_device_tier(const rill_device *device);
+
+// The machine's limits, measured: what a figure of rill's is a share of.
+typedef struct rill_roof {
+    double read_bytes_per_second;  // streaming reads of memory much larger than the caches
+    double f32_flops_per_second;   // multiply and add count as two
+    double int8_ops_per_second;    // products of bytes summed in 32 bits, by the tier's best way
+} rill_roof;
+
+// Measures for about a second with all threads of the device. Allocates about 1 GiB for the time.
+RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, rill_roof *out,
+                                                        rill_error *err);
+
+// ---- Model ----------------------------------------------------------------------------------
+
+// Opens a .gguf file or a Hugging Face directory, its weights mapped read-only, and its tokenizer if
+// it has one. Returns RILL_EIO, RILL_EFORMAT (malformed), RILL_EUNSUPPORTED (a family, tensor type or
+// setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read.
+RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const char *path,
+                                                    rill_model **out, rill_error *err);
+
+// A model of a named shape ("llama-1b", "llama-7b", "llama-13b": rill_shape_name) with seeded random
+// weights of `type`, in memory and without a tokenizer: for measuring.
+RILL_NODISCARD RILL_API rill_status rill_model_open_synthetic(rill_device *device,
+                                                              const char *shape, rill_type type,
+                                                              uint64_t seed, rill_model **out,
+                                                              rill_error *err);
+RILL_API void rill_model_close(rill_model **model);
+
+// The sizes of a model. Counts, not bytes, unless named so.
+typedef struct rill_model_info {
+    char family[32];           // "llama", "qwen3" ...
+    char name[96];             // the model's own name, or the last part of its path
+    uint32_t n_layers;
+    uint32_t hidden_size;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t ffn_size;
+    uint32_t vocab_size;
+    uint32_t trained_context;  // tokens the model was trained on at once
+    uint32_t trained_window;   // narrowest attention window of any layer, 0 if none has one
+    uint64_t n_parameters;
+    uint64_t weight_bytes;     // as stored
+    rill_type weight_type;     // of the most bytes
+    bool has_tokenizer;
+    char chat_template[32];    // "chatml", "llama3" ...; "" without a tokenizer
+} rill_model_info;
+
+RILL_API void rill_model_get_info(const rill_model *model, rill_model_info *out);
+
+// Warnings of opening (an unknown chat template, an unknown pre-tokenizer), one line each; NULL past
+// the last. Valid while the model lives.
+RILL_API const char *rill_model_warning(const rill_model *model, size_t index);
+
+// Fills out with the sizes of a named shape. Returns false if there is none of that name.
+RILL_API bool rill_shape_get(const char *name, rill_model_info *out);
+// Names of the known shapes, in order; NULL past the last.
+RILL_API const char *rill_shape_name(size_t index);
+
+// Bytes of keys and values that one token takes in all layers of such a model.
+RILL_API uint64_t rill_token_bytes(const rill_model_info *info, rill_type key_type,
+                                   rill_type value_type);
+
+// ---- Text and tokens ------------------------------------------------------------------------
+
+enum {
+    RILL_TEXT_ADD_SPECIAL = 1,    // add what the model's tokenizer adds (a begin token ...)
+    RILL_TEXT_PARSE_SPECIAL = 2,  // recognise special tokens written in the text
+};
+
+// Turns UTF-8 text (length bytes; NULs are text) into tokens. *tokens is the caller's:
+// rill_tokens_free. RILL_EUNSUPPORTED if the model has no tokenizer; RILL_ENOMEM.
+RILL_NODISCARD RILL_API rill_status rill_encode(const rill_model *model, const char *text,
+                                                size_t length, unsigned flags,
+                                                rill_token **tokens, size_t *n_tokens,
+                                                rill_error *err);
+RILL_API void rill_tokens_free(rill_token *tokens);
+
+// Turns tokens into text, special tokens as they are written. *text is NUL-terminated and the
+// caller's: rill_text_free. RILL_EINVAL (a token outside the vocabulary), RILL_EUNSUPPORTED.
+RILL_NODISCARD RILL_API rill_status rill_decode(const rill_model *model, const rill_token *tokens,
+                                                size_t n_tokens, char **text, size_t *length,
+                                                rill_error *err);
+RILL_API void rill_text_free(char *text);
+
+// Encodes text that arrives in pieces, as if it had been one: holds back what more text could change.
+typedef struct rill_encoder rill_encoder;
+RILL_NODISCARD RILL_API rill_status rill_encoder_open(const rill_model *model, unsigned flags,
+                                                      rill_encoder **out, rill_error *err);
+RILL_API void rill_encoder_close(rill_encoder **encoder);
+// Takes the next `length` bytes; `end` says that no more will come. *tokens is borrowed and valid until
+// the next call on this encoder; *n_tokens may be 0.
+RILL_NODISCARD RILL_API rill_status rill_encoder_push(rill_encoder *encoder, const char *text,
+                                                      size_t length, bool end,
+                                                      const rill_token **tokens, size_t *n_tokens,
+                                                      rill_error *err);
+
+// True for each of the model's end tokens (there may be several).
+RILL_API bool rill_is_end(const rill_model *model, rill_token token);
+
+// A tokenizer without a model: a directory with tokenizer.json or tokenizer.model in it, such a file
+// by itself, or a .gguf. Close it with rill_model_close; only the functions on text accept it.
+RILL_NODISCARD RILL_API rill_status rill_tokenizer_open(const char *path, rill_model **out,
+                                                        rill_error *err);
+
+// ---- Chat -----------------------------------------------------------------------------------
+
+typedef enum rill_role { RILL_ROLE_SYSTEM, RILL_ROLE_USER, RILL_ROLE_ASSISTANT } rill_role;
+
+// ---- Stream ---------------------------------------------------------------------------------
+
+// How a stream forgets. S(t), what token t sees, as DESIGN's section 2 (docs/stream.md) defines it.
+typedef enum rill_method {
+    RILL_METHOD_STREAMING,  // the first n tokens and the m most recent
+    RILL_METHOD_WINDOW,     // the m most recent (n = 0)
+    RILL_METHOD_DENSE,      // all, until the capacity is full: then RILL_ECONTEXT
+    RILL_METHOD_RECOMPUTE,  // as streaming, but recomputed from the kept tokens for each new one
+} rill_method;
+
+typedef enum rill_evict {
+    RILL_EVICT_TOKEN,    // the oldest recent token goes (the paper)
+    RILL_EVICT_MESSAGE,  // the oldest whole message goes, so what is seen is always well formed
+} rill_evict;
+
+typedef struct rill_stream_options {
+    rill_method method;     // default streaming
+    uint32_t sinks;         // n, tokens kept for ever; default 4; 0 for window and dense
+    uint32_t window;        // m, recent tokens kept; default 0: trained context - sinks
+    rill_evict evict;       // default by token
+    rill_type key_type;     // f32, f16 or q8_0; default f16 (f32 on an exact device)
+    rill_type value_type;   // the same
+    bool default_types;     // default true: key_type and value_type are chosen as said above
+    float sink_scale;       // s: logits of sinks are multiplied by it; default 1; 0 or more
+    float sink_cap;         // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1: no cap
+    uint32_t chunk;         // tokens computed together when reading; default 512; a result never depends on it
+    uint64_t start;         // position of the first token in the stream frame; default 0. Results do not depend on it
+    bool over_context;      // let dense go past the trained context; default false
+} rill_stream_options;
+
+RILL_API void rill_stream_options_default(rill_stream_options *options);
+
+// Bytes that a stream takes, by purpose; all of it at open.
+typedef struct rill_stream_bytes {
+    uint64_t cache;  // keys and values
+    uint64_t work;   // activations, logits, token history
+    uint64_t total;
+} rill_stream_bytes;
+
+// Checks the options against the model, fills in defaults, and computes what a stream would take,
+// without taking it. `resolved` (NULL allowed) receives the options as they would be used.
+// RILL_EINVAL names the option at fault and what would be right.
+RILL_NODISCARD RILL_API rill_status rill_stream_estimate(const rill_model *model,
+                                                         const rill_stream_options *options,
+                                                         rill_stream_options *resolved,
+                                                         rill_stream_bytes *out, rill_error *err);
+
+// Opens an empty stream. Takes all the memory that it will ever use: RILL_ENOMEM says how much was
+// wanted. options may be NULL for the defaults. Other failures as rill_stream_estimate.
+RILL_NODISCARD RILL_API rill_status rill_stream_open(rill_model *model,
+                                                     const rill_stream_options *options,
+                                                     rill_stream **out, rill_error *err);
+RILL_API void rill_stream_close(rill_stream **stream);
+
+// Forgets everything, sinks too, and keeps the memory and the sampling options. The seed starts anew.
+RILL_API void rill_stream_reset(rill_stream *stream);
+
+// Reads n tokens, each seeing exactly S(t), as if fed one by one. logits: NULL, or room for
+// [n, vocab_size] floats, row-major, the logits after each token.
+// RILL_EINVAL: a token outside the vocabulary (nothing was read). RILL_ECONTEXT: dense, and the
+// capacity is smaller than what would be held (nothing was read). Allocates nothing.
+RILL_NODISCARD RILL_API rill_status rill_stream_feed(rill_stream *stream, const rill_token *tokens,
+                                                     size_t n_tokens, float *logits,
+                                                     rill_error *err);
+
+// Logits after the last token: vocab_size floats, valid until the next call on the stream.
+// RILL_EINVAL if nothing has been read yet.
+RILL_NODISCARD RILL_API rill_status rill_stream_logits(rill_stream *stream, const float **logits,
+                                                       rill_error *err);
+
+// Makes everything read so far permanent: those tokens become the sinks (n grows to their number, m
+// shrinks by as much, the capacity stays). For a system prompt. RILL_EINVAL if something was evicted
+// already, or fewer than 16 recent tokens (or half the capacity, if that is less) would remain.
+RILL_NODISCARD RILL_API rill_status rill_stream_pin(rill_stream *stream, rill_error *err);
+
+// Says that the next token begins a message: where eviction by message may cut. Harmless otherwise.
+RILL_API void rill_stream_begin_message(rill_stream *stream);
+
+// What a stream holds.
+typedef struct rill_stream_report {
+    uint64_t seen;           // tokens read since the start, written ones included
+    uint64_t held;           // of them, those the model can still see
+    uint64_t evicted;        // seen - held
+    uint64_t evictions;      // times that something was evicted
+    uint64_t messages_seen;  // messages begun
+    uint64_t messages_held;  // of them, those wholly visible
+    uint32_t sinks;          // n now (a pinned prefix counts)
+    uint32_t window;         // m now
+    uint32_t capacity;       // C = n + m
+    rill_stream_bytes bytes;
+} rill_stream_report;
+
+RILL_API void rill_stream_get_report(const rill_stream *stream, rill_stream_report *out);
+// The options in force, resolved. Valid while the stream lives.
+RILL_API const rill_stream_options *rill_stream_get_options(const rill_stream *stream);
+RILL_API rill_model *rill_stream_model(const rill_stream *stream);
+
+// Copies the tokens the model can still see, oldest first, at most `capacity` of them; returns how
+// many there are.
+RILL_API size_t rill_stream_visible(const rill_stream *stream, rill_token *out, size_t capacity);
+
+// Reads one message of a conversation in the model's chat template, boundaries marked. A system
+// message is allowed only first; `pin` makes it (and all before it) permanent. Special tokens written
+// in the text are taken as plain text. RILL_EUNSUPPORTED without a tokenizer.
+RILL_NODISCARD RILL_API rill_status rill_stream_feed_message(rill_stream *stream, rill_role role,
+                                                             const char *text, size_t length,
+                                                             bool pin, rill_error *err);
+// Reads what invites the assistant's answer; rill_stream_generate then writes it, and
+// rill_stream_end_answer closes it as the template wants (safe to call after any stop reason).
+RILL_NODISCARD RILL_API rill_status rill_stream_begin_answer(rill_stream *stream, rill_error *err);
+RILL_NODISCARD RILL_API rill_status rill_stream_end_answer(rill_stream *stream, rill_error *err);
+
+// ---- Sampling -------------------------------------------------------------------------------
+
+typedef struct rill_logit_bias {
+    rill_token token;
+    float bias;  // added to the token's logit
+} rill_logit_bias;
+
+// How the next token is chosen. Applied in this order: bias, penalties, then (temperature > 0)
+// top-k, top-p, min-p on the softmax at the temperature, then a draw.
+typedef struct rill_sampling {
+    float temperature;            // 0: greedy. Default 0.8; 0 to 100
+    uint32_t top_k;               // keep the k likeliest; default 0: all
+    float top_p;                  // keep the smallest set of this mass; default 0.95; 0 < p <= 1
+    float min_p;                  // drop what is less likely than this share of the best; default 0
+    float repetition_penalty;     // positive logits of seen tokens are divided by it, negative ones multiplied; default 1
+    float presence_penalty;       // subtracted once from a seen token; default 0
+    float frequency_penalty;      // subtracted for each time it was seen; default 0
+    uint32_t penalty_window;      // how many last tokens count as seen; default 256; at most 65536
+    uint64_t seed;                // equal seeds, equal draws; default 0
+    const rill_logit_bias *bias;  // copied; default NULL
+    size_t n_bias;                // at most 1024
+} rill_sampling;
+
+RILL_API void rill_sampling_default(rill_sampling *options);
+
+// Sets how this stream samples, and starts the generator from the seed. RILL_EINVAL names the field.
+RILL_NODISCARD RILL_API rill_status rill_stream_set_sampling(rill_stream *stream,
+                                                             const rill_sampling *options,
+                                                             rill_error *err);
+
+// Chooses the next token from the logits after the last one, without reading it. Allocates nothing.
+RILL_NODISCARD RILL_API rill_status rill_stream_sample(rill_stream *stream, rill_token *out,
+                                                       rill_error *err);
+
+typedef enum rill_stop {
+    RILL_STOP_LENGTH,       // max_tokens were written
+    RILL_STOP_END,          // the model wrote an end token
+    RILL_STOP_STRING,       // a stop string appeared
+    RILL_STOP_INTERRUPTED,  // the callback said so
+    RILL_STOP_MEMORY,       // dense: the capacity is full; or memory ran out
+    RILL_STOP_ERROR,        // the status says which
+} rill_stop;
+
+// "length", "end", "string", "interrupted", "memory", "error".
+RILL_API const char *rill_stop_name(rill_stop stop);
+
+// Receives text as it is written: whole UTF-8 characters, NUL-terminated, `length` bytes (may be 0:
+// a token that completed no character). token is the one just written, -1 for text that was held
+// back until the end. Returns false to interrupt.
+typedef bool (*rill_write_fn)(void *user, rill_token token, const char *text, size_t length);
+
+typedef struct rill_generate_options {
+    uint64_t max_tokens;       // 0 (default): no limit
+    bool until_end;            // stop at an end token; default true. If false it is read on, and a blank line is written in its place
+    const char *const *stops;  // strings that end it; they are not written
+    size_t n_stops;            // at most 16, each 1 to 256 bytes
+} rill_generate_options;
+
+RILL_API void rill_generate_options_default(rill_generate_options *options);
+
+typedef struct rill_generate_result {
+    rill_stop stop;
+    uint64_t n_tokens;  // written and read back into the stream, an end token not counted
+} rill_generate_result;
+
+// Writes: samples a token, hands its text to `write`, reads it, again and again. `result` is filled
+// in every case; the status is not RILL_OK only if result->stop is RILL_STOP_ERROR. Text held back
+// (a character or a possible stop string) is handed over before it returns. A model without a
+// tokenizer writes no text, only tokens.
+RILL_NODISCARD RILL_API rill_status rill_stream_generate(rill_stream *stream,
+                                                         const rill_generate_options *options,
+                                                         rill_write_fn write, void *user,
+                                                         rill_generate_result *result,
+                                                         rill_error *err);
+
+// ---- Snapshots ------------------------------------------------------------------------------
+
+// Writes the whole state (tokens, cache, sampler, position) to `path`: to a temporary file beside it
+// first, which is synced and renamed, so that an earlier snapshot there survives a crash or a full
+// disk. RILL_EIO, RILL_ENOMEM.
+RILL_NODISCARD RILL_API rill_status rill_stream_save(const rill_stream *stream, const char *path,
+                                                     rill_error *err);
+
+// Opens the stream of a snapshot, which continues bit for bit. RILL_EFORMAT: not a snapshot, or
+// damaged (a checksum says so). RILL_EMISMATCH: made with another model. RILL_EUNSUPPORTED: a newer version.
+RILL_NODISCARD RILL_API rill_status rill_stream_load(rill_model *model, const char *path,
+                                                     rill_stream **out, rill_error *err);
+
+// ---- Files ----------------------------------------------------------------------------------
+
+// Called now and then with bytes done and bytes to do. Returns false to interrupt.
+typedef bool (*rill_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+// Converts a .gguf file or a Hugging Face directory to a GGUF file with weights of `type` (f32, f16,
+// bf16, q8_0 or q4_0; vectors stay f32, rows that do not divide into blocks stay f16), metadata and
+// names as GGUF's standard has them. Written as a snapshot is. RILL_EINTERRUPTED if progress said so.
+RILL_NODISCARD RILL_API rill_status rill_convert(const char *source, const char *target,
+                                                 rill_type type, rill_progress_fn progress,
+                                                 void *user, rill_error *err);
+
+// Writes a safetensors file with one float32 tensor [rows, columns] of that name. Written as a
+// snapshot is. RILL_EIO.
+RILL_NODISCARD RILL_API rill_status rill_write_tensor(const char *path, const char *name,
+                                                      const float *data, uint64_t rows,
+                                                      uint64_t columns, rill_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

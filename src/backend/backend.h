@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// The backend's table: everything the forward pass asks of a processor.
+//
+// The engine writes the forward pass once, against this table; a backend (cpu/, later cuda/) fills
+// it. Operations are coarse: each works on all rows of a batch, and a backend fuses and tiles inside.
+// Memory is opaque: the engine never looks into a buffer, it reads and writes through the table.
+//
+// Operations return nothing: they are queued, and a failure is kept until `synchronize`, which
+// returns the first one. (The CPU backend computes at once and cannot fail.)
+//
+// Determinism. A row of a result is bit for bit the same whatever other rows are computed with it,
+// whatever the number of threads, and wherever in the ring a key happens to lie: reductions run over
+// keys in the order of tokens and over a row's columns in an order fixed by the tier.
+//
+// All activations are float32, row-major, rows without gaps: [n_rows, width].
+#ifndef RILL_BACKEND_H
+#define RILL_BACKEND_H
+
+#include "base/base.h"
+#include "format/tensor.h"
+
+typedef struct rill__backend rill__backend;
+typedef struct rill__buffer rill__buffer;  // memory of the backend
+typedef struct rill__weight rill__weight;  // a matrix or vector of a model, in the backend's own form
+
+// One token of a batch: which stream it belongs to and what it sees (DESIGN.md section 2).
+typedef struct rill__row {
+    uint32_t stream;        // index into the batch's streams
+    uint32_t n_sinks;       // visible sinks: min(n, token + 1)
+    uint64_t token;         // t: index of this token in its stream, 0 is the first
+    uint64_t first_recent;  // visible recent tokens are [first_recent, token]; > token if none is
+    uint64_t stream_pos;    // position in the stream frame: start + t
+    uint64_t sink_pos;      // p(t), position in the sink frame: tokens visible - 1
+} rill__row;
+
+// The cache of one stream in one layer. Row r of head h begins at byte
+// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, rotated
+// at t; a later one in row n_sinks + (t - n_sinks) % ring_rows, rotated at its stream_pos. Rows are
+// written once and never changed until the ring comes round.
+typedef struct rill__kv {
+    rill__buffer *keys;
+    rill__buffer *values;
+    rill_type key_type;    // f32, f16 or q8_0 (a head's row is padded to whole blocks)
+    rill_type value_type;  // the same
+    size_t key_row_bytes;
+    size_t value_row_bytes;
+    uint32_t n_sinks;    // n
+    uint32_t ring_rows;  // recent rows of this layer
+    float sink_scale;    // sinks' logits are multiplied by it
+    float sink_cap;      // sinks' greatest share of the mass, 1 for none
+} rill__kv;
+
+// Rotary tables: frequency i turns pair i by phase_step[i] / 2^64 turns a position, in wrapping
+// integer arithmetic, so that no position is too far.
+typedef struct rill__rope {
+    uint32_t n_pairs;            // rotated dimensions / 2; the rest of a head passes unchanged
+    bool interleaved;            // pairs are (2i, 2i+1); otherwise (i, i + n_pairs)
+    const uint64_t *phase_step;  // [n_pairs], host memory
+    float magnitude;             // cosines and sines are multiplied by it (YaRN, longrope)
+} rill__rope;
+
+typedef enum rill__norm_kind { RILL_NORM_RMS, RILL_NORM_LAYER } rill__norm_kind;
+typedef enum rill__activation { RILL_ACT_SILU, RILL_ACT_GELU, RILL_ACT_GELU_TANH } rill__activation;
+
+// out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
+typedef struct rill__projection {
+    const rill__weight *weight;  // [width of out, width of in]
+    const rill__weight *bias;    // [width of out] or NULL
+    rill__buffer *out;
+} rill__projection;
+
+// One call of `attend`: all rows of a batch in one layer.
+typedef struct rill__attention {
+    const rill__buffer *q;       // [n_rows, n_heads, head_dim], in the stream frame
+    const rill__buffer *q_sink;  // the same queries in the sink frame
+    rill__buffer *out;           // [n_rows, n_heads, head_dim]
+    const rill__row *rows;       // [n_rows]
+    const rill__kv *streams;     // indexed by rows[i].stream
+    size_t n_rows;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t window;        // trained window of this layer: keys at cache distance < window; 0 for none
+    float scale;            // logits are scale * (q . k), 1 / sqrt(head_dim) as a rule
+    bool softmax_off_by_one;  // the denominator has one more term, exp(0)
+} rill__attention;
+
+// Measured limits; see rill_roof.
+typedef struct rill__backend_ops {
+    const char *name;  // "cpu"
+
+    void (*close)(rill__backend *be);
+    // For people: "cpu AMD EPYC, avx512, 2 threads". Lives as long as the backend.
+    const char *(*describe)(const rill__backend *be);
+    const char *(*tier)(const rill__backend *be);
+    unsigned (*threads)(const rill__backend *be);
+    rill_status (*measure)(rill__backend *be, rill_roof *out, rill_error *err);
+
+    // Memory. Buffers are zeroed, 64-byte aligned. free takes NULL.
+    rill_status (*buffer_new)(rill__backend *be, size_t bytes, rill__buffer **out, rill_error *err);
+    void (*buffer_free)(rill__backend *be, rill__buffer *buffer);
+    void (*buffer_write)(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
+                         size_t bytes);
+    void (*buffer_read)(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
+                        size_t bytes);
+    // Waits for what is queued; returns the first failure since the last call.
+    rill_status (*synchronize)(rill__backend *be, rill_error *err);
+
+    // Takes a matrix [rows, columns] or a vector [columns] of any type that the format layer reads.
+    // May keep pointing into tensor->data, which must outlive the weight. RILL_EUNSUPPORTED by name.
+    rill_status (*weight_new)(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
+                              rill_error *err);
+    void (*weight_free)(rill__backend *be, rill__weight *weight);
+
+    // out[r] = scale * row tokens[r] of weight
+    void (*embed)(rill__backend *be, rill__buffer *out, const rill__weight *weight,
+                  const rill_token *tokens, size_t n_rows, float scale);
+    // RMS: out = x / sqrt(mean(x^2) + eps) * weight. Layer: (x - mean) / sqrt(var + eps) * weight +
+    // bias (NULL allowed). in == out allowed. Per-head norms pass n_rows * heads and head_dim.
+    void (*norm)(rill__backend *be, rill__buffer *out, const rill__buffer *in,
+                 const rill__weight *weight, const rill__weight *bias, rill__norm_kind kind,
+                 float eps, size_t n_rows, size_t width);
+    // Several projections of the same rows at once (query, key and value; gate and up).
+    void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
+                    const rill__projection *projections, size_t n_projections);
+    // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
+    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The angle is reduced in
+    // 64-bit integers and evaluated in double.
+    void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__rope *rope,
+                         const rill__row *rows, size_t n_rows);
+    // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for the
+    // sink frame; rotates k ([n_rows, n_kv_heads, head_dim]), and stores k and v in the streams'
+    // caches (a token's own row: see rill__kv).
+    void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
+                         rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
+                         const rill__buffer *v, const rill__row *rows, size_t n_rows,
+                         const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                         uint32_t head_dim);
+    // softmax over the visible keys (sinks first, then recent tokens in order), times values.
+    // Sinks: logit = sink_scale * scale * (q_sink . k); if their share of the mass (all terms of the
+    // denominator counted) exceeds sink_cap and anything else has mass, their weights are scaled
+    // down so that the share is sink_cap.
+    void (*attend)(rill__backend *be, const rill__attention *a);
+    // out = act(gate) * up, or act(gate) if up is NULL. out may be gate.
+    void (*activate)(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
+                     const rill__buffer *up, rill__activation act, size_t n_rows, size_t width);
+    // x += y
+    void (*add)(rill__backend *be, rill__buffer *x, const rill__buffer *y, size_t n_rows,
+                size_t width);
+    // out[i] = in[rows[i]]: the rows whose logits somebody wants.
+    void (*select_rows)(rill__backend *be, rill__buffer *out, const rill__buffer *in,
+                        const uint32_t *rows, size_t n_rows, size_t width);
+} rill__backend_ops;
+
+// Every backend begins with this.
+struct rill__backend {
+    const rill__backend_ops *ops;
+};
+
+// The CPU. options as in rill_device_open.
+RILL_NODISCARD rill_status rill__cpu_backend_open(const rill_device_options *options,
+                                                  rill__backend **out, rill_error *err);
+
+#endif

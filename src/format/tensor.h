@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// A named tensor in a file, and a file (or directory) full of them.
+#ifndef RILL_FORMAT_TENSOR_H
+#define RILL_FORMAT_TENSOR_H
+
+#include "format/types.h"
+
+enum { RILL_TENSOR_MAX_DIMS = 4 };
+
+// Row-major: shape[n_dims - 1] is the fastest dimension, and the one that is cut into blocks. (GGUF
+// lists dimensions the other way round; its reader turns them.) A projection is [out, in].
+typedef struct rill__tensor {
+    const char *name;                      // borrowed from the source
+    rill_type type;                        // one of the types that rill computes with
+    uint32_t n_dims;                       // 1 to 4
+    uint64_t shape[RILL_TENSOR_MAX_DIMS];  // unused entries are 1
+    const uint8_t *data;                   // borrowed from the mapping; any alignment
+    size_t bytes;                          // exactly what type and shape need
+} rill__tensor;
+
+#endif
