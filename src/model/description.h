@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// What a model is: everything the one forward pass needs to know about a family, as data.
+//
+// A family's file (family_*.c) fills a description from a config.json or from GGUF metadata; nothing
+// else in rill asks which family a model belongs to. The description can say more than the engine
+// can compute yet (ALiBi, experts ...): rill__description_check names what is missing.
+#ifndef RILL_MODEL_DESCRIPTION_H
+#define RILL_MODEL_DESCRIPTION_H
+
+#include "backend/backend.h"
+
+enum {
+    RILL_MAX_LAYERS = 512,
+    RILL_MAX_HIDDEN = 1 << 17,
+    RILL_MAX_VOCABULARY = 1 << 22,
+};
+
+typedef enum rill__residual {
+    RILL_RESIDUAL_SEQUENTIAL,         // x += attention(norm(x)); x += ffn(norm(x))
+    RILL_RESIDUAL_PARALLEL,           // x += attention(norm(x)) + ffn(norm(x)), one norm
+    RILL_RESIDUAL_PARALLEL_TWO_NORMS  // the same with a norm each
+} rill__residual;
+
+typedef enum rill__position_scheme {
+    RILL_POSITION_ROPE,
+    RILL_POSITION_ALIBI,
+    RILL_POSITION_XPOS,
+} rill__position_scheme;
+
+typedef enum rill__rope_scaling {
+    RILL_ROPE_DEFAULT,
+    RILL_ROPE_LINEAR,    // frequencies / factor
+    RILL_ROPE_NTK,       // base grown with the capacity ("dynamic")
+    RILL_ROPE_LLAMA3,    // low frequencies / factor, a smooth passage between
+    RILL_ROPE_YARN,      // linear below beta_slow turns, unchanged above beta_fast, a ramp between
+    RILL_ROPE_LONGROPE,  // frequencies / short_factors or / long_factors, by the capacity
+} rill__rope_scaling;
+
+// Source of the formulas: transformers' modeling_rope_utils.py (Hugging Face), whose names these are.
+typedef struct rill__rope_description {
+    double theta;       // base, 10000 as a rule
+    uint32_t n_dims;    // rotated dimensions of a head, even, at most head_dim
+    bool interleaved;   // pairs (2i, 2i+1), as GGUF stores Llama; otherwise (i, i + n_dims / 2)
+    rill__rope_scaling scaling;
+    double factor;                // linear, NTK, llama3, YaRN
+    uint32_t original_context;    // llama3, YaRN, longrope: trained length before scaling
+    double low_freq_factor;       // llama3
+    double high_freq_factor;      // llama3
+    double beta_fast;             // YaRN, 32
+    double beta_slow;             // YaRN, 1
+    bool truncate;                // YaRN: round the ramp's ends to whole dimensions, true as a rule
+    double attention_factor;      // YaRN, longrope: magnitude of the tables; 0: computed
+    double mscale;                // YaRN, 0 if absent
+    double mscale_all_dim;        // YaRN, 0 if absent
+    float *short_factors;         // longrope: [n_dims / 2], owned by the description
+    float *long_factors;          // the same
+} rill__rope_description;
+
+typedef struct rill__description {
+    char family[32];  // "llama"
+    char name[96];    // the model's own name
+
+    uint32_t n_layers;
+    uint32_t hidden_size;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t ffn_size;
+    uint32_t vocab_size;
+    uint32_t trained_context;
+
+    // norms
+    rill__norm_kind norm;
+    float norm_eps;
+
+    // blocks
+    rill__residual residual;
+    bool post_norms;  // a norm after attention and after the feed-forward too (Gemma)
+
+    // attention
+    float attention_scale;     // logits are scale * (q . k)
+    bool head_norms;           // queries and keys are normed head by head (Qwen3)
+    float clip_qkv;            // projections are clamped to +-clip, 0 for none (MPT)
+    bool sink_logits;          // a learned logit per head in the denominator (gpt-oss)
+    bool softmax_off_by_one;   // one more key and value of zeros, visible to all
+    uint32_t *layer_windows;   // [n_layers] trained windows, 0 for none; owned; NULL if no layer has one
+
+    // positions
+    rill__position_scheme position;
+    rill__rope_description rope;
+    rill__rope_description *local_rope;  // of layers with a window, if it differs (Gemma 3); owned
+    float alibi_bias_max;                // ALiBi
+
+    // feed-forward
+    bool gated;  // down(act(gate(x)) * up(x)), otherwise down(act(up(x)))
+    rill__activation activation;
+    uint32_t n_experts;  // 0 for a dense feed-forward
+    uint32_t n_experts_used;
+
+    // ends
+    bool tied_embeddings;   // logits use the embedding matrix
+    float embedding_scale;  // 1 as a rule
+    float logit_cap;        // cap * tanh(logit / cap), 0 for none
+} rill__description;
+
+// Frees what it owns; leaves it zeroed.
+void rill__description_deinit(rill__description *d);
+
+// Refuses sizes that make no sense (RILL_EFORMAT names the field, found and right) and features that
+// the engine does not compute yet (RILL_EUNSUPPORTED by name). `source` leads the message.
+RILL_NODISCARD rill_status rill__description_check(const rill__description *d, const char *source,
+                                                   rill_error *err);
+
+// Window of a layer, 0 for none.
+uint32_t rill__description_window(const rill__description *d, uint32_t layer);
+
+// Phase steps for a cache of `capacity` tokens (no distance ever exceeds capacity - 1):
+// steps[i] = round(f_i / 2 pi * 2^64), f_i the frequency of pair i in radians a position; and the
+// magnitude of the tables. steps has n_dims / 2 entries.
+void rill__rope_phase_steps(const rill__rope_description *rope, uint32_t trained_context,
+                            uint64_t capacity, uint64_t *steps, float *magnitude);
+
+#endif

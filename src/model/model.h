@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// A model as it lies in files: its description, and each weight by its role.
+#ifndef RILL_MODEL_MODEL_H
+#define RILL_MODEL_MODEL_H
+
+#include "model/description.h"
+#include "tokenizer/tokenizer.h"
+
+// Roles of weights. Those of the first group exist once, the others once a layer.
+typedef enum rill__role {
+    RILL_ROLE_EMBEDDING,    // [vocab, hidden]
+    RILL_ROLE_OUTPUT,       // [vocab, hidden]; absent when tied
+    RILL_ROLE_OUTPUT_NORM,  // [hidden]
+    RILL_ROLES_GLOBAL,
+    RILL_ROLE_ATTENTION_NORM = RILL_ROLES_GLOBAL,  // [hidden]
+    RILL_ROLE_Q,           // [n_heads * head_dim, hidden]
+    RILL_ROLE_K,           // [n_kv_heads * head_dim, hidden]
+    RILL_ROLE_V,           // the same
+    RILL_ROLE_Q_NORM,      // [head_dim]
+    RILL_ROLE_K_NORM,      // [head_dim]
+    RILL_ROLE_O,           // [hidden, n_heads * head_dim]
+    RILL_ROLE_FFN_NORM,    // [hidden]
+    RILL_ROLE_GATE,        // [ffn, hidden]
+    RILL_ROLE_UP,          // [ffn, hidden]
+    RILL_ROLE_DOWN,        // [hidden, ffn]
+    RILL_ROLES,
+} rill__role;
+
+// A weight and its bias; data is NULL where the model has none.
+typedef struct rill__parameter {
+    rill__tensor weight;
+    rill__tensor bias;
+} rill__parameter;
+
+// What a family offers: where its description and its weights come from. Data and two functions.
+struct rill__source;  // model/source.h: an open GGUF file or Hugging Face directory
+typedef struct rill__family rill__family;
+
+typedef struct rill__weights_file {
+    struct rill__source *source;  // keeps the mappings; NULL for a synthetic model
+    void *memory;                 // of a synthetic model
+    size_t memory_bytes;
+} rill__weights_file;
+
+// Immutable after open.
+typedef struct rill__model {
+    rill__description description;
+    rill__parameter *parameters;  // global roles first: see rill__model_parameter
+    rill__tokenizer *tokenizer;   // NULL if there is none
+    rill__weights_file file;
+    uint64_t fingerprint[2];      // of the description and the weights: what binds a snapshot
+    uint64_t n_parameters;
+    uint64_t weight_bytes;
+    rill_type weight_type;        // of the most bytes
+} rill__model;
+
+// Opens a .gguf file or a Hugging Face directory: rill_model_open has the failures.
+RILL_NODISCARD rill_status rill__model_open(const char *path, rill__model **out, rill_error *err);
+// A named shape with seeded random weights (normal, scaled by 1 / sqrt(columns)) of any type that can
+// be written or read; blocks of types without a writer are filled with random bits and sane scales.
+RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t seed,
+                                                  rill__model **out, rill_error *err);
+// Only the tokenizer of `path` (see rill_tokenizer_open); description is zeroed.
+RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__model **out,
+                                                      rill_error *err);
+void rill__model_close(rill__model **model);
+
+// The parameter of a role; layer is ignored for global roles. Never NULL.
+const rill__parameter *rill__model_parameter(const rill__model *m, rill__role role, uint32_t layer);
+
+#endif
