@@ -7,24 +7,24 @@
 #include "tokenizer/tokenizer.h"
 
 // Roles of weights. Those of the first group exist once, the others once a layer.
-typedef enum rill__role {
-    RILL_ROLE_EMBEDDING,    // [vocab, hidden]
-    RILL_ROLE_OUTPUT,       // [vocab, hidden]; absent when tied
-    RILL_ROLE_OUTPUT_NORM,  // [hidden]
-    RILL_ROLES_GLOBAL,
-    RILL_ROLE_ATTENTION_NORM = RILL_ROLES_GLOBAL,  // [hidden]
-    RILL_ROLE_Q,           // [n_heads * head_dim, hidden]
-    RILL_ROLE_K,           // [n_kv_heads * head_dim, hidden]
-    RILL_ROLE_V,           // the same
-    RILL_ROLE_Q_NORM,      // [head_dim]
-    RILL_ROLE_K_NORM,      // [head_dim]
-    RILL_ROLE_O,           // [hidden, n_heads * head_dim]
-    RILL_ROLE_FFN_NORM,    // [hidden]
-    RILL_ROLE_GATE,        // [ffn, hidden]
-    RILL_ROLE_UP,          // [ffn, hidden]
-    RILL_ROLE_DOWN,        // [hidden, ffn]
-    RILL_ROLES,
-} rill__role;
+typedef enum rill__weight_role {
+    RILL_WEIGHT_EMBEDDING,    // [vocab, hidden]
+    RILL_WEIGHT_OUTPUT,       // [vocab, hidden]; absent when tied
+    RILL_WEIGHT_OUTPUT_NORM,  // [hidden]
+    RILL_WEIGHTS_GLOBAL,
+    RILL_WEIGHT_ATTENTION_NORM = RILL_WEIGHTS_GLOBAL,  // [hidden]
+    RILL_WEIGHT_Q,           // [n_heads * head_dim, hidden]
+    RILL_WEIGHT_K,           // [n_kv_heads * head_dim, hidden]
+    RILL_WEIGHT_V,           // the same
+    RILL_WEIGHT_Q_NORM,      // [head_dim]
+    RILL_WEIGHT_K_NORM,      // [head_dim]
+    RILL_WEIGHT_O,           // [hidden, n_heads * head_dim]
+    RILL_WEIGHT_FFN_NORM,    // [hidden]
+    RILL_WEIGHT_GATE,        // [ffn, hidden]
+    RILL_WEIGHT_UP,          // [ffn, hidden]
+    RILL_WEIGHT_DOWN,        // [hidden, ffn]
+    RILL_WEIGHTS,
+} rill__weight_role;
 
 // A weight and its bias; data is NULL where the model has none.
 typedef struct rill__parameter {
@@ -66,6 +66,6 @@ RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__mo
 void rill__model_close(rill__model **model);
 
 // The parameter of a role; layer is ignored for global roles. Never NULL.
-const rill__parameter *rill__model_parameter(const rill__model *m, rill__role role, uint32_t layer);
+const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role, uint32_t layer);
 
 #endif
