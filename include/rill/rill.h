@@ -208,19 +208,24 @@ typedef enum rill_evict {
     RILL_EVICT_MESSAGE,  // the oldest whole message goes, so what is seen is always well formed
 } rill_evict;
 
+// Stands for a number of sinks that suits the method: 4 for streaming, 0 for the others.
+#define RILL_SINKS_AUTO UINT32_MAX
+
 typedef struct rill_stream_options {
     rill_method method;     // default streaming
-    uint32_t sinks;         // n, tokens kept for ever; default 4; 0 for window and dense
-    uint32_t window;        // m, recent tokens kept; default 0: trained context - sinks
+    uint32_t sinks;         // n, tokens kept for ever; default RILL_SINKS_AUTO; none for window and dense
+    uint32_t window;        // m, recent tokens kept, all of them for dense; default 0: trained context - sinks
+                            // (of a model whose layers all have a window: the widest of those, if less)
     rill_evict evict;       // default by token
     rill_type key_type;     // f32, f16 or q8_0; default f16 (f32 on an exact device)
     rill_type value_type;   // the same
     bool default_types;     // default true: key_type and value_type are chosen as said above
     float sink_scale;       // s: logits of sinks are multiplied by it; default 1; 0 or more
     float sink_cap;         // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1: no cap
-    uint32_t chunk;         // tokens computed together when reading; default 512; a result never depends on it
+    uint32_t chunk;         // tokens computed together when reading, at most 65536; a result never depends on
+                            // it; default 0: half the window, at least 32, at most 512
     uint64_t start;         // position of the first token in the stream frame; default 0. Results do not depend on it
-    bool over_context;      // let dense go past the trained context; default false
+    bool over_context;      // let dense go past the trained context (8 times as far by default); default false
 } rill_stream_options;
 
 RILL_API void rill_stream_options_default(rill_stream_options *options);
@@ -367,7 +372,7 @@ RILL_API void rill_generate_options_default(rill_generate_options *options);
 
 typedef struct rill_generate_result {
     rill_stop stop;
-    uint64_t n_tokens;  // written and read back into the stream, an end token not counted
+    uint64_t n_tokens;  // written and read back into the stream; an end token that stopped it is not
 } rill_generate_result;
 
 // Writes: samples a token, hands its text to `write`, reads it, again and again. `result` is filled

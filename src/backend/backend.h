@@ -30,13 +30,13 @@ typedef struct rill__row {
     uint64_t token;         // t: index of this token in its stream, 0 is the first
     uint64_t first_recent;  // visible recent tokens are [first_recent, token]; > token if none is
     uint64_t stream_pos;    // position in the stream frame: start + t
-    uint64_t sink_pos;      // p(t), position in the sink frame: tokens visible - 1
+    uint64_t sink_pos;      // p(t), tokens visible - 1: the distance to sink j is p(t) - j
 } rill__row;
 
 // The cache of one stream in one layer. Row r of head h begins at byte
-// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, rotated
-// at t; a later one in row n_sinks + (t - n_sinks) % ring_rows, rotated at its stream_pos. Rows are
-// written once and never changed until the ring comes round.
+// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, a later
+// one in row n_sinks + (t - n_sinks) % ring_rows; each is rotated at its stream_pos. Rows are written
+// once and never changed until the ring comes round.
 typedef struct rill__kv {
     rill__buffer *keys;
     rill__buffer *values;
@@ -103,6 +103,11 @@ typedef struct rill__backend_ops {
                          size_t bytes);
     void (*buffer_read)(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
                         size_t bytes);
+    // Takes what operations need beside their buffers (attention scores, quantised activations), so that
+    // none allocates: batches of max_rows rows that see at most max_visible tokens, no activation wider
+    // than max_width. Called at each stream's opening; keeps the greatest.
+    rill_status (*reserve)(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
+                           rill_error *err);
     // Waits for what is queued; returns the first failure since the last call.
     rill_status (*synchronize)(rill__backend *be, rill_error *err);
 
@@ -124,13 +129,14 @@ typedef struct rill__backend_ops {
     void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
                     const rill__projection *projections, size_t n_projections);
     // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
-    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The angle is reduced in
-    // 64-bit integers and evaluated in double.
+    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The sink frame begins where the
+    // stream does, so its position is stream_pos - token + sink_pos, and a key that becomes a sink stays
+    // as it is. The angle is reduced in 64-bit integers and evaluated in double.
     void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__rope *rope,
                          const rill__row *rows, size_t n_rows);
     // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for the
-    // sink frame; rotates k ([n_rows, n_kv_heads, head_dim]), and stores k and v in the streams'
-    // caches (a token's own row: see rill__kv).
+    // sink frame; rotates k ([n_rows, n_kv_heads, head_dim], stream frame), and stores k and v in the
+    // streams' caches (a token's own row: see rill__kv).
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
                          rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// The forward pass: one for all families, written against the backend's table.
+#ifndef RILL_ENGINE_FORWARD_H
+#define RILL_ENGINE_FORWARD_H
+
+#include "engine/cache.h"
+
+// Room for the activations of one batch. Names as in the papers; rows without gaps, float32.
+typedef struct rill__workspace {
+    rill__backend *backend;  // borrowed
+    size_t max_rows;         // tokens of a batch
+    size_t max_logits;       // rows of logits computed at once
+    rill__buffer *x;         // [max_rows, hidden] the residual
+    rill__buffer *h;         // [max_rows, hidden] a norm's output, then a block's
+    rill__buffer *q;         // [max_rows, n_heads * head_dim] stream frame
+    rill__buffer *q_sink;    // the same, sink frame
+    rill__buffer *k;         // [max_rows, n_kv_heads * head_dim]
+    rill__buffer *v;         // the same
+    rill__buffer *attended;  // [max_rows, n_heads * head_dim]
+    rill__buffer *gate;      // [max_rows, ffn]
+    rill__buffer *up;        // the same
+    rill__buffer *table;     // [max_rows, 2, n_pairs, 2] rotary tables
+    rill__buffer *ends;      // [max_logits, hidden] rows whose logits are wanted
+    rill__buffer *logits;    // [max_logits, vocab]
+} rill__workspace;
+
+// Bytes a workspace takes; false if that overflows.
+bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes);
+// Takes all its memory, and has the backend reserve what it needs beside it for rows that see up to
+// max_visible tokens. RILL_ENOMEM says how much was wanted.
+RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t max_rows,
+                                                size_t max_visible, rill__workspace *out,
+                                                rill_error *err);
+void rill__workspace_close(rill__workspace *ws);
+
+// Tokens computed together. Today they are of one stream; `streams` is where several will meet, with
+// rows[i].stream as the index (they share RoPE's frequencies then).
+typedef struct rill__batch {
+    const rill_token *tokens;  // [n_rows], each inside the vocabulary
+    const rill__row *rows;     // [n_rows], what each sees
+    size_t n_rows;             // 1 to max_rows
+    rill__cache *cache;        // rows' keys and values go here
+    size_t first_logits;       // logits are wanted for rows [first_logits, n_rows)
+} rill__batch;
+
+// Computes a batch: stores its keys and values, and writes logits [n_rows - first_logits, vocab] (host
+// memory; not touched when no row wants them). Returns what the backend latched. Allocates nothing.
+RILL_NODISCARD rill_status rill__forward(const rill__network *net, rill__workspace *ws,
+                                         const rill__batch *batch, float *logits, rill_error *err);
+
+#endif
