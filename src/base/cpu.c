@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM volume 2.
+#include "base/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    unsigned mask;
+} tiers[] = {
+    {"ref", 0},
+    {"avx2", RILL_CPU_AVX2},
+    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16},
+};
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t saved_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return ((uint64_t)high << 32) | low;
+}
+
+static bool bit(unsigned word, int n) { return word >> n & 1; }
+
+static unsigned detect(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27))
+        return 0;
+    bool fma = bit(c, 12), f16c = bit(c, 29);
+    uint64_t state = saved_state();
+    bool ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
+    unsigned flags = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    if (bit(b, 5) && fma && f16c && ymm)
+        flags |= RILL_CPU_AVX2;
+    bool avx512 = bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31) && zmm;
+    if (!(flags & RILL_CPU_AVX2) || !avx512)
+        return flags;
+    flags |= RILL_CPU_AVX512;
+    if (bit(c, 11))
+        flags |= RILL_CPU_AVX512_VNNI;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5))
+        flags |= RILL_CPU_AVX512_BF16;
+    return flags;
+}
+
+void rill__cpu_model(char *out, size_t capacity) {
+    unsigned words[13] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        if (!__get_cpuid(0x80000002 + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2],
+                         &words[4 * i + 3]))
+            break;
+    char *name = (char *)words;
+    while (*name == ' ')
+        name++;
+    snprintf(out, capacity, "%s", *name ? name : "x86-64");
+    for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--)
+        out[n - 1] = '\0';
+}
+#else
+static unsigned detect(void) { return 0; }
+
+void rill__cpu_model(char *out, size_t capacity) { snprintf(out, capacity, "processor"); }
+#endif
+
+bool rill__cpu_mask(const char *name, unsigned *mask) {
+    if (!name) {
+        *mask = ~0u;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
+        if (strcmp(name, tiers[i].name) == 0) {
+            *mask = tiers[i].mask;
+            return true;
+        }
+    }
+    return false;
+}
+
+rill_status rill__cpu_flags(unsigned *flags, rill_error *err) {
+    unsigned mask;
+    const char *name = getenv("RILL_CPU");
+    if (!rill__cpu_mask(name, &mask))
+        return rill__fail(err, RILL_EINVAL, "RILL_CPU: '%s'; ref, avx2 or avx512 is right", name);
+    *flags = detect() & mask;
+    return RILL_OK;
+}
+
+const char *rill__cpu_tier(unsigned flags) {
+    return flags & RILL_CPU_AVX512 ? "avx512" : flags & RILL_CPU_AVX2 ? "avx2" : "ref";
+}
