@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// Attention over the sinks and the recent keys, in the order of tokens: scores, softmax, values.
+//
+// A piece of work is one row and one key-value head, with up to RILL_CPU_GROUP of the query heads that
+// share it, so that a key is read and decoded once for all of them.
+#include "backend/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct attention_job {
+    rill__cpu *cpu;
+    const rill__attention *a;
+    uint32_t group;    // query heads a key-value head
+    uint32_t n_parts;  // of a group
+} attention_job;
+
+// One piece: some heads of a row, and what they see.
+typedef struct head_view {
+    const rill__attention *a;
+    const rill__kv *kv;
+    const rill__row *row;
+    size_t row_index;
+    uint32_t kv_head;
+    uint32_t first_head;
+    uint32_t n_heads;
+    uint64_t first_sink;  // visible sinks are [first_sink, row->n_sinks)
+    uint64_t first_recent;
+    size_t n_sinks;
+    size_t n_recent;
+    size_t stride;  // of scores, from head to head
+} head_view;
+
+static head_view view_of(const attention_job *job, size_t piece) {
+    const rill__attention *a = job->a;
+    size_t part = piece % job->n_parts, rest = piece / job->n_parts;
+    head_view v = {.a = a, .row_index = rest / a->n_kv_heads, .stride = job->cpu->visible};
+    v.row = &a->rows[v.row_index];
+    v.kv = &a->streams[v.row->stream];
+    v.kv_head = (uint32_t)(rest % a->n_kv_heads);
+    v.first_head = v.kv_head * job->group + (uint32_t)part * RILL_CPU_GROUP;
+    uint32_t left = job->group - (uint32_t)part * RILL_CPU_GROUP;
+    v.n_heads = left < RILL_CPU_GROUP ? left : RILL_CPU_GROUP;
+    v.first_recent = v.row->first_recent;
+    if (a->window) {  // keys at cache distance < window
+        if (v.row->sink_pos >= a->window)
+            v.first_sink = v.row->sink_pos - a->window + 1;
+        if (v.row->token >= a->window && v.first_recent < v.row->token - a->window + 1)
+            v.first_recent = v.row->token - a->window + 1;
+    }
+    v.n_sinks = v.first_sink < v.row->n_sinks ? v.row->n_sinks - v.first_sink : 0;
+    v.n_recent = v.first_recent <= v.row->token ? v.row->token - v.first_recent + 1 : 0;
+    return v;
+}
+
+// Decodes the keys (or values) of up to RILL_CPU_TILE tokens from `first` on, `stride` floats apart.
+static void decode_rows(const head_view *v, const rill__cpu_kernels *kernels, bool values,
+                        uint64_t first, size_t count, float *out, size_t stride) {
+    const rill__kv *kv = v->kv;
+    rill_type type = values ? kv->value_type : kv->key_type;
+    size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
+    const uint8_t *data = (values ? kv->values : kv->keys)->data +
+                          (size_t)v->kv_head * ((size_t)kv->n_sinks + kv->ring_rows) * bytes;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t token = first + i;
+        size_t row = token < kv->n_sinks
+                         ? token
+                         : kv->n_sinks + (token - kv->n_sinks) % kv->ring_rows;
+        kernels->decode[type](data + row * bytes, out + i * stride, stride);
+    }
+}
+
+// Floats of a decoded row: q8_0 pads a head to whole blocks.
+static size_t decoded_width(rill_type type, size_t dim) {
+    size_t block = type == RILL_TYPE_Q8_0 ? 32 : 1;
+    return (dim + block - 1) / block * block;
+}
+
+// scores[h * stride + i] = scale * (q_h . k_i) for `count` tokens from `first` on.
+static void score(const head_view *v, const rill__cpu_kernels *kernels, const rill__buffer *q,
+                  uint64_t first, size_t count, float scale, float *rows, float *scores) {
+    size_t dim = v->a->head_dim, width = decoded_width(v->kv->key_type, dim);
+    size_t queries = (size_t)v->a->n_heads * dim;
+    const float *query =
+        rill__cpu_floats(q) + v->row_index * queries + (size_t)v->first_head * dim;
+    for (size_t done = 0; done < count;) {
+        size_t n = count - done < RILL_CPU_TILE ? count - done : RILL_CPU_TILE;
+        decode_rows(v, kernels, false, first + done, n, rows, width);
+        const rill__tile tile = {
+            .w = (const uint8_t *)rows,
+            .w_stride = width * sizeof(float),
+            .n_out = n,
+            .x = (const uint8_t *)query,
+            .x_stride = dim * sizeof(float),
+            .n_rows = v->n_heads,
+            .k = dim,
+            .out = scores + done,
+            .out_stride = v->stride,
+        };
+        kernels->product_f32(&tile);
+        for (size_t h = 0; h < v->n_heads; h++)
+            for (size_t i = 0; i < n; i++)
+                scores[h * v->stride + done + i] *= scale;
+        done += n;
+    }
+}
+
+// Turns one head's scores into weights; returns 1 / the sum of all terms of the denominator.
+static float normalise(const head_view *v, const rill__cpu_kernels *kernels, float *scores) {
+    size_t n = v->n_sinks + v->n_recent;
+    float greatest = v->a->softmax_off_by_one ? 0.0f : -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        greatest = scores[i] > greatest ? scores[i] : greatest;
+    double rest = v->a->softmax_off_by_one ? exp(-(double)greatest) : 0;
+    double sinks = kernels->exp_sum(scores, v->n_sinks, greatest);
+    rest += kernels->exp_sum(scores + v->n_sinks, v->n_recent, greatest);
+    double cap = v->kv->sink_cap;
+    if (sinks > cap * (sinks + rest) && rest > 0) {
+        double factor = cap * rest / ((1 - cap) * sinks);
+        for (size_t i = 0; i < v->n_sinks; i++)
+            scores[i] = (float)(scores[i] * factor);
+        sinks *= factor;
+    }
+    return (float)(1 / (sinks + rest));
+}
+
+static void mix(const head_view *v, const rill__cpu_kernels *kernels, uint64_t first, size_t count,
+                float *rows, const float *weights, double *sums) {
+    size_t dim = v->a->head_dim, width = decoded_width(v->kv->value_type, dim);
+    for (size_t done = 0; done < count;) {
+        size_t n = count - done < RILL_CPU_TILE ? count - done : RILL_CPU_TILE;
+        decode_rows(v, kernels, true, first + done, n, rows, width);
+        for (size_t i = 0; i < n; i++)
+            kernels->mix(sums, rows + i * width, weights + done + i, v->stride, v->n_heads, dim);
+        done += n;
+    }
+}
+
+static void attend_piece(void *context, size_t piece, unsigned thread) {
+    const attention_job *job = context;
+    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    rill__cpu_scratch *scratch = &job->cpu->scratch[thread];
+    const head_view v = view_of(job, piece);
+    const rill__attention *a = job->a;
+    size_t dim = a->head_dim;
+
+    float *recent = scratch->scores + v.n_sinks;
+    score(&v, kernels, a->q_sink, v.first_sink, v.n_sinks, a->scale * v.kv->sink_scale,
+          scratch->rows, scratch->scores);
+    score(&v, kernels, a->q, v.first_recent, v.n_recent, a->scale, scratch->rows, recent);
+    float inverse[RILL_CPU_GROUP];
+    for (size_t h = 0; h < v.n_heads; h++)
+        inverse[h] = normalise(&v, kernels, scratch->scores + h * v.stride);
+
+    memset(scratch->sums, 0, v.n_heads * dim * sizeof *scratch->sums);
+    mix(&v, kernels, v.first_sink, v.n_sinks, scratch->rows, scratch->scores, scratch->sums);
+    mix(&v, kernels, v.first_recent, v.n_recent, scratch->rows, recent, scratch->sums);
+    float *out = rill__cpu_floats(a->out) + v.row_index * a->n_heads * dim + v.first_head * dim;
+    for (size_t h = 0; h < v.n_heads; h++)
+        kernels->mix_end(scratch->sums, h, inverse[h], out + h * dim, dim);
+}
+
+void rill__cpu_attend(rill__backend *be, const rill__attention *a) {
+    rill__cpu *cpu = rill__cpu_of(be);
+    attention_job job = {.cpu = cpu, .a = a, .group = a->n_heads / a->n_kv_heads};
+    job.n_parts = (job.group + RILL_CPU_GROUP - 1) / RILL_CPU_GROUP;
+    pthread_mutex_lock(&cpu->lock);
+    rill__pool_run(cpu->pool, a->n_rows * a->n_kv_heads * job.n_parts, attend_piece, &job);
+    pthread_mutex_unlock(&cpu->lock);
+}

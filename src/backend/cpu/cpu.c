@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend: memory, weights, and its table of operations.
+#include "backend/cpu/cpu.h"
+
+#include "base/cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void free_scratch(rill__cpu *cpu) {
+    rill__unmap_memory(cpu->scratch_memory, cpu->scratch_bytes);
+    rill__unmap_memory(cpu->activations, cpu->activations_bytes);
+    cpu->scratch_memory = cpu->activations = NULL;
+}
+
+static void cpu_close(rill__backend *be) {
+    rill__cpu *cpu = rill__cpu_of(be);
+    rill__pool_close(&cpu->pool);
+    free_scratch(cpu);
+    rill__free(cpu->scratch);
+    pthread_mutex_destroy(&cpu->lock);
+    rill__free(cpu);
+}
+
+static const char *cpu_describe(const rill__backend *be) {
+    return ((const rill__cpu *)(const void *)be)->description;
+}
+
+static const char *cpu_tier(const rill__backend *be) {
+    return rill__cpu_tier(((const rill__cpu *)(const void *)be)->flags);
+}
+
+static unsigned cpu_threads(const rill__backend *be) {
+    return rill__pool_threads(((const rill__cpu *)(const void *)be)->pool);
+}
+
+static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **out,
+                              rill_error *err) {
+    (void)be;
+    rill__buffer *b = rill__calloc(1, sizeof *b);
+    if (b)
+        b->data = rill__map_memory(bytes ? bytes : 1);
+    if (!b || !b->data) {
+        rill__free(b);
+        return rill__fail_memory(err, "a buffer", bytes);
+    }
+    b->bytes = bytes ? bytes : 1;
+    *out = b;
+    return RILL_OK;
+}
+
+static void buffer_free(rill__backend *be, rill__buffer *buffer) {
+    (void)be;
+    if (buffer)
+        rill__unmap_memory(buffer->data, buffer->bytes);
+    rill__free(buffer);
+}
+
+static void buffer_write(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
+                         size_t bytes) {
+    (void)be;
+    memcpy(buffer->data + offset, src, bytes);
+}
+
+static void buffer_read(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
+                        size_t bytes) {
+    (void)be;
+    memcpy(dst, buffer->data + offset, bytes);
+}
+
+static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+// A thread's scratch, carved from one mapping. A group has at most as many heads as a row has, so its
+// scores fit heads * visible; that product is bounded by the engine's own queries (width).
+static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible, size_t width,
+                                rill_error *err) {
+    size_t n_threads = rill__pool_threads(cpu->pool);
+    size_t rows = aligned(RILL_CPU_TILE * width * sizeof(float));
+    size_t scores, sums = aligned(width * sizeof(double)), one, all;
+    if (!rill__mul_size(visible, RILL_CPU_GROUP * sizeof(float), &scores) ||
+        !rill__add_size(rows + sums, aligned(scores), &one) ||
+        !rill__mul_size(one, n_threads, &all))
+        return rill__fail_memory(err, "scratch", SIZE_MAX);
+    size_t activations = max_rows * rill__q8_row_bytes((width + 31) & ~(size_t)31);
+    uint8_t *memory = rill__map_memory(all);
+    uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
+    if (!quantised) {
+        rill__unmap_memory(memory, all);
+        return rill__fail_memory(err, "scratch", all + activations);
+    }
+    free_scratch(cpu);
+    cpu->scratch_memory = memory;
+    cpu->scratch_bytes = all;
+    cpu->activations = quantised;
+    cpu->activations_bytes = activations;
+    for (size_t i = 0; i < n_threads; i++) {
+        uint8_t *at = memory + i * one;
+        cpu->scratch[i] = (rill__cpu_scratch){
+            .rows = (float *)(void *)at,
+            .sums = (double *)(void *)(at + rows),
+            .scores = (float *)(void *)(at + rows + sums),
+        };
+    }
+    return RILL_OK;
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible,
+                           size_t max_width, rill_error *err) {
+    rill__cpu *cpu = rill__cpu_of(be);
+    rill_status status = RILL_OK;
+    pthread_mutex_lock(&cpu->lock);
+    if (max_rows > cpu->max_rows || max_visible > cpu->visible || max_width > cpu->width) {
+        max_rows = larger(max_rows, cpu->max_rows);
+        max_visible = larger(max_visible, cpu->visible);
+        max_width = larger(max_width, cpu->width);
+        status = take_scratch(cpu, max_rows, max_visible, max_width, err);
+        if (status == RILL_OK) {
+            cpu->max_rows = max_rows;
+            cpu->visible = max_visible;
+            cpu->width = max_width;
+        }
+    }
+    pthread_mutex_unlock(&cpu->lock);
+    return status;
+}
+
+static rill_status synchronize(rill__backend *be, rill_error *err) {
+    (void)be;
+    (void)err;
+    return RILL_OK;
+}
+
+static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
+                              rill_error *err) {
+    rill__cpu *cpu = rill__cpu_of(be);
+    bool vector = tensor->n_dims == 1;
+    size_t columns = tensor->shape[tensor->n_dims - 1], row_bytes;
+    if ((unsigned)tensor->type >= RILL_CPU_TYPES || !cpu->kernels.decode[tensor->type] ||
+        !rill__type_bytes(tensor->type, columns, &row_bytes))
+        return rill__fail(err, RILL_EUNSUPPORTED, "%s: weights of type %s", tensor->name,
+                          rill_type_name(tensor->type));
+    rill__weight *w = rill__calloc(1, sizeof *w);
+    if (!w)
+        return rill__fail_memory(err, "a weight", sizeof *w);
+    *w = (rill__weight){.type = tensor->type,
+                        .rows = vector ? 1 : tensor->shape[0],
+                        .columns = columns,
+                        .row_bytes = row_bytes,
+                        .data = tensor->data};
+    if (vector) {
+        w->vector = rill__malloc(columns * sizeof *w->vector);
+        if (!w->vector) {
+            rill__free(w);
+            return rill__fail_memory(err, tensor->name, columns * sizeof *w->vector);
+        }
+        cpu->kernels.decode[w->type](w->data, w->vector, columns);
+    }
+    *out = w;
+    return RILL_OK;
+}
+
+static void weight_free(rill__backend *be, rill__weight *weight) {
+    (void)be;
+    if (weight)
+        rill__free(weight->vector);
+    rill__free(weight);
+}
+
+static const rill__backend_ops cpu_ops = {
+    .name = "cpu",
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .tier = cpu_tier,
+    .threads = cpu_threads,
+    .measure = rill__cpu_measure,
+    .buffer_new = buffer_new,
+    .buffer_free = buffer_free,
+    .buffer_write = buffer_write,
+    .buffer_read = buffer_read,
+    .reserve = reserve,
+    .synchronize = synchronize,
+    .weight_new = weight_new,
+    .weight_free = weight_free,
+    .embed = rill__cpu_embed,
+    .norm = rill__cpu_norm,
+    .project = rill__cpu_project,
+    .rotary_table = rill__cpu_rotary_table,
+    .rotate_store = rill__cpu_rotate_store,
+    .attend = rill__cpu_attend,
+    .activate = rill__cpu_activate,
+    .add = rill__cpu_add,
+    .select_rows = rill__cpu_select_rows,
+};
+
+rill_status rill__cpu_backend_open(const rill_device_options *options, rill__backend **out,
+                                   rill_error *err) {
+    unsigned mask, flags;
+    if (!rill__cpu_mask(options->cpu, &mask))
+        return rill__fail(err, RILL_EINVAL, "cpu: '%s'; ref, avx2 or avx512 is right",
+                          options->cpu);
+    rill_status status = rill__cpu_flags(&flags, err);
+    if (status != RILL_OK)
+        return status;
+    rill__cpu *cpu = rill__calloc(1, sizeof *cpu);
+    if (!cpu)
+        return rill__fail_memory(err, "a backend", sizeof *cpu);
+    cpu->base.ops = &cpu_ops;
+    cpu->flags = options->exact ? 0 : flags & mask;
+    rill__cpu_kernels_init(&cpu->kernels, cpu->flags, options->exact);
+    pthread_mutex_init(&cpu->lock, NULL);
+    status = rill__pool_open(options->threads, &cpu->pool, err);
+    unsigned n_threads = status == RILL_OK ? rill__pool_threads(cpu->pool) : 0;
+    if (status == RILL_OK) {
+        cpu->scratch = rill__calloc(n_threads, sizeof *cpu->scratch);
+        if (!cpu->scratch)
+            status = rill__fail_memory(err, "scratch", n_threads * sizeof *cpu->scratch);
+    }
+    if (status != RILL_OK) {
+        cpu_close(&cpu->base);
+        return status;
+    }
+    char name[64];
+    rill__cpu_model(name, sizeof name);
+    snprintf(cpu->description, sizeof cpu->description, "cpu %s, %s, %u thread%s", name,
+             options->exact ? "exact" : rill__cpu_tier(cpu->flags), n_threads,
+             n_threads == 1 ? "" : "s");
+    *out = &cpu->base;
+    return RILL_OK;
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend's own structures.
+#ifndef RILL_CPU_H
+#define RILL_CPU_H
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "base/pool.h"
+
+#include <pthread.h>
+
+enum {
+    RILL_CPU_TILE = 16,  // weight rows of a piece of work: what one thread claims at a time
+    RILL_CPU_GROUP = 8,  // query heads that meet a key together
+};
+
+struct rill__buffer {
+    uint8_t *data;  // 64-byte aligned
+    size_t bytes;
+};
+
+struct rill__weight {
+    rill_type type;
+    size_t rows;
+    size_t columns;
+    size_t row_bytes;
+    const uint8_t *data;  // the tensor's own
+    float *vector;        // one row as float32, when the weight is a vector; else NULL
+};
+
+// What a thread needs for itself. All of it taken by `reserve`.
+typedef struct rill__cpu_scratch {
+    float *rows;    // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
+    float *scores;  // [RILL_CPU_GROUP, visible]
+    double *sums;   // [RILL_CPU_GROUP, head_dim], within width
+} rill__cpu_scratch;
+
+typedef struct rill__cpu {
+    rill__backend base;
+    rill__pool *pool;
+    unsigned flags;
+    rill__cpu_kernels kernels;
+    char description[160];
+    pthread_mutex_t lock;         // guards `activations` and the reservation
+    uint8_t *activations;         // quantised rows of the product at hand
+    size_t activations_bytes;
+    rill__cpu_scratch *scratch;   // [threads]
+    size_t max_rows;              // reserved: rows of a batch
+    size_t width;                 // reserved: columns
+    size_t visible;               // reserved: keys
+    uint8_t *scratch_memory;
+    size_t scratch_bytes;
+} rill__cpu;
+
+static inline rill__cpu *rill__cpu_of(rill__backend *be) { return (rill__cpu *)(void *)be; }
+
+static inline float *rill__cpu_floats(const rill__buffer *b) { return (float *)(void *)b->data; }
+
+// The operations, by file; rill__backend_ops says what each does.
+void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
+                       const rill__projection *projections, size_t n_projections);
+void rill__cpu_attend(rill__backend *be, const rill__attention *a);
+void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
+                            const rill__row *rows, size_t n_rows);
+void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
+                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
+                            const rill__buffer *v, const rill__row *rows, size_t n_rows,
+                            const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                            uint32_t head_dim);
+void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *weight,
+                     const rill_token *tokens, size_t n_rows, float scale);
+void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in,
+                    const rill__weight *weight, const rill__weight *bias, rill__norm_kind kind,
+                    float eps, size_t n_rows, size_t width);
+void rill__cpu_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
+                        const rill__buffer *up, rill__activation act, size_t n_rows, size_t width);
+void rill__cpu_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, size_t n_rows,
+                   size_t width);
+void rill__cpu_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,
+                           const uint32_t *rows, size_t n_rows, size_t width);
+rill_status rill__cpu_measure(rill__backend *be, rill_roof *out, rill_error *err);
+
+#endif

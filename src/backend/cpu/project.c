@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
+//
+// Weights that have integer products meet activations quantised to bytes; all others are decoded to
+// float32, a tile that stays in the cache while every row of the batch passes by.
+#include "backend/cpu/cpu.h"
+
+typedef struct product {
+    rill__cpu *cpu;
+    const float *in;
+    size_t n_rows;
+    const rill__projection *projections;
+    size_t n_projections;
+} product;
+
+static size_t n_tiles(const rill__projection *p) {
+    return (p->weight->rows + RILL_CPU_TILE - 1) / RILL_CPU_TILE;
+}
+
+static void add_bias(const rill__projection *p, const rill__tile *tile, size_t first) {
+    const float *bias = p->bias->vector + first;
+    for (size_t r = 0; r < tile->n_rows; r++)
+        for (size_t o = 0; o < tile->n_out; o++)
+            tile->out[r * tile->out_stride + o] += bias[o];
+}
+
+static void project_tile(const product *job, const rill__projection *p, size_t tile_number,
+                         unsigned thread) {
+    const rill__weight *w = p->weight;
+    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    size_t first = tile_number * RILL_CPU_TILE;
+    size_t left = w->rows - first;
+    rill__tile tile = {
+        .w = w->data + first * w->row_bytes,
+        .w_stride = w->row_bytes,
+        .n_out = left < RILL_CPU_TILE ? left : RILL_CPU_TILE,
+        .x = (const uint8_t *)job->in,
+        .x_stride = w->columns * sizeof(float),
+        .n_rows = job->n_rows,
+        .k = w->columns,
+        .out = rill__cpu_floats(p->out) + first,
+        .out_stride = w->rows,
+    };
+    if (kernels->product_q8[w->type]) {
+        tile.x = job->cpu->activations;
+        tile.x_stride = rill__q8_row_bytes(w->columns);
+        kernels->product_q8[w->type](&tile);
+    } else {
+        float *rows = job->cpu->scratch[thread].rows;
+        for (size_t o = 0; o < tile.n_out; o++)
+            kernels->decode[w->type](tile.w + o * w->row_bytes, rows + o * w->columns, w->columns);
+        tile.w = (const uint8_t *)rows;
+        tile.w_stride = w->columns * sizeof(float);
+        kernels->product_f32(&tile);
+    }
+    if (p->bias)
+        add_bias(p, &tile, first);
+}
+
+static void project_piece(void *context, size_t piece, unsigned thread) {
+    const product *job = context;
+    const rill__projection *p = job->projections;
+    while (piece >= n_tiles(p))
+        piece -= n_tiles(p++);
+    project_tile(job, p, piece, thread);
+}
+
+static void quantize_piece(void *context, size_t piece, unsigned thread) {
+    (void)thread;
+    const product *job = context;
+    size_t columns = job->projections->weight->columns;
+    job->cpu->kernels.quantize_q8(job->in + piece * columns,
+                                  job->cpu->activations + piece * rill__q8_row_bytes(columns),
+                                  columns);
+}
+
+void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
+                       const rill__projection *projections, size_t n_projections) {
+    rill__cpu *cpu = rill__cpu_of(be);
+    product job = {.cpu = cpu,
+                   .in = rill__cpu_floats(in),
+                   .n_rows = n_rows,
+                   .projections = projections,
+                   .n_projections = n_projections};
+    size_t n_pieces = 0;
+    bool quantised = false;
+    for (size_t i = 0; i < n_projections; i++) {
+        n_pieces += n_tiles(&projections[i]);
+        quantised = quantised || cpu->kernels.product_q8[projections[i].weight->type];
+    }
+    pthread_mutex_lock(&cpu->lock);
+    if (quantised)
+        rill__pool_run(cpu->pool, n_rows, quantize_piece, &job);
+    rill__pool_run(cpu->pool, n_pieces, project_piece, &job);
+    pthread_mutex_unlock(&cpu->lock);
+}

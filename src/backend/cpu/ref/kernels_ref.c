@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// The reference of every kernel: plain loops, double accumulation, no intrinsics. It is the
+// specification that the tiers are tested against.
+#include "backend/cpu/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+static void product_f32_c(const rill__tile *t) {
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const float *x = (const float *)(const void *)(t->x + r * t->x_stride);
+        for (size_t o = 0; o < t->n_out; o++) {
+            const float *w = (const float *)(const void *)(t->w + o * t->w_stride);
+            double sum = 0;
+            for (size_t i = 0; i < t->k; i++)
+                sum += (double)w[i] * x[i];
+            t->out[r * t->out_stride + o] = (float)sum;
+        }
+    }
+}
+
+static void quantize_q8_c(const float *x, uint8_t *row, size_t n) {
+    rill__q8_row out = rill__q8_row_at(row, n, 0);
+    for (size_t b = 0; b < n / RILL_Q8; b++) {
+        const float *from = x + b * RILL_Q8;
+        float greatest = 0;
+        for (int i = 0; i < RILL_Q8; i++)
+            greatest = fmaxf(greatest, fabsf(from[i]));
+        float d = greatest / 127, inverse = greatest > 0 ? 127 / greatest : 0;
+        int32_t sum = 0;
+        for (int i = 0; i < RILL_Q8; i++) {
+            int q = (int)nearbyintf(from[i] * inverse);
+            ((int8_t *)(uintptr_t)out.q)[b * RILL_Q8 + i] = (int8_t)q;
+            sum += q;
+        }
+        ((float *)(uintptr_t)out.d)[b] = d;
+        ((int32_t *)(uintptr_t)out.sums)[b] = sum;
+    }
+}
+
+static float half_at(const uint8_t *p) {
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return rill__f16_to_f32(h);
+}
+
+// q8_0 block: half d, 32 int8
+static void product_q8_0_c(const rill__tile *t) {
+    for (size_t r = 0; r < t->n_rows; r++) {
+        rill__q8_row x = rill__q8_row_at(t->x, t->k, r);
+        for (size_t o = 0; o < t->n_out; o++) {
+            double sum = 0;
+            for (size_t b = 0; b < t->k / RILL_Q8; b++) {
+                const uint8_t *w = t->w + o * t->w_stride + b * 34;
+                int32_t dot = 0;
+                for (int i = 0; i < RILL_Q8; i++)
+                    dot += (int8_t)w[2 + i] * x.q[b * RILL_Q8 + i];
+                sum += (double)(half_at(w) * x.d[b]) * dot;
+            }
+            t->out[r * t->out_stride + o] = (float)sum;
+        }
+    }
+}
+
+// q4_0 block: half d, 16 bytes of nibbles, value + 8
+static void product_q4_0_c(const rill__tile *t) {
+    for (size_t r = 0; r < t->n_rows; r++) {
+        rill__q8_row x = rill__q8_row_at(t->x, t->k, r);
+        for (size_t o = 0; o < t->n_out; o++) {
+            double sum = 0;
+            for (size_t b = 0; b < t->k / RILL_Q8; b++) {
+                const uint8_t *w = t->w + o * t->w_stride + b * 18;
+                const int8_t *q = x.q + b * RILL_Q8;
+                int32_t dot = 0;
+                for (int i = 0; i < RILL_Q8 / 2; i++)
+                    dot += (w[2 + i] & 15) * q[i] + (w[2 + i] >> 4) * q[i + RILL_Q8 / 2];
+                sum += (double)(half_at(w) * x.d[b]) * (dot - 8 * x.sums[b]);
+            }
+            t->out[r * t->out_stride + o] = (float)sum;
+        }
+    }
+}
+
+static void mix_c(void *sums, const float *v, const float *weights, size_t weight_stride,
+                  size_t n_heads, size_t dim) {
+    double *s = sums;
+    for (size_t h = 0; h < n_heads; h++)
+        for (size_t c = 0; c < dim; c++)
+            s[h * dim + c] += (double)weights[h * weight_stride] * v[c];
+}
+
+static void mix_end_c(const void *sums, size_t head, float scale, float *out, size_t dim) {
+    const double *s = sums;
+    for (size_t c = 0; c < dim; c++)
+        out[c] = (float)(s[head * dim + c] * scale);
+}
+
+static double exp_sum_c(float *x, size_t n, float greatest) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)exp((double)x[i] - greatest);
+        sum += x[i];
+    }
+    return sum;
+}
+
+static void silu_c(const float *x, const float *up, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)(x[i] / (1 + exp(-(double)x[i])) * (up ? up[i] : 1));
+}
+
+static void rms_norm_c(const float *x, const float *weight, float eps, float *out, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    double scale = 1 / sqrt(sum / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)(x[i] * scale * weight[i]);
+}
+
+void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
+    for (int type = 0; type < RILL_CPU_TYPES; type++) {
+        const rill__type_traits *traits = rill__type_traits_get((rill_type)type);
+        k->decode[type] = traits ? traits->to_float : NULL;
+    }
+    k->product_f32 = product_f32_c;
+    k->quantize_q8 = quantize_q8_c;
+    k->product_q8[RILL_TYPE_Q8_0] = product_q8_0_c;
+    k->product_q8[RILL_TYPE_Q4_0] = product_q4_0_c;
+    k->mix = mix_c;
+    k->mix_end = mix_end_c;
+    k->exp_sum = exp_sum_c;
+    k->silu = silu_c;
+    k->rms_norm = rms_norm_c;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Rotary positions (RoFormer, Su et al., 2021) in integer phases, and the way of keys and values into
+// the cache.
+#include "backend/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct table_job {
+    const rill__rope *rope;
+    const rill__row *rows;
+    float *out;
+} table_job;
+
+// cos and sin of pair i at `position`: position * step wraps modulo one turn, exactly.
+static void rotation(const rill__rope *rope, uint32_t i, uint64_t position, float *out) {
+    // Signed: half a turn to either side, where a double has the most to say about small angles.
+    int64_t turns = (int64_t)(position * rope->phase_step[i]);
+    double angle = (double)turns * (0x1p-63 * 3.14159265358979323846);
+    out[0] = (float)(cos(angle) * rope->magnitude);
+    out[1] = (float)(sin(angle) * rope->magnitude);
+}
+
+static void table_piece(void *context, size_t piece, unsigned thread) {
+    (void)thread;
+    const table_job *job = context;
+    const rill__row *row = &job->rows[piece];
+    uint32_t n = job->rope->n_pairs;
+    float *sink = job->out + piece * 4 * n, *stream = sink + 2 * n;
+    uint64_t sink_frame = row->stream_pos - row->token + row->sink_pos;
+    for (uint32_t i = 0; i < n; i++)
+        rotation(job->rope, i, row->stream_pos, stream + 2 * i);
+    if (sink_frame == row->stream_pos) {
+        memcpy(sink, stream, 2 * n * sizeof *sink);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        rotation(job->rope, i, sink_frame, sink + 2 * i);
+}
+
+void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
+                            const rill__row *rows, size_t n_rows) {
+    table_job job = {.rope = rope, .rows = rows, .out = rill__cpu_floats(out)};
+    rill__pool_run(rill__cpu_of(be)->pool, n_rows, table_piece, &job);
+}
+
+typedef struct rotate_job {
+    const rill__rope *rope;
+    const float *table;
+    float *q;
+    float *q_sink;
+    float *k;
+    const float *v;
+    const rill__row *rows;
+    const rill__kv *streams;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+} rotate_job;
+
+static void rotate(const rill__rope *rope, const float *table, float *x) {
+    uint32_t n = rope->n_pairs;
+    for (uint32_t i = 0; i < n; i++) {
+        float *a = rope->interleaved ? x + 2 * i : x + i;
+        float *b = rope->interleaved ? x + 2 * i + 1 : x + i + n;
+        float c = table[2 * i], s = table[2 * i + 1];
+        float first = *a * c - *b * s;
+        *b = *b * c + *a * s;
+        *a = first;
+    }
+}
+
+// Stores a head's row; the last block of q8_0 is padded with zeros.
+static void store(rill_type type, const float *x, uint32_t dim, uint8_t *to) {
+    const rill__type_traits *traits = rill__type_traits_get(type);
+    size_t whole = dim / traits->block * traits->block;
+    traits->from_float(x, to, whole);
+    if (whole < dim) {
+        float padded[32] = {0};
+        memcpy(padded, x + whole, (dim - whole) * sizeof *x);
+        traits->from_float(padded, to + whole / traits->block * traits->block_bytes, traits->block);
+    }
+}
+
+static void rotate_piece(void *context, size_t piece, unsigned thread) {
+    (void)thread;
+    const rotate_job *job = context;
+    const rill__row *row = &job->rows[piece];
+    const rill__kv *kv = &job->streams[row->stream];
+    uint32_t dim = job->head_dim;
+    const float *sink = job->table + piece * 4 * job->rope->n_pairs;
+    const float *stream = sink + 2 * job->rope->n_pairs;
+
+    size_t queries = (size_t)job->n_heads * dim;
+    float *q = job->q + piece * queries, *q_sink = job->q_sink + piece * queries;
+    memcpy(q_sink, q, queries * sizeof *q);
+    for (uint32_t h = 0; h < job->n_heads; h++) {
+        rotate(job->rope, stream, q + (size_t)h * dim);
+        rotate(job->rope, sink, q_sink + (size_t)h * dim);
+    }
+    size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
+    size_t at = row->token < kv->n_sinks
+                    ? row->token
+                    : kv->n_sinks + (row->token - kv->n_sinks) % kv->ring_rows;
+    for (uint32_t h = 0; h < job->n_kv_heads; h++) {
+        float *k = job->k + (piece * job->n_kv_heads + h) * dim;
+        const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
+        rotate(job->rope, stream, k);
+        store(kv->key_type, k, dim, kv->keys->data + (h * rows + at) * kv->key_row_bytes);
+        store(kv->value_type, v, dim, kv->values->data + (h * rows + at) * kv->value_row_bytes);
+    }
+}
+
+void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
+                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
+                            const rill__buffer *v, const rill__row *rows, size_t n_rows,
+                            const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                            uint32_t head_dim) {
+    rotate_job job = {
+        .rope = rope,
+        .table = rill__cpu_floats(table),
+        .q = rill__cpu_floats(q),
+        .q_sink = rill__cpu_floats(q_sink),
+        .k = rill__cpu_floats(k),
+        .v = rill__cpu_floats(v),
+        .rows = rows,
+        .streams = streams,
+        .n_heads = n_heads,
+        .n_kv_heads = n_kv_heads,
+        .head_dim = head_dim,
+    };
+    rill__pool_run(rill__cpu_of(be)->pool, n_rows, rotate_piece, &job);
+}
