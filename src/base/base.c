@@ -2,31 +2,67 @@
 // Errors and memory: the one place that touches the process's allocator.
 #include "base/base.h"
 
+#include "base/utf8.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+// gcc and clang say differently that AddressSanitizer is on.
+#if defined(__SANITIZE_ADDRESS__)
+#define RILL_GUARDED_HEAP 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RILL_GUARDED_HEAP 1
+#endif
+#endif
+#ifndef RILL_GUARDED_HEAP
+#define RILL_GUARDED_HEAP 0
+#endif
+
 const char *rill_status_text(rill_status status) {
     switch (status) {
 #define STATUS_TEXT(name, number, text)                                                            \
-    case RILL_##name:                                                                              \
-        return text;
+    case RILL_##name: return text;
         RILL_STATUS_MAP(STATUS_TEXT)
 #undef STATUS_TEXT
     }
     return "unknown status";
 }
 
-rill_status rill__fail(rill_error *err, rill_status status, const char *format, ...) {
-    if (err) {
-        err->status = status;
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(err->message, sizeof err->message, format, arguments);
-        va_end(arguments);
+// Names and texts of hostile files end up in messages: whatever is not printable UTF-8 becomes '?',
+// so that a message stays one line and cannot command a terminal.
+static void make_printable(char *text) {
+    size_t length = strlen(text);
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        size_t n = rill__utf8_decode(text + i, length - i, &code);
+        bool invalid = n == 1 && (uint8_t)text[i] >= 0x80;
+        if (invalid || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+            text[i] = '?';
+            if (n == 2)  // the controls U+0080 to U+009F
+                text[i + 1] = '?';
+        }
+        i += n;
     }
+}
+
+rill_status rill__fail(rill_error *err, rill_status status, const char *format, ...) {
+    if (!err) return status;
+    // By way of a copy: the arguments may come from the message that is being replaced.
+    char message[sizeof err->message];
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (wanted < 0) message[0] = '\0';
+    if (wanted >= (int)sizeof message)
+        message[sizeof message - 1 - rill__utf8_incomplete_tail(message, sizeof message - 1)] = 0;
+    make_printable(message);
+    memcpy(err->message, message, sizeof message);
+    err->status = status;
     return status;
 }
 
@@ -58,8 +94,7 @@ void rill_allocator_replace(const rill_allocator *replacement) {
 }
 
 static void *counted(void *memory) {
-    if (memory)
-        atomic_fetch_add_explicit(&n_allocations, 1, memory_order_relaxed);
+    if (memory) atomic_fetch_add_explicit(&n_allocations, 1, memory_order_relaxed);
     return memory;
 }
 
@@ -69,11 +104,9 @@ void *rill__malloc(size_t bytes) {
 
 void *rill__calloc(size_t count, size_t size) {
     size_t bytes;
-    if (!rill__mul_size(count, size, &bytes))
-        return NULL;
+    if (!rill__mul_size(count, size, &bytes)) return NULL;
     void *memory = rill__malloc(bytes);
-    if (memory)
-        memset(memory, 0, bytes);
+    if (memory) memset(memory, 0, bytes);
     return memory;
 }
 
@@ -81,12 +114,16 @@ void *rill__realloc(void *memory, size_t bytes) {
     return counted(allocator.resize(allocator.user, memory, bytes ? bytes : 1));
 }
 
-void rill__free(void *memory) { allocator.release(allocator.user, memory); }
+void rill__free(void *memory) {
+    allocator.release(allocator.user, memory);
+}
 
-char *rill__strdup(const char *text) { return rill__strndup(text, strlen(text)); }
+char *rill__strdup(const char *text) {
+    return rill__strndup(text, strlen(text));
+}
 
 char *rill__strndup(const char *text, size_t length) {
-    char *copy = rill__malloc(length + 1);
+    char *copy = length < SIZE_MAX ? rill__malloc(length + 1) : NULL;
     if (copy) {
         memcpy(copy, text, length);
         copy[length] = '\0';
@@ -98,30 +135,47 @@ uint64_t rill__allocation_count(void) {
     return atomic_load_explicit(&n_allocations, memory_order_relaxed);
 }
 
-// Below this a mapping costs more than it gives.
-enum { LEAST_MAPPING = 1 << 20 };
+enum {
+    LEAST_MAPPING = 1 << 20,  // below this a mapping of its own costs more than it gives
+    ALIGNMENT = 64,           // a cache line, and the widest vector
+};
+
+// A replaced allocator is given the large memory to provide as well: it may have limits, and a test
+// can count it and make it fail. So does AddressSanitizer, which guards the ends of the heap's
+// pieces.
+static bool is_mapped(size_t bytes) {
+#if RILL_GUARDED_HEAP
+    (void)bytes;
+    return false;
+#else
+    return bytes >= LEAST_MAPPING && allocator.alloc == system_alloc;
+#endif
+}
+
+// The piece of heap begins up to ALIGNMENT + 8 bytes earlier; where is kept just before the result.
+static void *aligned_alloc_zeroed(size_t bytes) {
+    size_t wanted;
+    if (!rill__add_size(bytes, ALIGNMENT + sizeof(void *), &wanted)) return NULL;
+    char *start = rill__malloc(wanted);
+    if (!start) return NULL;
+    char *aligned = start + sizeof(void *);
+    aligned += -(uintptr_t)aligned & (ALIGNMENT - 1);
+    ((void **)(void *)aligned)[-1] = start;
+    return memset(aligned, 0, bytes);
+}
 
 void *rill__map_memory(size_t bytes) {
-    // The hook is asked in every case, so that a test can make any of these fail too.
-    void *small = rill__malloc(bytes < LEAST_MAPPING ? bytes + 64 + sizeof(void *) : 1);
-    if (!small)
-        return NULL;
-    if (bytes < LEAST_MAPPING) {
-        uintptr_t aligned = ((uintptr_t)small + sizeof(void *) + 63) & ~(uintptr_t)63;
-        ((void **)aligned)[-1] = small;
-        return memset((void *)aligned, 0, bytes);
-    }
-    rill__free(small);
+    if (!is_mapped(bytes)) return aligned_alloc_zeroed(bytes);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: where it is refused, small pages do
-    return memory;
+    if (memory == MAP_FAILED) return NULL;
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: where it is refused, small pages do
+    return counted(memory);
 }
 
 void rill__unmap_memory(void *memory, size_t bytes) {
-    if (memory && bytes < LEAST_MAPPING)
-        rill__free(((void **)memory)[-1]);
-    else if (memory)
+    if (!memory) return;
+    if (is_mapped(bytes))
         munmap(memory, bytes);
+    else
+        rill__free(((void **)memory)[-1]);
 }

@@ -14,6 +14,7 @@
 
 // Fills err (unless NULL) with status and the formatted message, and returns status, so that a
 // failing function ends with `return rill__fail(err, RILL_EFORMAT, "%s: ...", path, ...)`.
+// Arguments may point into err itself. Control characters and bytes that are not UTF-8 become '?'.
 rill_status rill__fail(rill_error *err, rill_status status, const char *format, ...)
     RILL_PRINTF(3, 4);
 
@@ -33,8 +34,9 @@ char *rill__strndup(const char *text, size_t length);  // always NUL-terminated
 // rill__map_memory): what the "decoding allocates nothing" test reads.
 uint64_t rill__allocation_count(void);
 
-// Large zeroed memory, 64-byte aligned (a mapping of its own from 1 MiB on, huge pages asked for,
-// counted and failing through the allocator hook as well). NULL on failure.
+// Large zeroed memory, 64-byte aligned: a mapping of its own from 1 MiB on, huge pages asked for. A
+// replaced allocator (rill_allocator_replace) provides all of it instead. NULL on failure. Give it
+// back with the same number of bytes; NULL is taken.
 void *rill__map_memory(size_t bytes);
 void rill__unmap_memory(void *memory, size_t bytes);
 

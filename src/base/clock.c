@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// The time, for measuring.
 #include "base/clock.h"
 
 #include <time.h>

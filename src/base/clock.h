@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// The time, for measuring.
 #ifndef RILL_BASE_CLOCK_H
 #define RILL_BASE_CLOCK_H
 

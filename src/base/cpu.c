@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM volume 2.
+// What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM
+// volume 2.
 #include "base/cpu.h"
 
 #include <stdio.h>
@@ -24,28 +25,24 @@ static uint64_t saved_state(void) {
     return ((uint64_t)high << 32) | low;
 }
 
-static bool bit(unsigned word, int n) { return word >> n & 1; }
+static bool bit(unsigned word, int n) {
+    return word >> n & 1;
+}
 
 static unsigned detect(void) {
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27))
-        return 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return 0;
     bool fma = bit(c, 12), f16c = bit(c, 29);
     uint64_t state = saved_state();
     bool ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
     unsigned flags = 0;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        return 0;
-    if (bit(b, 5) && fma && f16c && ymm)
-        flags |= RILL_CPU_AVX2;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (bit(b, 5) && fma && f16c && ymm) flags |= RILL_CPU_AVX2;
     bool avx512 = bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31) && zmm;
-    if (!(flags & RILL_CPU_AVX2) || !avx512)
-        return flags;
+    if (!(flags & RILL_CPU_AVX2) || !avx512) return flags;
     flags |= RILL_CPU_AVX512;
-    if (bit(c, 11))
-        flags |= RILL_CPU_AVX512_VNNI;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5))
-        flags |= RILL_CPU_AVX512_BF16;
+    if (bit(c, 11)) flags |= RILL_CPU_AVX512_VNNI;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5)) flags |= RILL_CPU_AVX512_BF16;
     return flags;
 }
 
@@ -56,16 +53,18 @@ void rill__cpu_model(char *out, size_t capacity) {
                          &words[4 * i + 3]))
             break;
     char *name = (char *)words;
-    while (*name == ' ')
-        name++;
+    while (*name == ' ') name++;
     snprintf(out, capacity, "%s", *name ? name : "x86-64");
-    for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--)
-        out[n - 1] = '\0';
+    for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--) out[n - 1] = '\0';
 }
 #else
-static unsigned detect(void) { return 0; }
+static unsigned detect(void) {
+    return 0;
+}
 
-void rill__cpu_model(char *out, size_t capacity) { snprintf(out, capacity, "processor"); }
+void rill__cpu_model(char *out, size_t capacity) {
+    snprintf(out, capacity, "processor");
+}
 #endif
 
 bool rill__cpu_mask(const char *name, unsigned *mask) {

@@ -4,11 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,8 +23,7 @@ rill_status rill__mapping_open(const char *path, rill__mapping *out, rill_error 
     *out = (rill__mapping){0};
     // Without O_NONBLOCK a pipe with no writer would hang here.
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return fail_system(err, path, "cannot open");
+    if (fd < 0) return fail_system(err, path, "cannot open");
     struct stat info;
     rill_status status = RILL_OK;
     if (fstat(fd, &info) != 0) {
@@ -43,23 +43,26 @@ rill_status rill__mapping_open(const char *path, rill__mapping *out, rill_error 
 }
 
 void rill__mapping_close(rill__mapping *m) {
-    if (m->data)
-        munmap((void *)(uintptr_t)m->data, m->size);
+    if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (rill__mapping){0};
+}
+
+static rill_status fail_length(rill_error *err, const char *path, size_t ceiling) {
+    return rill__fail(err, RILL_EFORMAT, "%s: longer than %zu bytes, the most that is right", path,
+                      ceiling);
 }
 
 static ssize_t read_some(int fd, char *to, size_t n) {
     ssize_t got;
-    do
-        got = read(fd, to, n);
+    do got = read(fd, to, n);
     while (got < 0 && errno == EINTR);
     return got;
 }
 
-// Reads fd to its end into memory that doubles.
-static rill_status read_to_end(int fd, const char *path, size_t ceiling, char **out, size_t *length,
-                               rill_error *err) {
-    size_t capacity = 4096, n = 0;
+// Reads fd to its end into memory of `capacity` bytes that doubles where that is not enough.
+static rill_status read_to_end(int fd, const char *path, size_t capacity, size_t ceiling,
+                               char **out, size_t *length, rill_error *err) {
+    size_t n = 0;
     char *data = rill__malloc(capacity + 1);
     while (data) {
         ssize_t got = read_some(fd, data + n, capacity - n);
@@ -77,15 +80,13 @@ static rill_status read_to_end(int fd, const char *path, size_t ceiling, char **
         n += (size_t)got;
         if (n > ceiling) {
             rill__free(data);
-            return rill__fail(err, RILL_EFORMAT, "%s: longer than %zu bytes, the most that is right",
-                              path, ceiling);
+            return fail_length(err, path, ceiling);
         }
         if (n == capacity) {
-            char *grown = rill__realloc(data, 2 * capacity + 1);
-            if (!grown)
-                rill__free(data);
-            data = grown;
             capacity *= 2;
+            char *grown = rill__realloc(data, capacity + 1);
+            if (!grown) rill__free(data);
+            data = grown;
         }
     }
     return rill__fail_memory(err, path, capacity);
@@ -94,9 +95,18 @@ static rill_status read_to_end(int fd, const char *path, size_t ceiling, char **
 rill_status rill__file_read(const char *path, size_t ceiling, char **out, size_t *length,
                             rill_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail_system(err, path, "cannot open");
-    rill_status status = read_to_end(fd, path, ceiling, out, length, err);
+    if (fd < 0) return fail_system(err, path, "cannot open");
+    struct stat info;
+    rill_status status;
+    size_t capacity = 4096;
+    bool regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    if (regular && (uint64_t)info.st_size > ceiling) {
+        status = fail_length(err, path, ceiling);
+    } else {
+        if (regular && (size_t)info.st_size >= capacity)
+            capacity = (size_t)info.st_size + 1;  // the last read finds the end
+        status = read_to_end(fd, path, capacity, ceiling, out, length, err);
+    }
     close(fd);
     return status;
 }
@@ -120,67 +130,101 @@ char *rill__path_join(const char *directory, const char *name) {
     return path;
 }
 
-enum { WRITER_BUFFER = 1 << 18 };
+enum {
+    WRITER_BUFFER = 1 << 18,
+    MAX_LINKS = 40,   // as the kernel's own limit
+    MAX_NAMES = 100,  // tries at a name that nobody has taken
+};
 
 struct rill__file_writer {
     char *path;       // where it shall appear: links followed
-    char *temporary;  // where it is written; NULL when writing straight into something that is no file
+    char *directory;  // of path
+    char *temporary;  // what is written, in directory; NULL when writing into something that is no
+                      // file
     int fd;
+    bool failed;  // a write failed: the content is incomplete
     uint64_t offset;
     size_t buffered;
     char buffer[WRITER_BUFFER];
 };
 
-// The file that `path` names, links followed; or path itself if there is none yet. NULL: out of memory.
-static char *final_path(const char *path) {
-    char *real = realpath(path, NULL);
-    char *copy = rill__strdup(real ? real : path);
-    free(real);
-    return copy;
+// The directory part of a path, the caller's; NULL: out of memory.
+static char *directory_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return rill__strdup(".");
+    return rill__strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+// Where a symbolic link leads, which need not exist yet; NULL with errno.
+static char *link_target(const char *path) {
+    char target[PATH_MAX];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n < 0) return NULL;
+    target[n] = '\0';
+    if (target[0] == '/') return rill__strdup(target);
+    char *directory = directory_of(path);
+    char *joined = directory ? rill__path_join(directory, target) : NULL;
+    rill__free(directory);
+    return joined;
+}
+
+// The file that `path` names, links followed, also a link to what is not there yet; NULL: out of
+// memory.
+static char *final_path(const char *path) {
+    char *at = rill__strdup(path);
+    struct stat info;
+    for (int i = 0; at && i < MAX_LINKS && lstat(at, &info) == 0 && S_ISLNK(info.st_mode); i++) {
+        char *next = link_target(at);
+        rill__free(at);
+        at = next;
+    }
+    return at;
+}
+
+// Opens a new file of a name that nobody has, with the mode that a plain open would give; what a
+// killed process left behind is in nobody's way.
 static rill_status open_temporary(rill__file_writer *w, rill_error *err) {
-    size_t size = strlen(w->path) + sizeof ".XXXXXX";
+    size_t size = strlen(w->directory) + sizeof "/.rill-0123456789abcdef";
     w->temporary = rill__malloc(size);
-    if (!w->temporary)
-        return rill__fail_memory(err, "a path", size);
-    snprintf(w->temporary, size, "%s.XXXXXX", w->path);
-    w->fd = mkostemp(w->temporary, O_CLOEXEC);
+    if (!w->temporary) return rill__fail_memory(err, "a path", size);
+    for (int i = 0; i < MAX_NAMES && w->fd < 0; i++) {
+        uint64_t name;
+        if (getrandom(&name, sizeof name, 0) != (ssize_t)sizeof name) break;
+        snprintf(w->temporary, size, "%s/.rill-%016" PRIx64, w->directory, name);
+        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd < 0 && errno != EEXIST) break;
+    }
     if (w->fd < 0) {
-        rill_status status = fail_system(err, w->path, "cannot write beside it");
+        rill_status status = fail_system(err, w->path, "cannot write a file beside it");
         rill__free(w->temporary);
         w->temporary = NULL;
         return status;
     }
-    // mkostemp makes it private; give it what a plain open would have, or what is being replaced has.
     struct stat old;
-    mode_t mask = umask(0);
-    umask(mask);
-    mode_t mode = stat(w->path, &old) == 0 ? old.st_mode & 07777 : 0666 & ~mask;
-    if (fchmod(w->fd, mode) != 0)
-        return fail_system(err, w->temporary, "cannot set its mode");
+    if (stat(w->path, &old) == 0 && fchmod(w->fd, old.st_mode & 07777) != 0)
+        return fail_system(err, w->path, "cannot give the new file its mode");
     return RILL_OK;
+}
+
+static rill_status open_target(rill__file_writer *w, const char *path, rill_error *err) {
+    struct stat info;
+    bool straight = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+    w->path = straight ? rill__strdup(path) : final_path(path);
+    w->directory = w->path ? directory_of(w->path) : NULL;
+    if (!w->directory) return rill__fail_memory(err, "a path", strlen(path));
+    if (!straight) return open_temporary(w, err);
+    w->fd = open(path, O_WRONLY | O_CLOEXEC);
+    return w->fd < 0 ? fail_system(err, path, "cannot write") : RILL_OK;
 }
 
 rill_status rill__writer_open(const char *path, rill__file_writer **out, rill_error *err) {
     rill__file_writer *w = rill__malloc(sizeof *w);
-    if (!w)
-        return rill__fail_memory(err, "a file's buffer", sizeof *w);
+    if (!w) return rill__fail_memory(err, "a file's buffer", sizeof *w);
+    w->path = w->directory = w->temporary = NULL;
     w->fd = -1;
-    w->temporary = NULL;
+    w->failed = false;
     w->offset = w->buffered = 0;
-    w->path = final_path(path);
-    rill_status status = RILL_OK;
-    struct stat info;
-    if (!w->path) {
-        status = rill__fail_memory(err, "a path", strlen(path));
-    } else if (stat(w->path, &info) == 0 && !S_ISREG(info.st_mode)) {
-        w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
-        if (w->fd < 0)
-            status = fail_system(err, path, "cannot write");
-    } else {
-        status = open_temporary(w, err);
-    }
+    rill_status status = open_target(w, path, err);
     if (status != RILL_OK)
         rill__writer_discard(&w);
     else
@@ -192,10 +236,11 @@ static rill_status write_out(rill__file_writer *w, const char *data, size_t byte
                              rill_error *err) {
     while (bytes > 0) {
         ssize_t n = write(w->fd, data, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            w->failed = true;
             return fail_system(err, w->path, "cannot write");
+        }
         data += n;
         bytes -= (size_t)n;
     }
@@ -211,11 +256,10 @@ static rill_status flush_buffer(rill__file_writer *w, rill_error *err) {
 rill_status rill__writer_write(rill__file_writer *w, const void *data, size_t bytes,
                                rill_error *err) {
     rill_status status = RILL_OK;
-    if (bytes > WRITER_BUFFER - w->buffered)
-        status = flush_buffer(w, err);
+    if (bytes > WRITER_BUFFER - w->buffered) status = flush_buffer(w, err);
     if (status == RILL_OK && bytes > WRITER_BUFFER) {
         status = write_out(w, data, bytes, err);
-    } else if (status == RILL_OK) {
+    } else if (status == RILL_OK && bytes > 0) {
         memcpy(w->buffer + w->buffered, data, bytes);
         w->buffered += bytes;
     }
@@ -223,35 +267,39 @@ rill_status rill__writer_write(rill__file_writer *w, const void *data, size_t by
     return status;
 }
 
-uint64_t rill__writer_offset(const rill__file_writer *w) { return w->offset; }
+uint64_t rill__writer_offset(const rill__file_writer *w) {
+    return w->offset;
+}
 
-// Makes the renaming itself durable. Some file systems cannot sync a directory: not an error.
+// Makes the renaming itself durable. The new file is in place already, and some file systems cannot
+// sync a directory: a failure is not reported.
 static void sync_directory(const char *path) {
-    char *copy = rill__strdup(path);
-    if (!copy)
-        return;
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        fsync(fd);
+        (void)fsync(fd);
         close(fd);
     }
-    rill__free(copy);
+}
+
+// Puts the finished temporary file in the place of path.
+static rill_status move_into_place(rill__file_writer *w, rill_error *err) {
+    if (fsync(w->fd) != 0) return fail_system(err, w->path, "cannot sync");
+    if (rename(w->temporary, w->path) != 0)
+        return fail_system(err, w->path, "cannot put the new file there");
+    rill__free(w->temporary);
+    w->temporary = NULL;
+    sync_directory(w->directory);
+    return RILL_OK;
 }
 
 rill_status rill__writer_commit(rill__file_writer **writer, rill_error *err) {
     rill__file_writer *w = *writer;
-    rill_status status = flush_buffer(w, err);
-    if (status == RILL_OK && w->temporary) {
-        if (fsync(w->fd) != 0) {
-            status = fail_system(err, w->path, "cannot sync");
-        } else if (rename(w->temporary, w->path) != 0) {
-            status = fail_system(err, w->path, "cannot rename to it");
-        } else {
-            rill__free(w->temporary);
-            w->temporary = NULL;
-            sync_directory(w->path);
-        }
-    }
+    rill_status status;
+    if (w->failed)
+        status = rill__fail(err, RILL_EIO, "%s: an earlier write failed", w->path);
+    else
+        status = flush_buffer(w, err);
+    if (status == RILL_OK && w->temporary) status = move_into_place(w, err);
     rill__writer_discard(writer);
     return status;
 }
@@ -259,13 +307,11 @@ rill_status rill__writer_commit(rill__file_writer **writer, rill_error *err) {
 void rill__writer_discard(rill__file_writer **writer) {
     rill__file_writer *w = *writer;
     *writer = NULL;
-    if (!w)
-        return;
-    if (w->fd >= 0)
-        close(w->fd);
-    if (w->temporary)
-        unlink(w->temporary);
+    if (!w) return;
+    if (w->fd >= 0) close(w->fd);
+    if (w->temporary) unlink(w->temporary);
     rill__free(w->temporary);
+    rill__free(w->directory);
     rill__free(w->path);
     rill__free(w);
 }

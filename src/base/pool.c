@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT
-// The thread pool. Workers wait for the next piece of work by spinning for a moment, then on a futex.
+// The thread pool. Workers wait for the next piece of work by spinning for a moment, then on a
+// futex.
 //
-// One 64-bit word says all about the work at hand: its number (the generation), how many of its pieces
-// are claimed. A claim is one compare-and-swap on it, so a thread that was away while the work changed
-// can never take a piece of the wrong one.
+// One 64-bit word says all about the work at hand: its number (the generation), how many of its
+// pieces are claimed. A claim is one compare-and-swap on it, so a thread that was away while the
+// work changed can never take a piece of the wrong one.
 #include "base/pool.h"
 
+#include "base/clock.h"
+
+#include <assert.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum {
-    MAX_THREADS = 1024,
-    SPINS = 2000,  // some tens of microseconds: the pause between two operations of a token
-};
+enum { MAX_THREADS = 1024 };
+
+// The gap between two operations of a token; sleeping and waking costs about as much.
+static const double SPIN_SECONDS = 40e-6;
 
 typedef struct worker {
     rill__pool *pool;
@@ -29,11 +32,11 @@ typedef struct worker {
 struct rill__pool {
     pthread_mutex_t queue;  // callers, one behind another
     unsigned n_threads;     // the caller's included
-    bool spins;             // false where threads outnumber processors: spinning would stand in the way
+    int spins;              // pauses before sleeping; 0 where threads outnumber processors
     worker *workers;        // [n_threads - 1]
 
-    // The work at hand. A thread that reads these while they change finds `claims` changed as well, and
-    // claims nothing.
+    // The work at hand. A thread that reads these while they change finds `claims` changed as well,
+    // and claims nothing.
     _Atomic(rill__pool_fn) fn;
     _Atomic(void *) context;
     atomic_size_t n_pieces;
@@ -63,8 +66,7 @@ static void pause_briefly(void) {
 
 static void announce_end(rill__pool *pool, unsigned generation) {
     atomic_store(&pool->finished, generation);
-    if (atomic_load(&pool->caller_sleeps))
-        futex_wake(&pool->finished, 1);
+    if (atomic_load(&pool->caller_sleeps)) futex_wake(&pool->finished, 1);
 }
 
 // Claims and does pieces of work number `generation` until none is left.
@@ -75,13 +77,10 @@ static void work(rill__pool *pool, unsigned generation, unsigned thread) {
         void *context = atomic_load_explicit(&pool->context, memory_order_acquire);
         size_t n_pieces = atomic_load_explicit(&pool->n_pieces, memory_order_acquire);
         size_t piece = claims & UINT32_MAX;
-        if (claims >> 32 != generation || piece >= n_pieces)
-            return;
-        if (!atomic_compare_exchange_strong(&pool->claims, &claims, claims + 1))
-            continue;
+        if (claims >> 32 != generation || piece >= n_pieces) return;
+        if (!atomic_compare_exchange_strong(&pool->claims, &claims, claims + 1)) continue;
         fn(context, piece, thread);
-        if (atomic_fetch_add(&pool->done, 1) + 1 == n_pieces)
-            announce_end(pool, generation);
+        if (atomic_fetch_add(&pool->done, 1) + 1 == n_pieces) announce_end(pool, generation);
     }
 }
 
@@ -91,7 +90,7 @@ static void *worker_main(void *argument) {
     unsigned seen = 0;
     for (;;) {
         unsigned generation;
-        int spins = pool->spins ? SPINS : 0;
+        int spins = pool->spins;
         while ((generation = atomic_load_explicit(&pool->generation, memory_order_acquire)) ==
                seen) {
             if (spins-- > 0) {
@@ -102,75 +101,59 @@ static void *worker_main(void *argument) {
             futex_wait(&pool->generation, seen);
             atomic_fetch_sub(&pool->sleepers, 1);
         }
-        if (atomic_load_explicit(&pool->stop, memory_order_acquire))
-            return NULL;
+        if (atomic_load_explicit(&pool->stop, memory_order_acquire)) return NULL;
         seen = generation;
         work(pool, generation, self->number);
     }
 }
 
-// Processors that the control groups allow: quota / period, rounded up; 0 for no limit. Versions 2 and 1.
-static unsigned quota_of(const char *path, const char *period_path) {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    double quota = 0, period = 0;
-    int n = fscanf(file, "%lf %lf", &quota, &period);
-    fclose(file);
-    if (period_path && n >= 1) {
-        file = fopen(period_path, "re");
-        if (!file)
-            return 0;
-        n = 1 + fscanf(file, "%lf", &period);
-        fclose(file);
+// How many pauses take about SPIN_SECONDS: from 5 to 150 cycles each, by the kind of processor.
+static int count_spins(void) {
+    enum { PROBE = 200, MAX_SPINS = 20000 };
+    double least = 1;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        double start = rill__seconds();
+        for (int i = 0; i < PROBE; i++) pause_briefly();
+        double taken = rill__seconds() - start;
+        least = taken < least ? taken : least;
     }
-    if (n != 2 || quota <= 0 || period <= 0)
-        return 0;
-    double share = quota / period;
-    return share >= MAX_THREADS ? 0 : (unsigned)share + (share > (unsigned)share);
+    double spins = least > 0 ? SPIN_SECONDS * PROBE / least : MAX_SPINS;
+    return spins < MAX_SPINS ? (int)spins + 1 : MAX_SPINS;
 }
 
-unsigned rill__cpu_count(void) {
-    cpu_set_t set;
-    unsigned n = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        n = (unsigned)CPU_COUNT(&set);
-    unsigned quotas[2] = {
-        quota_of("/sys/fs/cgroup/cpu.max", NULL),
-        quota_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-    };
-    for (int i = 0; i < 2; i++)
-        if (quotas[i] && quotas[i] < n)
-            n = quotas[i];
-    return n ? n : 1;
+// Starts workers until there are n_threads or the system has no more. They leave all signals to the
+// program's own threads, so that Ctrl-C interrupts a read there.
+static void start_workers(rill__pool *pool, unsigned n_threads) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool->n_threads < n_threads) {
+        worker *w = &pool->workers[pool->n_threads - 1];
+        *w = (worker){.pool = pool, .number = pool->n_threads};
+        if (pthread_create(&w->thread, NULL, worker_main, w) != 0) break;
+        pool->n_threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 rill_status rill__pool_open(unsigned n_threads, rill__pool **out, rill_error *err) {
     unsigned processors = rill__cpu_count();
-    if (n_threads == 0)
-        n_threads = processors;
+    if (n_threads == 0) n_threads = processors;
     if (n_threads > MAX_THREADS)
         return rill__fail(err, RILL_EINVAL, "threads: %u; at most %d is right", n_threads,
                           MAX_THREADS);
     // The counters have cache lines of their own, hence the alignment.
     rill__pool *pool = rill__map_memory(sizeof *pool);
-    if (!pool)
-        return rill__fail_memory(err, "a thread pool", sizeof *pool);
+    if (!pool) return rill__fail_memory(err, "a thread pool", sizeof *pool);
     pool->workers = rill__calloc(n_threads, sizeof *pool->workers);
     if (!pool->workers) {
         rill__unmap_memory(pool, sizeof *pool);
         return rill__fail_memory(err, "a thread pool", n_threads * sizeof *pool->workers);
     }
     pthread_mutex_init(&pool->queue, NULL);
-    pool->spins = n_threads <= processors;
+    pool->spins = n_threads > 1 && n_threads <= processors ? count_spins() : 0;
     pool->n_threads = 1;
-    while (pool->n_threads < n_threads) {
-        worker *w = &pool->workers[pool->n_threads - 1];
-        *w = (worker){.pool = pool, .number = pool->n_threads};
-        if (pthread_create(&w->thread, NULL, worker_main, w) != 0)
-            break;
-        pool->n_threads++;
-    }
+    start_workers(pool, n_threads);
     *out = pool;
     return RILL_OK;
 }
@@ -178,22 +161,22 @@ rill_status rill__pool_open(unsigned n_threads, rill__pool **out, rill_error *er
 void rill__pool_close(rill__pool **pool) {
     rill__pool *p = *pool;
     *pool = NULL;
-    if (!p)
-        return;
+    if (!p) return;
     atomic_store(&p->stop, true);
     atomic_fetch_add(&p->generation, 1);
     futex_wake(&p->generation, INT_MAX);
-    for (unsigned i = 0; i + 1 < p->n_threads; i++)
-        pthread_join(p->workers[i].thread, NULL);
+    for (unsigned i = 0; i + 1 < p->n_threads; i++) pthread_join(p->workers[i].thread, NULL);
     pthread_mutex_destroy(&p->queue);
     rill__free(p->workers);
     rill__unmap_memory(p, sizeof *p);
 }
 
-unsigned rill__pool_threads(const rill__pool *pool) { return pool->n_threads; }
+unsigned rill__pool_threads(const rill__pool *pool) {
+    return pool->n_threads;
+}
 
 static void wait_for_end(rill__pool *pool, unsigned generation) {
-    int spins = pool->spins ? SPINS : 0;
+    int spins = pool->spins;
     unsigned finished;
     while ((finished = atomic_load(&pool->finished)) != generation) {
         if (spins-- > 0) {
@@ -201,22 +184,20 @@ static void wait_for_end(rill__pool *pool, unsigned generation) {
             continue;
         }
         atomic_store(&pool->caller_sleeps, true);
-        if (atomic_load(&pool->finished) == finished)
-            futex_wait(&pool->finished, finished);
+        if (atomic_load(&pool->finished) == finished) futex_wait(&pool->finished, finished);
         atomic_store(&pool->caller_sleeps, false);
     }
 }
 
 void rill__pool_run(rill__pool *pool, size_t n_pieces, rill__pool_fn fn, void *context) {
-    if (n_pieces == 0)
-        return;
+    if (n_pieces == 0) return;
     pthread_mutex_lock(&pool->queue);
     if (pool->n_threads == 1 || n_pieces == 1) {
-        for (size_t i = 0; i < n_pieces; i++)
-            fn(context, i, 0);
+        for (size_t i = 0; i < n_pieces; i++) fn(context, i, 0);
         pthread_mutex_unlock(&pool->queue);
         return;
     }
+    assert(n_pieces < UINT32_MAX);
     unsigned generation = atomic_load(&pool->generation) + 1;
     // Closed while the fields change: nobody's old claim fits any more.
     atomic_store(&pool->claims, (uint64_t)generation << 32 | UINT32_MAX);
@@ -227,7 +208,7 @@ void rill__pool_run(rill__pool *pool, size_t n_pieces, rill__pool_fn fn, void *c
     atomic_store(&pool->claims, (uint64_t)generation << 32);
     atomic_store(&pool->generation, generation);
     if (atomic_load(&pool->sleepers) > 0)
-        futex_wake(&pool->generation, INT_MAX);
+        futex_wake(&pool->generation, n_pieces > INT_MAX ? INT_MAX : (int)n_pieces - 1);
     work(pool, generation, 0);
     wait_for_end(pool, generation);
     pthread_mutex_unlock(&pool->queue);

@@ -25,8 +25,9 @@ RILL_NODISCARD rill_status rill__pool_open(unsigned n_threads, rill__pool **out,
 void rill__pool_close(rill__pool **pool);
 unsigned rill__pool_threads(const rill__pool *pool);
 
-// Runs fn for every piece in [0, n_pieces) and returns when all are done. Allocates nothing.
-// Threads: any; calls from several threads queue one behind another. Not from inside a piece.
+// Runs fn for every piece in [0, n_pieces), n_pieces < 2^32 - 1, and returns when all are done;
+// what the pieces wrote is then visible to the caller. Allocates nothing. Threads: any; calls from
+// several threads queue one behind another. Not from inside a piece.
 void rill__pool_run(rill__pool *pool, size_t n_pieces, rill__pool_fn fn, void *context);
 
 #endif

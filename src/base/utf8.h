@@ -9,7 +9,8 @@
 // sets *code; for an invalid or cut-off sequence returns 1 and sets *code to U+FFFD.
 // Overlong forms, surrogates and values past U+10FFFF are invalid.
 size_t rill__utf8_decode(const char *s, size_t length, uint32_t *code);
-// Encodes a code point (a surrogate or a value past U+10FFFF becomes U+FFFD) and returns its length.
+// Encodes a code point (a surrogate or a value past U+10FFFF becomes U+FFFD) and returns its
+// length.
 size_t rill__utf8_encode(uint32_t code, char out[4]);
 bool rill__utf8_valid(const char *s, size_t length);
 // How many bytes at the end of s are the beginning of a character that more bytes could complete:
