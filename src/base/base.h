@@ -42,10 +42,16 @@ void rill__unmap_memory(void *memory, size_t bytes);
 
 // Overflow-checked size arithmetic: false, and *out untouched, when the result does not fit.
 static inline bool rill__mul_size(size_t a, size_t b, size_t *out) {
-    return !__builtin_mul_overflow(a, b, out);
+    size_t product;
+    if (__builtin_mul_overflow(a, b, &product)) return false;
+    *out = product;
+    return true;
 }
 static inline bool rill__add_size(size_t a, size_t b, size_t *out) {
-    return !__builtin_add_overflow(a, b, out);
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum)) return false;
+    *out = sum;
+    return true;
 }
 
 #endif

@@ -1,32 +1,107 @@
 // SPDX-License-Identifier: MIT
 // jansson with our allocator and our messages.
+//
+// jansson 2.14 does not look whether the text of a token could be kept (lex_save in its load.c
+// drops the result), and may stop the program or read past the end when memory runs out there. So a
+// failed allocation leaves the parser at once by longjmp, and everything that it had taken, which a
+// set remembers, is given back. jansson holds no locks and no files meanwhile. The pieces carry no
+// mark of ours: a program's own values of jansson's may be freed here, and the other way round.
 #include "base/json.h"
 
 #include "base/file.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 
-// jansson reports a failed allocation as one or another error of syntax; this tells it apart.
-static _Thread_local bool out_of_memory;
+typedef struct parse {
+    jmp_buf out_of_memory;
+    void **slots;  // the pieces that are alive: hashed by address, linear probing, NULL where free
+    size_t n_slots;  // a power of two, 0 at first; at most half of them are taken
+    size_t n_pieces;
+} parse;
 
-static void *json_memory(size_t bytes) {
+// The parse that goes on in this thread, NULL if none.
+static _Thread_local parse *current;
+
+static size_t home_slot(const parse *p, const void *piece) {
+    return (size_t)(((uintptr_t)piece >> 4) * 0x9e3779b97f4a7c15u >> 20) & (p->n_slots - 1);
+}
+
+static void put_piece(parse *p, void *piece) {
+    size_t i = home_slot(p, piece);
+    while (p->slots[i]) i = (i + 1) & (p->n_slots - 1);
+    p->slots[i] = piece;
+}
+
+static bool remember(parse *p, void *piece) {
+    if (2 * (p->n_pieces + 1) > p->n_slots) {
+        parse larger = {.n_slots = p->n_slots ? 2 * p->n_slots : 256};
+        larger.slots = rill__calloc(larger.n_slots, sizeof *larger.slots);
+        if (!larger.slots) return false;
+        for (size_t i = 0; i < p->n_slots; i++)
+            if (p->slots[i]) put_piece(&larger, p->slots[i]);
+        rill__free(p->slots);
+        p->slots = larger.slots;
+        p->n_slots = larger.n_slots;
+    }
+    put_piece(p, piece);
+    p->n_pieces++;
+    return true;
+}
+
+static void forget(parse *p, const void *piece) {
+    if (p->n_slots == 0) return;
+    size_t mask = p->n_slots - 1, hole = home_slot(p, piece);
+    while (p->slots[hole] && p->slots[hole] != piece) hole = (hole + 1) & mask;
+    if (!p->slots[hole]) return;
+    p->n_pieces--;
+    // Later ones of the same run move up, unless that would put them before their home.
+    for (size_t i = (hole + 1) & mask; p->slots[i]; i = (i + 1) & mask) {
+        if (((i - home_slot(p, p->slots[i])) & mask) < ((i - hole) & mask)) continue;
+        p->slots[hole] = p->slots[i];
+        hole = i;
+    }
+    p->slots[hole] = NULL;
+}
+
+static void *take_memory(size_t bytes) {
     void *memory = rill__malloc(bytes);
-    if (!memory) out_of_memory = true;
-    return memory;
+    if (!current || (memory && remember(current, memory))) return memory;
+    rill__free(memory);
+    longjmp(current->out_of_memory, 1);
+}
+
+static void give_memory(void *memory) {
+    if (current && memory) forget(current, memory);
+    rill__free(memory);
 }
 
 static void use_our_memory(void) {
-    json_set_alloc_funcs(json_memory, rill__free);
+    json_set_alloc_funcs(take_memory, give_memory);
+}
+
+// Ends the parse; what it took becomes the value's own, or is given back.
+static void end_parse(parse *p, bool keep) {
+    current = NULL;
+    for (size_t i = 0; !keep && i < p->n_slots; i++) rill__free(p->slots[i]);
+    rill__free(p->slots);
 }
 
 rill_status rill__json_parse(const char *name, const char *text, size_t length, json_t **out,
                              rill_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_our_memory);
-    json_error_t where = {.line = 0};
-    out_of_memory = false;
+    parse state;
+    state.slots = NULL;
+    state.n_slots = state.n_pieces = 0;
+    if (setjmp(state.out_of_memory) != 0) {
+        end_parse(&state, false);
+        return rill__fail_memory(err, name, length);
+    }
+    current = &state;
+    json_error_t where;
     json_t *value = json_loadb(text, length, JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
-    if (!value && out_of_memory) return rill__fail_memory(err, name, length);
+    end_parse(&state, true);
     if (!value)
         return rill__fail(err, RILL_EFORMAT, "%s: line %d, column %d: %s", name, where.line,
                           where.column, where.text);

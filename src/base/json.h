@@ -9,7 +9,8 @@
 
 // Parses `text`; `name` (a path) leads the message, which gives line and column. The caller owns
 // the value (json_decref). RILL_EFORMAT or RILL_ENOMEM. Depth is bounded by jansson (2048), so a
-// hostile file cannot exhaust the stack.
+// hostile file cannot exhaust the stack. The first call makes jansson use the library's allocator,
+// in the whole process. Threads: any.
 RILL_NODISCARD rill_status rill__json_parse(const char *name, const char *text, size_t length,
                                             json_t **out, rill_error *err);
 // Reads and parses a file of at most `ceiling` bytes.
