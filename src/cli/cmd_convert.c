@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// rill convert: any model that rill reads, to a GGUF file.
+#include "cli/command.h"
+#include "cli/terminal.h"
+
+static int run(rill__settings *s) {
+    rill_error err = {0};
+    if (s->n_positionals != 2)
+        return rill__usage("convert: wants a model and a file to write: rill convert SOURCE "
+                           "TARGET.gguf --type q8_0");
+    rill_status status = rill_convert(s->positionals[0], s->positionals[1], s->type, rill__progress,
+                                      (void *)"converting", &err);
+    return status == RILL_OK ? RILL_EXIT_OK : rill__report(&err);
+}
+
+const rill__command rill__command_convert = {
+    .name = "convert",
+    .bit = RILL_FOR_CONVERT,
+    .usage = "SOURCE TARGET.gguf [--type q8_0]",
+    .summary = "write a model as a GGUF file",
+    .details =
+        "SOURCE is a Hugging Face directory or a .gguf file. TARGET appears whole or not at all.",
+    .max_positionals = 2,
+    .run = run,
+};

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// --help, from the same table as the parser.
+#include "cli/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { OPTION_COLUMNS = 25 };
+
+void rill__help_overview(void *out) {
+    fprintf(
+        out,
+        "rill runs language models for ever: endless text in constant memory.\n\n"
+        "  rill run                       let the shipped model write until Ctrl-C\n"
+        "  rill run model.gguf -p 'It was'  your own model, your own beginning\n"
+        "  rill chat                      talk; old messages are forgotten, and rill says so\n\n"
+        "Commands:\n");
+    for (size_t i = 0; rill__commands[i]; i++)
+        fprintf(out, "  %-10s %s\n", rill__commands[i]->name, rill__commands[i]->summary);
+    fprintf(out,
+            "\nMODEL is a .gguf file or a Hugging Face directory. Without it: $RILL_MODEL, or the\n"
+            "model that came with rill.\n\n"
+            "  rill COMMAND --help            the options of a command\n"
+            "  rill --version                 which rill this is\n");
+}
+
+static void option_line(const rill__option *o, FILE *out) {
+    char left[64];
+    char letter[8] = "    ";
+    if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->metavar ? " " : "",
+             o->metavar ? o->metavar : "");
+    if (strlen(left) > OPTION_COLUMNS)
+        fprintf(out, "  %s\n  %*s %s\n", left, OPTION_COLUMNS, "", o->help);
+    else
+        fprintf(out, "  %-*s %s\n", OPTION_COLUMNS, left, o->help);
+    // The words of a choice are worth their line: nobody guesses them.
+    if (o->choices && strchr(o->choices, '|'))
+        fprintf(out, "  %*s %s\n", OPTION_COLUMNS, "", o->choices);
+}
+
+void rill__help_command(const rill__command *command, void *out) {
+    fprintf(out, "Usage: rill %s %s\n\n%s\n", command->name, command->usage, command->details);
+    const char *heading = NULL;
+    for (const rill__option *o = rill__options; o->name; o++) {
+        if (!(o->commands & command->bit)) continue;
+        if (!heading || strcmp(heading, o->heading) != 0) fprintf(out, "\n%s:\n", o->heading);
+        heading = o->heading;
+        option_line(o, out);
+    }
+}

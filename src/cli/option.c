@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// The option table and the values that need more than a number or a word.
+#include "cli/option.h"
+
+#include "cli/number.h"
+
+#include "base/base.h"
+
+#include <float.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    STREAMS = RILL_FOR_RUN | RILL_FOR_CHAT | RILL_FOR_LOGITS | RILL_FOR_EVAL,
+    MEMORY = STREAMS | RILL_FOR_INFO,
+    DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCH,
+    WRITERS = RILL_FOR_RUN | RILL_FOR_CHAT,
+    ALL = (1 << 8) - 1,
+};
+
+static rill_status parse_cache_type(rill__settings *s, const char *text, rill_error *err) {
+    char key[16];
+    const char *comma = strchr(text, ',');
+    size_t length = comma ? (size_t)(comma - text) : strlen(text);
+    const char *value = comma ? comma + 1 : text;
+    if (length < sizeof key) {
+        memcpy(key, text, length);
+        key[length] = 0;
+        if (rill_type_parse(key, &s->stream.key_type) &&
+            rill_type_parse(value, &s->stream.value_type)) {
+            s->stream.default_types = false;
+            return RILL_OK;
+        }
+    }
+    return rill__fail(err, RILL_EINVAL,
+                      "'%s': wants f32, f16 or q8_0, or two of them (keys,values)", text);
+}
+
+static rill_status parse_weight_type(rill__settings *s, const char *text, rill_error *err) {
+    static const rill_type legal[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
+                                      RILL_TYPE_Q4_0};
+    rill_type type;
+    if (rill_type_parse(text, &type)) {
+        for (size_t i = 0; i < sizeof legal / sizeof *legal; i++) {
+            if (legal[i] == type) {
+                s->type = type;
+                return RILL_OK;
+            }
+        }
+    }
+    return rill__fail(err, RILL_EINVAL, "'%s': wants f32, f16, bf16, q8_0 or q4_0", text);
+}
+
+// ID=B, or several with commas between.
+static rill_status parse_bias(rill__settings *s, const char *text, rill_error *err) {
+    const char *rest = text;
+    while (rest) {
+        char part[64], *equals;
+        const char *comma = strchr(rest, ',');
+        size_t length = comma ? (size_t)(comma - rest) : strlen(rest);
+        uint64_t id;
+        double bias;
+        if (length >= sizeof part) break;
+        memcpy(part, rest, length);
+        part[length] = 0;
+        equals = strchr(part, '=');
+        if (!equals) break;
+        *equals = 0;
+        if (!rill__number_whole(part, &id) || id > INT32_MAX ||
+            !rill__number_real(equals + 1, &bias))
+            break;
+        if (s->n_bias == RILL_MAX_BIAS)
+            return rill__fail(err, RILL_EINVAL, "more than %d biases", RILL_MAX_BIAS);
+        s->bias[s->n_bias++] = (rill_logit_bias){(rill_token)id, (float)bias};
+        rest = comma ? comma + 1 : NULL;
+        if (!rest) return RILL_OK;
+    }
+    return rill__fail(err, RILL_EINVAL,
+                      "'%s': wants TOKEN=BIAS, as 13=-100 (token ids: rill tokenize)", text);
+}
+
+static rill_status parse_stop(rill__settings *s, const char *text, rill_error *err) {
+    size_t length = strlen(text);
+    if (length == 0 || length > 256)
+        return rill__fail(err, RILL_EINVAL, "a text of %zu bytes: wants 1 to 256", length);
+    if (s->n_stops == RILL_MAX_STOPS)
+        return rill__fail(err, RILL_EINVAL, "more than %d stop strings", RILL_MAX_STOPS);
+    s->stops[s->n_stops++] = text;
+    return RILL_OK;
+}
+
+static rill_status parse_pin(rill__settings *s, const char *text, rill_error *err) {
+    s->pin_system = strcmp(text, "system") == 0;
+    if (!s->pin_system && strcmp(text, "none") != 0)
+        return rill__fail(err, RILL_EINVAL, "'%s': wants system or none", text);
+    return RILL_OK;
+}
+
+#define AT(field) offsetof(rill__settings, field)
+#define FLAG(name, letter, commands, field, heading, help)                                         \
+    { name, letter, NULL, RILL_OPTION_FLAG, commands, AT(field), 0, 0, NULL, heading, help, NULL }
+#define TEXT(name, letter, metavar, commands, field, words, heading, help)                         \
+    {                                                                                              \
+        name, letter, metavar, RILL_OPTION_TEXT, commands, AT(field), 0, 0, words, heading, help,  \
+            NULL                                                                                   \
+    }
+#define U32(name, commands, field, low, high, heading, help)                                       \
+    { name, 0, "N", RILL_OPTION_U32, commands, AT(field), low, high, NULL, heading, help, NULL }
+#define U64(name, letter, commands, field, low, heading, help)                                     \
+    {                                                                                              \
+        name, letter, "N", RILL_OPTION_U64, commands, AT(field), low, 1.8e19, NULL, heading, help, \
+            NULL                                                                                   \
+    }
+#define REAL(name, commands, field, low, high, heading, help)                                      \
+    { name, 0, "X", RILL_OPTION_FLOAT, commands, AT(field), low, high, NULL, heading, help, NULL }
+#define CHOICE(name, metavar, commands, field, words, heading, help)                               \
+    { name, 0, metavar, RILL_OPTION_CHOICE, commands, AT(field), 0, 0, words, heading, help, NULL }
+#define CUSTOM(name, metavar, commands, words, heading, help, parse)                               \
+    { name, 0, metavar, RILL_OPTION_CUSTOM, commands, 0, 0, 0, words, heading, help, parse }
+
+static const char text_in[] = "Text", writing[] = "Writing", memory[] = "What the model sees",
+                  choosing[] = "Choosing words", machine[] = "Machine", other[] = "Other";
+
+// clang-format off
+const rill__option rill__options[] = {
+    TEXT("prompt", 'p', "TEXT", RILL_FOR_RUN, prompt, NULL, text_in, "begin with this text"),
+    TEXT("file", 'f', "FILE", RILL_FOR_RUN | RILL_FOR_EVAL, file, "FILE", text_in, "read the text of a file; - is standard input"),
+    TEXT("system", 0, "TEXT", RILL_FOR_CHAT, system, NULL, text_in, "what the model is told first"),
+    TEXT("tokens", 0, "1,2,3", RILL_FOR_LOGITS, token_list, NULL, text_in, "token ids to read"),
+    TEXT("tokens-file", 0, "FILE", RILL_FOR_LOGITS, token_file, "FILE", text_in, "read token ids from a file; - is standard input"),
+    U64("position", 0, RILL_FOR_LOGITS, stream.start, 0, text_in, "position of the first token (0)"),
+    TEXT("out", 0, "FILE", RILL_FOR_LOGITS, out, "FILE", text_in, "safetensors file to write, tensor `logits` [T, V]"),
+    FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
+    FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
+    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_BENCH, "f32|f16|bf16|q8_0|q4_0", text_in, "how weights are stored (q8_0)", parse_weight_type),
+    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH, synthetic, "llama-1b|llama-7b|llama-13b", text_in, "random weights of a known shape instead of a model"),
+    TEXT("shape", 0, "SHAPE", RILL_FOR_INFO, shape, "llama-1b|llama-7b|llama-13b", text_in, "a name, or layers=24,hidden=768,heads=12,..."),
+    U64("tokens", 0, RILL_FOR_EVAL | RILL_FOR_INFO, n_tokens, 1, text_in, "tokens of text (eval: all; info: 10000)"),
+    U32("prefill", RILL_FOR_BENCH, prefill, 1, 1e6, text_in, "tokens to read at once (512)"),
+    U32("window", RILL_FOR_BENCH, context, 16, 1e6, text_in, "tokens seen while writing, sinks included (2048)"),
+    U32("decode", RILL_FOR_BENCH, decode, 1, 1e6, text_in, "tokens to write in a run (32)"),
+    U32("runs", RILL_FOR_BENCH, runs, 1, 1000, text_in, "runs of each; the median counts (5)"),
+
+    U64("max-tokens", 'n', WRITERS, max_tokens, 1, writing, "stop after N tokens (run: never)"),
+    CUSTOM("stop", "TEXT", WRITERS, NULL, writing, "stop where this text appears; repeatable", parse_stop),
+    FLAG("until-end", 0, RILL_FOR_RUN, until_end, writing, "stop where the model ends its text"),
+    TEXT("save", 0, "FILE", RILL_FOR_RUN, save, "FILE", writing, "save the stream when it stops"),
+    TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
+
+    U32("sinks", MEMORY, stream.sinks, 0, 1u << 30, memory, "first tokens kept for ever (4)"),
+    U32("window", MEMORY, stream.window, 1, 1u << 30, memory, "most recent tokens kept (trained context - sinks)"),
+    CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
+    CUSTOM("cache-type", "K[,V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16)", parse_cache_type),
+    CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
+    CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
+    REAL("sink-scale", STREAMS, stream.sink_scale, 0, 1e6, memory, "multiply logits of the sinks (1)"),
+    REAL("sink-cap", STREAMS, stream.sink_cap, 1e-30, 1, memory, "most of the attention that sinks may take (1)"),
+    U32("chunk", STREAMS, stream.chunk, 1, 65536, memory, "tokens read at once (up to 512)"),
+    FLAG("over-context", 0, MEMORY, stream.over_context, memory, "let dense attention pass the trained context"),
+
+    REAL("temperature", WRITERS, sampling.temperature, 0, 100, choosing, "0 takes the likeliest (0.8)"),
+    REAL("top-p", WRITERS, sampling.top_p, 1e-30, 1, choosing, "keep the likeliest of this mass (0.95)"),
+    U32("top-k", WRITERS, sampling.top_k, 0, 1u << 30, choosing, "keep the N likeliest (0: all)"),
+    REAL("min-p", WRITERS, sampling.min_p, 0, 1, choosing, "drop below this share of the likeliest (0)"),
+    REAL("repetition-penalty", WRITERS, sampling.repetition_penalty, 1e-3, 1000, choosing, "above 1 makes repeats less likely (1)"),
+    REAL("presence-penalty", WRITERS, sampling.presence_penalty, -100, 100, choosing, "subtract once from what was seen (0)"),
+    REAL("frequency-penalty", WRITERS, sampling.frequency_penalty, -100, 100, choosing, "subtract for each time it was seen (0)"),
+    U32("penalty-window", WRITERS, sampling.penalty_window, 0, 65536, choosing, "last tokens that penalties look at (256)"),
+    CUSTOM("logit-bias", "ID=B", WRITERS, NULL, choosing, "add B to a token's logit; repeatable", parse_bias),
+    U64("seed", 0, WRITERS | RILL_FOR_BENCH, sampling.seed, 0, choosing, "equal seeds, equal text (0)"),
+
+    U32("threads", DEVICES, device.threads, 1, 1024, machine, "threads that compute (as many as pay)"),
+    TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
+    TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512", machine, "highest instruction set to use ($RILL_CPU, or all)"),
+    FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
+
+    FLAG("json", 0, ALL & ~(RILL_FOR_LOGITS | RILL_FOR_CONVERT), json, other, "for machines: one object a line"),
+    FLAG("help", 'h', ALL, help, other, "show this help"),
+    {0},
+};
+// clang-format on
+
+void rill__settings_default(rill__settings *s) {
+    memset(s, 0, sizeof *s);
+    rill_device_options_default(&s->device);
+    rill_stream_options_default(&s->stream);
+    rill_sampling_default(&s->sampling);
+    s->pin_system = true;
+    s->type = RILL_TYPE_Q8_0;
+    s->prefill = 512;
+    s->context = 2048;
+    s->decode = 32;
+    s->runs = 5;
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// Finds and opens what the subcommands work with.
+#include "cli/session.h"
+
+#include "cli/command.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// The only .gguf file in a folder, in *out; false if there is none, *several if there are more.
+static bool only_gguf(const char *folder, char **out, bool *several) {
+    DIR *directory = opendir(folder);
+    if (!directory) return false;
+    char *found = NULL;
+    size_t n = 0;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        size_t length = strlen(entry->d_name);
+        if (length <= 5 || strcmp(entry->d_name + length - 5, ".gguf") != 0) continue;
+        n++;
+        rill__free(found);
+        found = rill__path_join(folder, entry->d_name);
+    }
+    closedir(directory);
+    *several = n > 1;
+    if (n == 1 && found) {
+        *out = found;
+        return true;
+    }
+    rill__free(found);
+    return false;
+}
+
+// Beside the command: installed, or in the build folder of a source tree.
+static rill_status shipped_model(char **out, rill_error *err) {
+    static const char *const places[] = {"../share/rill", "../models", "../../../models"};
+    char path[PATH_MAX + 32];
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+    if (length > 0) {
+        path[length] = 0;
+        char *slash = strrchr(path, '/');
+        for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
+            bool several = false;
+            snprintf(slash + 1, sizeof path - (size_t)(slash + 1 - path), "%s", places[i]);
+            if (only_gguf(path, out, &several)) return RILL_OK;
+        }
+    }
+    return rill__fail(err, RILL_EINVAL,
+                      "no model: none came with this command: name a .gguf file or a Hugging Face "
+                      "directory, or set RILL_MODEL");
+}
+
+rill_status rill__find_model(const char *name, char **out, rill_error *err) {
+    if (!name) {
+        name = getenv("RILL_MODEL");
+        if (!name || !*name) return shipped_model(out, err);
+    }
+    if (rill__directory_exists(name)) {
+        bool several = false;
+        char *config = rill__path_join(name, "config.json");
+        bool is_model = config && rill__file_exists(config);
+        rill__free(config);
+        if (!is_model && only_gguf(name, out, &several)) return RILL_OK;
+        if (!is_model && several)
+            return rill__fail(err, RILL_EINVAL, "%s: several .gguf files: name one", name);
+    }
+    *out = rill__strdup(name);
+    return *out ? RILL_OK : rill__fail_memory(err, "a path", strlen(name) + 1);
+}
+
+rill_status rill__session_open(rill__session *session, const rill__settings *s, const char *model,
+                               rill_error *err) {
+    char *path = NULL;
+    rill_status status = rill__find_model(model, &path, err);
+    if (status == RILL_OK) status = rill_device_open(&s->device, &session->device, err);
+    if (status == RILL_OK) status = rill_model_open(session->device, path, &session->model, err);
+    rill__free(path);
+    if (status != RILL_OK) return status;
+    rill_model_get_info(session->model, &session->info);
+    const char *warning;
+    for (size_t i = 0; (warning = rill_model_warning(session->model, i)); i++)
+        rill__warn("%s", warning);
+    return RILL_OK;
+}
+
+// A snapshot brings its own stream: options that would shape another one are refused.
+static rill_status refuse_with_resume(const rill__settings *s, unsigned command, rill_error *err) {
+    static const char *const shaping[] = {"sinks", "window", "attention",    "cache-type",
+                                          "evict", "pin",    "sink-scale",   "sink-cap",
+                                          "chunk", "system", "over-context", NULL};
+    for (size_t i = 0; shaping[i]; i++)
+        if (rill__options_given(s, command, shaping[i]))
+            return rill__fail(err, RILL_EINVAL,
+                              "--%s: a resumed stream keeps its own: leave it out, or --resume",
+                              shaping[i]);
+    return RILL_OK;
+}
+
+static bool sampling_given(const rill__settings *s, unsigned command) {
+    static const char *const names[] = {"temperature",
+                                        "top-p",
+                                        "top-k",
+                                        "min-p",
+                                        "repetition-penalty",
+                                        "presence-penalty",
+                                        "frequency-penalty",
+                                        "penalty-window",
+                                        "logit-bias",
+                                        "seed",
+                                        NULL};
+    for (size_t i = 0; names[i]; i++)
+        if (rill__options_given(s, command, names[i])) return true;
+    return false;
+}
+
+static void warn_past_context(const rill__session *session, const rill__settings *s) {
+    rill_stream_report report;
+    rill_stream_get_report(session->stream, &report);
+    uint32_t trained = session->info.trained_context;
+    if (trained && report.capacity > trained && !s->stream.over_context)
+        rill__warn("--window: the model sees %u tokens at once but was trained on %u: expect "
+                   "nonsense; at most --window %u is right",
+                   report.capacity, trained,
+                   trained > report.sinks ? trained - report.sinks : trained);
+}
+
+rill_status rill__session_stream(rill__session *session, rill__settings *s, unsigned command,
+                                 bool silent, rill_error *err) {
+    rill_status status;
+    s->sampling.bias = s->bias;
+    s->sampling.n_bias = s->n_bias;
+    if (s->resume) {
+        status = refuse_with_resume(s, command, err);
+        if (status == RILL_OK)
+            status = rill_stream_load(session->model, s->resume, &session->stream, err);
+        if (status == RILL_OK && sampling_given(s, command))
+            status = rill_stream_set_sampling(session->stream, &s->sampling, err);
+        return status;
+    }
+    status = rill_stream_open(session->model, &s->stream, &session->stream, err);
+    if (status == RILL_OK) status = rill_stream_set_sampling(session->stream, &s->sampling, err);
+    if (status == RILL_OK && !silent) warn_past_context(session, s);
+    return status;
+}
+
+void rill__session_close(rill__session *session) {
+    rill_stream_close(&session->stream);
+    rill_model_close(&session->model);
+    rill_device_close(&session->device);
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// What a command line can say. One struct for all subcommands: an option's row in option.c says
+// which of them take it, and where its value goes.
+#ifndef RILL_CLI_SETTINGS_H
+#define RILL_CLI_SETTINGS_H
+
+#include "rill/rill.h"
+
+enum {
+    RILL_MAX_STOPS = 16,       // as rill_generate_options
+    RILL_MAX_BIAS = 1024,      // as rill_sampling
+    RILL_MAX_OPTIONS = 96,     // rows of the option table
+    RILL_MAX_POSITIONALS = 3,  // no subcommand takes more
+};
+
+typedef struct rill__settings {
+    // Options that the library has a struct for.
+    rill_device_options device;
+    rill_stream_options stream;
+    rill_sampling sampling;
+    uint64_t max_tokens;                // -n
+    const char *stops[RILL_MAX_STOPS];  // --stop
+    size_t n_stops;
+    rill_logit_bias bias[RILL_MAX_BIAS];  // --logit-bias
+    size_t n_bias;
+
+    // Text that goes in, files that go out. Borrowed from argv, NULL if not given.
+    const char *prompt;
+    const char *file;
+    const char *save;
+    const char *resume;
+    const char *system;
+    const char *out;
+    const char *token_list;
+    const char *token_file;
+    const char *shape;
+    const char *synthetic;
+
+    uint64_t n_tokens;  // eval, info: --tokens
+    uint32_t prefill;   // bench
+    uint32_t decode;
+    uint32_t runs;
+    uint32_t context;  // bench: --window, sinks included
+    rill_type type;    // convert, bench: --type
+
+    bool until_end;
+    bool pin_system;
+    bool special;
+    bool decode_ids;
+    bool json;
+    bool help;
+
+    const char *positionals[RILL_MAX_POSITIONALS];
+    size_t n_positionals;
+    bool given[RILL_MAX_OPTIONS];  // by row of the option table
+} rill__settings;
+
+// The defaults of every option.
+void rill__settings_default(rill__settings *s);
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// Signals, stdout and the status line. These are the process's own, hence the file-static state.
+#include "cli/terminal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { MAX_LINE = 512, MIN_ROWS = 4 };
+
+// ---- Interrupts -----------------------------------------------------------------------------
+
+static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t reserved_rows;  // rows of the terminal while its last is set aside
+
+// Save the cursor, all rows scroll again, clear the last row, cursor back.
+static const char release_format[] = "\0337\033[r\033[%d;1H\033[2K\0338";
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    if (interrupts++ == 0) return;
+    // The second time: only what is safe in a handler.
+    static const char release[] = "\0337\033[r\033[999;1H\033[2K\0338\n";
+    if (reserved_rows && write(STDERR_FILENO, release, sizeof release - 1) < 0) _exit(130);
+    _exit(130);
+}
+
+void rill__interrupt_install(void) {
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    // No SA_RESTART: waiting for input ends too.
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+bool rill__interrupted(void) {
+    return interrupts > 0;
+}
+
+void rill__interrupt_clear(void) {
+    interrupts = 0;
+}
+
+// ---- Standard output ------------------------------------------------------------------------
+
+static int output_error;  // errno of the first failure
+
+bool rill__output(const char *text, size_t length) {
+    while (length > 0 && !output_error) {
+        ssize_t written = write(STDOUT_FILENO, text, length);
+        if (written >= 0) {
+            text += written;
+            length -= (size_t)written;
+        } else if (errno != EINTR) {
+            output_error = errno;
+        }
+    }
+    return !output_error;
+}
+
+bool rill__outputf(const char *format, ...) {
+    char small[MAX_LINE], *text = small;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(small, sizeof small, format, arguments);
+    va_end(arguments);
+    if (length >= (int)sizeof small) {
+        text = rill__malloc((size_t)length + 1);
+        if (!text) {
+            output_error = ENOMEM;
+            return false;
+        }
+        va_start(arguments, format);
+        vsnprintf(text, (size_t)length + 1, format, arguments);
+        va_end(arguments);
+    }
+    bool ok = rill__output(text, length > 0 ? (size_t)length : 0);
+    if (text != small) rill__free(text);
+    return ok;
+}
+
+int rill__output_status(void) {
+    if (!output_error || output_error == EPIPE) return 0;
+    fprintf(stderr, "rill: standard output: %s\n", strerror(output_error));
+    return 1;
+}
+
+bool rill__output_closed(void) {
+    return output_error != 0;
+}
+
+// ---- Status line ----------------------------------------------------------------------------
+
+static struct {
+    bool open;     // stderr is a terminal that understands
+    bool shared;   // stdout is a terminal too: text and line share the screen
+    double shown;  // when the line was last written
+} line;
+
+static bool screen_size(int *rows, int *columns) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row < MIN_ROWS || size.ws_col < 20)
+        return false;
+    *rows = size.ws_row;
+    *columns = size.ws_col;
+    return true;
+}
+
+// Sets the last row aside: make room below the text, let the rows above scroll, cursor back up.
+static void reserve_row(int rows) {
+    fprintf(stderr, "\n\0337\033[1;%dr\0338\033[1A", rows - 1);
+    reserved_rows = rows;
+}
+
+void rill__status_open(void) {
+    const char *terminal = getenv("TERM");
+    int rows, columns;
+    line.open = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0 &&
+                screen_size(&rows, &columns);
+    line.shared = line.open && isatty(STDOUT_FILENO);
+    line.shown = 0;
+    if (line.shared) reserve_row(rows);
+}
+
+bool rill__status_due(void) {
+    return line.open && rill__seconds() - line.shown > 0.2;
+}
+
+void rill__status_show(const char *format, ...) {
+    int rows, columns;
+    if (!line.open || !screen_size(&rows, &columns)) return;
+    char text[MAX_LINE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (line.shared) {
+        if (rows != reserved_rows) {  // the window was resized
+            fprintf(stderr, release_format, reserved_rows < rows ? (int)reserved_rows : rows);
+            reserve_row(rows);
+        }
+        fprintf(stderr, "\0337\033[%d;1H\033[2K\033[2m%.*s\033[0m\0338", rows, columns - 1, text);
+    } else {
+        fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
+    }
+    line.shown = rill__seconds();
+}
+
+void rill__status_close(void) {
+    if (!line.open) return;
+    if (line.shared)
+        fprintf(stderr, release_format, (int)reserved_rows);
+    else
+        fprintf(stderr, "\r\033[K");
+    reserved_rows = 0;
+    line.open = false;
+}
+
+bool rill__progress(void *user, uint64_t done, uint64_t total) {
+    enum { WIDTH = 30 };
+    static double shown;
+    if (!isatty(STDERR_FILENO)) return !rill__interrupted();
+    double now = rill__seconds();
+    if (done >= total || now - shown > 0.1) {
+        double share = total ? (double)done / (double)total : 1;
+        int filled = (int)(share * WIDTH);
+        fprintf(stderr, "\r\033[K%s [%.*s%.*s] %3.0f%%", (const char *)user, filled,
+                "##############################", WIDTH - filled, "                              ",
+                share * 100);
+        if (done >= total) fprintf(stderr, "\r\033[K");
+        shown = now;
+    }
+    return !rill__interrupted();
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// The terminal and the signals: what goes to stdout, the status line on stderr, Ctrl-C.
+#ifndef RILL_CLI_TERMINAL_H
+#define RILL_CLI_TERMINAL_H
+
+#include "base/base.h"
+
+// ---- Interrupts -----------------------------------------------------------------------------
+
+// From here on SIGINT and SIGTERM set a mark; a second one leaves at once with status 130. SIGPIPE
+// is ignored: writing says so instead.
+void rill__interrupt_install(void);
+// True once a signal came.
+bool rill__interrupted(void);
+// Forgets it: the next signal is a first one again.
+void rill__interrupt_clear(void);
+
+// ---- Standard output ------------------------------------------------------------------------
+
+// Writes all bytes to stdout at once. Returns false when nobody can take them any more; the first
+// failure other than a closed pipe is kept for rill__output_status.
+bool rill__output(const char *text, size_t length);
+// printf to stdout, of any length; the same result.
+bool rill__outputf(const char *format, ...) RILL_PRINTF(1, 2);
+// 0, or 1 after a failure, which it prints on stderr. A closed pipe is none: who reads `rill run |
+// head` has what was wanted.
+int rill__output_status(void);
+// True once writing failed, a closed pipe included.
+bool rill__output_closed(void);
+
+// ---- Status line ----------------------------------------------------------------------------
+
+// One line below the text, rewritten in place; only where stderr is a terminal, else all are
+// no-ops. When stdout is the same terminal the last row is set aside for it.
+void rill__status_open(void);
+// True if it is time to show another (5 times a second).
+bool rill__status_due(void);
+void rill__status_show(const char *format, ...) RILL_PRINTF(1, 2);
+// Takes the line away and gives the terminal back whole.
+void rill__status_close(void);
+
+// A progress bar on stderr for rill_progress_fn: user is its label (const char *). Returns false
+// after Ctrl-C.
+bool rill__progress(void *user, uint64_t done, uint64_t total);
+
+#endif
