@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Attention over the sinks and the recent keys, in the order of tokens: scores, softmax, values.
 //
-// A piece of work is one row and one key-value head, with up to RILL_CPU_GROUP of the query heads that
-// share it, so that a key is read and decoded once for all of them.
+// A piece of work is one row and one key-value head, with up to RILL_CPU_GROUP of the query heads
+// that share it, so that a key is read and decoded once for all of them.
 #include "backend/cpu/cpu.h"
 
 #include <math.h>
@@ -43,8 +43,7 @@ static head_view view_of(const attention_job *job, size_t piece) {
     v.n_heads = left < RILL_CPU_GROUP ? left : RILL_CPU_GROUP;
     v.first_recent = v.row->first_recent;
     if (a->window) {  // keys at cache distance < window
-        if (v.row->sink_pos >= a->window)
-            v.first_sink = v.row->sink_pos - a->window + 1;
+        if (v.row->sink_pos >= a->window) v.first_sink = v.row->sink_pos - a->window + 1;
         if (v.row->token >= a->window && v.first_recent < v.row->token - a->window + 1)
             v.first_recent = v.row->token - a->window + 1;
     }
@@ -53,22 +52,13 @@ static head_view view_of(const attention_job *job, size_t piece) {
     return v;
 }
 
-// Decodes the keys (or values) of up to RILL_CPU_TILE tokens from `first` on, `stride` floats apart.
-static void decode_rows(const head_view *v, const rill__cpu_kernels *kernels, bool values,
-                        uint64_t first, size_t count, float *out, size_t stride) {
-    const rill__kv *kv = v->kv;
-    rill_type type = values ? kv->value_type : kv->key_type;
-    size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
-    const uint8_t *data = (values ? kv->values : kv->keys)->data +
-                          (size_t)v->kv_head * ((size_t)kv->n_sinks + kv->ring_rows) * bytes;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t token = first + i;
-        size_t row = token < kv->n_sinks
-                         ? token
-                         : kv->n_sinks + (token - kv->n_sinks) % kv->ring_rows;
-        kernels->decode[type](data + row * bytes, out + i * stride, stride);
-    }
-}
+// Some rows of the cache, for consecutive tokens, as a kernel can read them.
+typedef struct cache_run {
+    const uint8_t *data;
+    size_t stride;   // bytes
+    rill_type type;  // of the rows: the cache's own, or f32 when they were decoded
+    size_t count;
+} cache_run;
 
 // Floats of a decoded row: q8_0 pads a head to whole blocks.
 static size_t decoded_width(rill_type type, size_t dim) {
@@ -76,20 +66,45 @@ static size_t decoded_width(rill_type type, size_t dim) {
     return (dim + block - 1) / block * block;
 }
 
+// The longest run of at most `count` tokens from `first` on that lie one behind another in the
+// cache; decoded into `rows`, RILL_CPU_TILE at a time, if the kernels cannot read the type in
+// place.
+static cache_run run_of(const head_view *v, const rill__cpu_kernels *kernels, bool values,
+                        uint64_t first, size_t count, float *rows) {
+    const rill__kv *kv = v->kv;
+    rill_type type = values ? kv->value_type : kv->key_type;
+    size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
+    size_t n_rows = (size_t)kv->n_sinks + kv->ring_rows;
+    size_t slot = first < kv->n_sinks ? first : kv->n_sinks + (first - kv->n_sinks) % kv->ring_rows;
+    size_t end = first < kv->n_sinks ? kv->n_sinks : n_rows;
+    cache_run run = {
+        .data = (values ? kv->values : kv->keys)->data + (v->kv_head * n_rows + slot) * bytes,
+        .stride = bytes,
+        .type = type,
+        .count = count < end - slot ? count : end - slot,
+    };
+    if (values ? kernels->mix[type] != NULL : kernels->product[type] != NULL) return run;
+    size_t width = decoded_width(type, v->a->head_dim);
+    run.count = run.count < RILL_CPU_TILE ? run.count : RILL_CPU_TILE;
+    for (size_t i = 0; i < run.count; i++)
+        kernels->decode[type](run.data + i * bytes, rows + i * width, width);
+    run.data = (const uint8_t *)rows;
+    run.stride = width * sizeof(float);
+    run.type = RILL_TYPE_F32;
+    return run;
+}
+
 // scores[h * stride + i] = scale * (q_h . k_i) for `count` tokens from `first` on.
 static void score(const head_view *v, const rill__cpu_kernels *kernels, const rill__buffer *q,
                   uint64_t first, size_t count, float scale, float *rows, float *scores) {
-    size_t dim = v->a->head_dim, width = decoded_width(v->kv->key_type, dim);
-    size_t queries = (size_t)v->a->n_heads * dim;
-    const float *query =
-        rill__cpu_floats(q) + v->row_index * queries + (size_t)v->first_head * dim;
+    size_t dim = v->a->head_dim, queries = (size_t)v->a->n_heads * dim;
+    const float *query = rill__cpu_floats(q) + v->row_index * queries + (size_t)v->first_head * dim;
     for (size_t done = 0; done < count;) {
-        size_t n = count - done < RILL_CPU_TILE ? count - done : RILL_CPU_TILE;
-        decode_rows(v, kernels, false, first + done, n, rows, width);
+        cache_run run = run_of(v, kernels, false, first + done, count - done, rows);
         const rill__tile tile = {
-            .w = (const uint8_t *)rows,
-            .w_stride = width * sizeof(float),
-            .n_out = n,
+            .w = run.data,
+            .w_stride = run.stride,
+            .n_out = run.count,
             .x = (const uint8_t *)query,
             .x_stride = dim * sizeof(float),
             .n_rows = v->n_heads,
@@ -97,28 +112,25 @@ static void score(const head_view *v, const rill__cpu_kernels *kernels, const ri
             .out = scores + done,
             .out_stride = v->stride,
         };
-        kernels->product_f32(&tile);
-        for (size_t h = 0; h < v->n_heads; h++)
-            for (size_t i = 0; i < n; i++)
-                scores[h * v->stride + done + i] *= scale;
-        done += n;
+        kernels->product[run.type](&tile);
+        done += run.count;
     }
+    for (size_t h = 0; h < v->n_heads; h++)
+        for (size_t i = 0; i < count; i++) scores[h * v->stride + i] *= scale;
 }
 
 // Turns one head's scores into weights; returns 1 / the sum of all terms of the denominator.
 static float normalise(const head_view *v, const rill__cpu_kernels *kernels, float *scores) {
     size_t n = v->n_sinks + v->n_recent;
     float greatest = v->a->softmax_off_by_one ? 0.0f : -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        greatest = scores[i] > greatest ? scores[i] : greatest;
+    for (size_t i = 0; i < n; i++) greatest = scores[i] > greatest ? scores[i] : greatest;
     double rest = v->a->softmax_off_by_one ? exp(-(double)greatest) : 0;
     double sinks = kernels->exp_sum(scores, v->n_sinks, greatest);
     rest += kernels->exp_sum(scores + v->n_sinks, v->n_recent, greatest);
     double cap = v->kv->sink_cap;
     if (sinks > cap * (sinks + rest) && rest > 0) {
         double factor = cap * rest / ((1 - cap) * sinks);
-        for (size_t i = 0; i < v->n_sinks; i++)
-            scores[i] = (float)(scores[i] * factor);
+        for (size_t i = 0; i < v->n_sinks; i++) scores[i] = (float)(scores[i] * factor);
         sinks *= factor;
     }
     return (float)(1 / (sinks + rest));
@@ -126,13 +138,19 @@ static float normalise(const head_view *v, const rill__cpu_kernels *kernels, flo
 
 static void mix(const head_view *v, const rill__cpu_kernels *kernels, uint64_t first, size_t count,
                 float *rows, const float *weights, double *sums) {
-    size_t dim = v->a->head_dim, width = decoded_width(v->kv->value_type, dim);
     for (size_t done = 0; done < count;) {
-        size_t n = count - done < RILL_CPU_TILE ? count - done : RILL_CPU_TILE;
-        decode_rows(v, kernels, true, first + done, n, rows, width);
-        for (size_t i = 0; i < n; i++)
-            kernels->mix(sums, rows + i * width, weights + done + i, v->stride, v->n_heads, dim);
-        done += n;
+        cache_run run = run_of(v, kernels, true, first + done, count - done, rows);
+        const rill__values values = {
+            .v = run.data,
+            .v_stride = run.stride,
+            .n_keys = run.count,
+            .weights = weights + done,
+            .weight_stride = v->stride,
+            .n_heads = v->n_heads,
+            .dim = v->a->head_dim,
+        };
+        kernels->mix[run.type](sums, &values);
+        done += run.count;
     }
 }
 

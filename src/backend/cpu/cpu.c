@@ -38,8 +38,7 @@ static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **ou
                               rill_error *err) {
     (void)be;
     rill__buffer *b = rill__calloc(1, sizeof *b);
-    if (b)
-        b->data = rill__map_memory(bytes ? bytes : 1);
+    if (b) b->data = rill__map_memory(bytes ? bytes : 1);
     if (!b || !b->data) {
         rill__free(b);
         return rill__fail_memory(err, "a buffer", bytes);
@@ -51,8 +50,7 @@ static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **ou
 
 static void buffer_free(rill__backend *be, rill__buffer *buffer) {
     (void)be;
-    if (buffer)
-        rill__unmap_memory(buffer->data, buffer->bytes);
+    if (buffer) rill__unmap_memory(buffer->data, buffer->bytes);
     rill__free(buffer);
 }
 
@@ -68,10 +66,12 @@ static void buffer_read(rill__backend *be, const rill__buffer *buffer, size_t of
     memcpy(dst, buffer->data + offset, bytes);
 }
 
-static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
 
-// A thread's scratch, carved from one mapping. A group has at most as many heads as a row has, so its
-// scores fit heads * visible; that product is bounded by the engine's own queries (width).
+// A thread's scratch, carved from one mapping. A group has at most as many heads as a row has, so
+// its scores fit heads * visible; that product is bounded by the engine's own queries (width).
 static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible, size_t width,
                                 rill_error *err) {
     size_t n_threads = rill__pool_threads(cpu->pool);
@@ -81,7 +81,7 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
         !rill__add_size(rows + sums, aligned(scores), &one) ||
         !rill__mul_size(one, n_threads, &all))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
-    size_t activations = max_rows * rill__q8_row_bytes((width + 31) & ~(size_t)31);
+    size_t activations = max_rows * rill__q8_row_bytes(width);
     uint8_t *memory = rill__map_memory(all);
     uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
     if (!quantised) {
@@ -104,12 +104,15 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
     return RILL_OK;
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
 
-static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible,
-                           size_t max_width, rill_error *err) {
+static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
+                           rill_error *err) {
     rill__cpu *cpu = rill__cpu_of(be);
     rill_status status = RILL_OK;
+    max_width = (max_width + 31) & ~(size_t)31;  // a head's row in the cache is padded to blocks
     pthread_mutex_lock(&cpu->lock);
     if (max_rows > cpu->max_rows || max_visible > cpu->visible || max_width > cpu->width) {
         max_rows = larger(max_rows, cpu->max_rows);
@@ -142,8 +145,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: weights of type %s", tensor->name,
                           rill_type_name(tensor->type));
     rill__weight *w = rill__calloc(1, sizeof *w);
-    if (!w)
-        return rill__fail_memory(err, "a weight", sizeof *w);
+    if (!w) return rill__fail_memory(err, "a weight", sizeof *w);
     *w = (rill__weight){.type = tensor->type,
                         .rows = vector ? 1 : tensor->shape[0],
                         .columns = columns,
@@ -163,8 +165,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
 
 static void weight_free(rill__backend *be, rill__weight *weight) {
     (void)be;
-    if (weight)
-        rill__free(weight->vector);
+    if (weight) rill__free(weight->vector);
     rill__free(weight);
 }
 
@@ -201,11 +202,9 @@ rill_status rill__cpu_backend_open(const rill_device_options *options, rill__bac
         return rill__fail(err, RILL_EINVAL, "cpu: '%s'; ref, avx2 or avx512 is right",
                           options->cpu);
     rill_status status = rill__cpu_flags(&flags, err);
-    if (status != RILL_OK)
-        return status;
+    if (status != RILL_OK) return status;
     rill__cpu *cpu = rill__calloc(1, sizeof *cpu);
-    if (!cpu)
-        return rill__fail_memory(err, "a backend", sizeof *cpu);
+    if (!cpu) return rill__fail_memory(err, "a backend", sizeof *cpu);
     cpu->base.ops = &cpu_ops;
     cpu->flags = options->exact ? 0 : flags & mask;
     rill__cpu_kernels_init(&cpu->kernels, cpu->flags, options->exact);

@@ -41,20 +41,33 @@ typedef struct rill__cpu {
     unsigned flags;
     rill__cpu_kernels kernels;
     char description[160];
-    pthread_mutex_t lock;         // guards `activations` and the reservation
-    uint8_t *activations;         // quantised rows of the product at hand
+    pthread_mutex_t lock;  // guards `activations` and the reservation
+    uint8_t *activations;  // quantised rows of the product at hand
     size_t activations_bytes;
-    rill__cpu_scratch *scratch;   // [threads]
-    size_t max_rows;              // reserved: rows of a batch
-    size_t width;                 // reserved: columns
-    size_t visible;               // reserved: keys
+    rill__cpu_scratch *scratch;  // [threads]
+    size_t max_rows;             // reserved: rows of a batch
+    size_t width;                // reserved: columns
+    size_t visible;              // reserved: keys
     uint8_t *scratch_memory;
     size_t scratch_bytes;
 } rill__cpu;
 
-static inline rill__cpu *rill__cpu_of(rill__backend *be) { return (rill__cpu *)(void *)be; }
+static inline rill__cpu *rill__cpu_of(rill__backend *be) {
+    return (rill__cpu *)(void *)be;
+}
 
-static inline float *rill__cpu_floats(const rill__buffer *b) { return (float *)(void *)b->data; }
+static inline float *rill__cpu_floats(const rill__buffer *b) {
+    return (float *)(void *)b->data;
+}
+
+// Runs pieces that need no scratch: a single one on the caller's own thread, without waking
+// anybody.
+static inline void rill__cpu_run(rill__cpu *cpu, size_t n_pieces, rill__pool_fn fn, void *context) {
+    if (n_pieces == 1)
+        fn(context, 0, 0);
+    else
+        rill__pool_run(cpu->pool, n_pieces, fn, context);
+}
 
 // The operations, by file; rill__backend_ops says what each does.
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,

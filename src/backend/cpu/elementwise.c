@@ -27,8 +27,7 @@ static void embed_row(void *context, size_t row, unsigned thread) {
     job->cpu->kernels.decode[w->type](w->data + (size_t)job->tokens[row] * w->row_bytes, out,
                                       w->columns);
     if (job->number != 1.0f)
-        for (size_t i = 0; i < w->columns; i++)
-            out[i] *= job->number;
+        for (size_t i = 0; i < w->columns; i++) out[i] *= job->number;
 }
 
 void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *weight,
@@ -38,16 +37,14 @@ void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *w
                     .weight = weight,
                     .tokens = tokens,
                     .number = scale};
-    rill__pool_run(job.cpu->pool, n_rows, embed_row, &job);
+    rill__cpu_run(job.cpu, n_rows, embed_row, &job);
 }
 
 static void layer_norm(const float *x, const rows_job *job, float *out) {
     double sum = 0, squares = 0;
-    for (size_t i = 0; i < job->width; i++)
-        sum += x[i];
+    for (size_t i = 0; i < job->width; i++) sum += x[i];
     double mean = sum / (double)job->width;
-    for (size_t i = 0; i < job->width; i++)
-        squares += (x[i] - mean) * (x[i] - mean);
+    for (size_t i = 0; i < job->width; i++) squares += (x[i] - mean) * (x[i] - mean);
     double scale = 1 / sqrt(squares / (double)job->width + job->number);
     for (size_t i = 0; i < job->width; i++)
         out[i] = (float)((x[i] - mean) * scale * job->weight->vector[i] +
@@ -76,13 +73,15 @@ void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in
                     .kind = kind,
                     .number = eps,
                     .width = width};
-    rill__pool_run(job.cpu->pool, n_rows, norm_row, &job);
+    rill__cpu_run(job.cpu, n_rows, norm_row, &job);
 }
 
-static double gelu(double x, rill__activation act) {
-    if (act == RILL_ACT_GELU)
-        return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
-    return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+// x * (1 + erf(x / sqrt(2))) / 2, in double: few families want it, and none as a bottleneck.
+static void gelu(const float *x, const float *up, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i];
+        out[i] = (float)(0.5 * v * (1 + erf(v * 0.70710678118654752440)) * (up ? up[i] : 1));
+    }
 }
 
 static void activate_row(void *context, size_t row, unsigned thread) {
@@ -91,24 +90,24 @@ static void activate_row(void *context, size_t row, unsigned thread) {
     const float *gate = job->in + row * job->width;
     const float *up = job->other ? job->other + row * job->width : NULL;
     float *out = job->out + row * job->width;
-    if (job->act == RILL_ACT_SILU) {
-        job->cpu->kernels.silu(gate, up, out, job->width);
-        return;
-    }
-    for (size_t i = 0; i < job->width; i++)
-        out[i] = (float)(gelu(gate[i], job->act) * (up ? up[i] : 1));
+    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    if (job->act == RILL_ACT_SILU)
+        kernels->silu(gate, up, out, job->width);
+    else if (job->act == RILL_ACT_GELU_TANH)
+        kernels->gelu_tanh(gate, up, out, job->width);
+    else
+        gelu(gate, up, out, job->width);
 }
 
 void rill__cpu_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
-                        const rill__buffer *up, rill__activation act, size_t n_rows,
-                        size_t width) {
+                        const rill__buffer *up, rill__activation act, size_t n_rows, size_t width) {
     rows_job job = {.cpu = rill__cpu_of(be),
                     .out = rill__cpu_floats(out),
                     .in = rill__cpu_floats(gate),
                     .other = up ? rill__cpu_floats(up) : NULL,
                     .act = act,
                     .width = width};
-    rill__pool_run(job.cpu->pool, n_rows, activate_row, &job);
+    rill__cpu_run(job.cpu, n_rows, activate_row, &job);
 }
 
 static void add_row(void *context, size_t row, unsigned thread) {
@@ -116,14 +115,13 @@ static void add_row(void *context, size_t row, unsigned thread) {
     const rows_job *job = context;
     float *x = job->out + row * job->width;
     const float *y = job->in + row * job->width;
-    for (size_t i = 0; i < job->width; i++)
-        x[i] += y[i];
+    for (size_t i = 0; i < job->width; i++) x[i] += y[i];
 }
 
 void rill__cpu_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, size_t n_rows,
                    size_t width) {
     rows_job job = {.out = rill__cpu_floats(x), .in = rill__cpu_floats(y), .width = width};
-    rill__pool_run(rill__cpu_of(be)->pool, n_rows, add_row, &job);
+    rill__cpu_run(rill__cpu_of(be), n_rows, add_row, &job);
 }
 
 void rill__cpu_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,

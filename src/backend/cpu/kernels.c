@@ -29,12 +29,12 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
         return;
     }
 #if defined(__x86_64__)
-    if (!(cpu_flags & RILL_CPU_AVX2))
-        return;
+    if (!(cpu_flags & RILL_CPU_AVX2)) return;
     rill__cpu_kernels_avx2(k, cpu_flags);
-    if (!(cpu_flags & RILL_CPU_AVX512))
-        return;
+    if (!(cpu_flags & RILL_CPU_AVX512)) return;
     rill__cpu_kernels_avx512(k, cpu_flags);
+    if (!(cpu_flags & RILL_CPU_AVX512_VNNI)) return;
+    rill__cpu_kernels_avx512vnni(k, cpu_flags);
 #else
     (void)cpu_flags;
 #endif

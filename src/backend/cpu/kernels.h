@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The CPU's kernels: one slot an operation, filled with the reference and then, tier by tier, with what
-// the processor can do better. Callers see the struct only.
+// The CPU's kernels: one slot an operation, filled with the reference and then, tier by tier, with
+// what the processor can do better. Callers see the struct only.
 //
-// Every kernel computes an element of its result in an order that depends on the lengths alone, never on
-// how many rows are computed together: that is what makes batches, chunks and threads invisible.
+// Every kernel computes an element of its result in an order that depends on the lengths alone,
+// never on how many rows are computed together: that is what makes batches, chunks and threads
+// invisible.
 #ifndef RILL_CPU_KERNELS_H
 #define RILL_CPU_KERNELS_H
 
@@ -14,8 +15,13 @@ enum {
     RILL_Q8 = 32,         // values of a block of quantised activations
 };
 
-// A row of activations quantised for the products with quantised weights: x = d * q in blocks of 32.
-// The three arrays lie one behind another (rill__q8_row_bytes).
+// A block of activations whose greatest magnitude is below this is taken for zeros: the inverse of
+// its scale would overflow.
+#define RILL_Q8_LEAST 0x1p-100f
+
+// A row of activations quantised for the products with quantised weights: x = d * q in blocks
+// of 32. A block that holds an infinity or a NaN has d = NaN, so that its products say so. The
+// three arrays lie one behind another (rill__q8_row_bytes).
 typedef struct rill__q8_row {
     const float *d;       // [k / 32] scales
     const int32_t *sums;  // [k / 32] sum of a block's q: products of unsigned bytes need it
@@ -34,34 +40,56 @@ typedef struct rill__tile {
     size_t n_out;      // weight rows
     const uint8_t *x;  // float rows (x_stride bytes apart), or quantised rows of k values
     size_t x_stride;
-    size_t n_rows;     // activation rows
-    size_t k;          // columns
+    size_t n_rows;  // activation rows
+    size_t k;       // columns
     float *out;
     size_t out_stride;  // floats
 } rill__tile;
 
+// Values to mix: see `mix`.
+typedef struct rill__values {
+    const uint8_t *v;
+    size_t v_stride;  // bytes
+    size_t n_keys;
+    const float *weights;
+    size_t weight_stride;  // floats
+    size_t n_heads;
+    size_t dim;
+} rill__values;
+
 typedef struct rill__cpu_kernels {
     // n values of a type to float32. n is a whole number of blocks; src has any alignment. Exact.
     void (*decode[RILL_CPU_TYPES])(const void *src, float *dst, size_t n);
-    // w: float rows. The reference accumulates in double, tiers in float32 with fused additions.
-    void (*product_f32)(const rill__tile *tile);
+    // Products with float32 rows, by type of weights; f32 always has one, the others where a tier
+    // reads them in place: NULL means decode first. k is any number. The reference accumulates in
+    // double, tiers in one vector of float32 lanes that takes the columns in turn, so that every
+    // blocking of rows gives the same bits.
+    void (*product[RILL_CPU_TYPES])(const rill__tile *tile);
     // A row of n values (whole blocks) to q8: d = greatest / 127, q rounded to nearest.
     void (*quantize_q8)(const float *x, uint8_t *row, size_t n);
-    // Products with quantised rows, by type of weights; NULL where a type has none: then weights are
-    // decoded and product_f32 serves. Products within a block are exact integers.
+    // Products with quantised rows, by type of weights; NULL where a type has none: then weights
+    // are decoded and product_f32 serves. Products within a block are exact integers.
     void (*product_q8[RILL_CPU_TYPES])(const rill__tile *tile);
-    // sums[h][c] += weights[h * weight_stride] * v[c] for h < n_heads, c < dim. `sums` is double in the
-    // reference, float in the tiers: opaque to the caller, 8 bytes an element.
-    void (*mix)(void *sums, const float *v, const float *weights, size_t weight_stride,
-                size_t n_heads, size_t dim);
+    // sums[h * dim + c] += sum over keys i of weights[h * weight_stride + i] * v_i[c], in the order
+    // of keys, for h < n_heads, c < dim. v_i begins at v + i * v_stride bytes. By type of values,
+    // as `product`. `sums` is double in the reference, float in the tiers: opaque, 8 bytes an
+    // element.
+    void (*mix[RILL_CPU_TYPES])(void *sums, const rill__values *values);
     // out[c] = scale * sums[h][c] of head `head`.
     void (*mix_end)(const void *sums, size_t head, float scale, float *out, size_t dim);
-    // x[i] = exp(x[i] - greatest); returns the sum. -inf gives 0. Within 2 ulp of the reference.
+    // x[i] = exp(x[i] - greatest); returns the sum. -inf gives 0. Tiers round the
+    // difference to float32 and are within 2 ulp of its exponential.
     double (*exp_sum)(float *x, size_t n, float greatest);
-    // out[i] = x[i] / (1 + exp(-x[i])) * up[i]; up may be NULL for 1.
+    // out[i] = x[i] / (1 + exp(-x[i])) * up[i]; up may be NULL for 1. x is finite or NaN.
     void (*silu)(const float *x, const float *up, float *out, size_t n);
+    // The same with x[i] * (1 + tanh(sqrt(2 / pi) * (x[i] + 0.044715 * x[i]^3))) / 2.
+    void (*gelu_tanh)(const float *x, const float *up, float *out, size_t n);
     // out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps)
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
+    // Nothing but multiplications and additions in registers, by the tier's best way, for the roof:
+    // floats, and bytes summed in 32 bits. Each returns the operations done, 2 a multiply-add.
+    double (*burn_f32)(size_t rounds);
+    double (*burn_int8)(size_t rounds);
 } rill__cpu_kernels;
 
 // Fills every slot with the reference, then overrides by tier. `exact`: the reference alone, and
@@ -72,5 +100,6 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
 void rill__cpu_kernels_ref(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k, unsigned cpu_flags);
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k, unsigned cpu_flags);
+void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k, unsigned cpu_flags);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
 //
-// Weights that have integer products meet activations quantised to bytes; all others are decoded to
-// float32, a tile that stays in the cache while every row of the batch passes by.
+// Weights that have integer products meet activations quantised to bytes; floats are read in place;
+// all others are decoded to float32 first.
 #include "backend/cpu/cpu.h"
 
 typedef struct product {
@@ -13,27 +13,53 @@ typedef struct product {
     size_t n_projections;
 } product;
 
-static size_t n_tiles(const rill__projection *p) {
-    return (p->weight->rows + RILL_CPU_TILE - 1) / RILL_CPU_TILE;
+// Weight rows of a piece: little work, so that threads end together, but enough to reuse a batch's
+// rows while they are in the cache. Results do not depend on it.
+static size_t tile_rows(const product *job, const rill__weight *w) {
+    size_t bytes = job->n_rows < 8 ? (size_t)32 << 10 : (size_t)192 << 10;
+    size_t rows = bytes / (w->row_bytes + 1) / RILL_CPU_TILE * RILL_CPU_TILE;
+    return rows < RILL_CPU_TILE ? RILL_CPU_TILE : rows > 128 ? 128 : rows;
+}
+
+static size_t n_tiles(const product *job, const rill__weight *w) {
+    size_t rows = tile_rows(job, w);
+    return (w->rows + rows - 1) / rows;
 }
 
 static void add_bias(const rill__projection *p, const rill__tile *tile, size_t first) {
     const float *bias = p->bias->vector + first;
     for (size_t r = 0; r < tile->n_rows; r++)
-        for (size_t o = 0; o < tile->n_out; o++)
-            tile->out[r * tile->out_stride + o] += bias[o];
+        for (size_t o = 0; o < tile->n_out; o++) tile->out[r * tile->out_stride + o] += bias[o];
+}
+
+// Decodes RILL_CPU_TILE weight rows at a time, which stay in the cache while the batch passes.
+static void decoded_product(const product *job, const rill__weight *w, const rill__tile *all,
+                            float *rows) {
+    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    for (size_t first = 0; first < all->n_out; first += RILL_CPU_TILE) {
+        rill__tile tile = *all;
+        size_t left = all->n_out - first;
+        tile.n_out = left < RILL_CPU_TILE ? left : RILL_CPU_TILE;
+        for (size_t o = 0; o < tile.n_out; o++)
+            kernels->decode[w->type](all->w + (first + o) * w->row_bytes, rows + o * w->columns,
+                                     w->columns);
+        tile.w = (const uint8_t *)rows;
+        tile.w_stride = w->columns * sizeof(float);
+        tile.out += first;
+        kernels->product[RILL_TYPE_F32](&tile);
+    }
 }
 
 static void project_tile(const product *job, const rill__projection *p, size_t tile_number,
                          unsigned thread) {
     const rill__weight *w = p->weight;
     const rill__cpu_kernels *kernels = &job->cpu->kernels;
-    size_t first = tile_number * RILL_CPU_TILE;
-    size_t left = w->rows - first;
+    size_t rows = tile_rows(job, w);
+    size_t first = tile_number * rows, left = w->rows - first;
     rill__tile tile = {
         .w = w->data + first * w->row_bytes,
         .w_stride = w->row_bytes,
-        .n_out = left < RILL_CPU_TILE ? left : RILL_CPU_TILE,
+        .n_out = left < rows ? left : rows,
         .x = (const uint8_t *)job->in,
         .x_stride = w->columns * sizeof(float),
         .n_rows = job->n_rows,
@@ -45,23 +71,18 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
         tile.x = job->cpu->activations;
         tile.x_stride = rill__q8_row_bytes(w->columns);
         kernels->product_q8[w->type](&tile);
+    } else if (kernels->product[w->type]) {
+        kernels->product[w->type](&tile);
     } else {
-        float *rows = job->cpu->scratch[thread].rows;
-        for (size_t o = 0; o < tile.n_out; o++)
-            kernels->decode[w->type](tile.w + o * w->row_bytes, rows + o * w->columns, w->columns);
-        tile.w = (const uint8_t *)rows;
-        tile.w_stride = w->columns * sizeof(float);
-        kernels->product_f32(&tile);
+        decoded_product(job, w, &tile, job->cpu->scratch[thread].rows);
     }
-    if (p->bias)
-        add_bias(p, &tile, first);
+    if (p->bias) add_bias(p, &tile, first);
 }
 
 static void project_piece(void *context, size_t piece, unsigned thread) {
     const product *job = context;
     const rill__projection *p = job->projections;
-    while (piece >= n_tiles(p))
-        piece -= n_tiles(p++);
+    for (; piece >= n_tiles(job, p->weight); p++) piece -= n_tiles(job, p->weight);
     project_tile(job, p, piece, thread);
 }
 
@@ -85,12 +106,11 @@ void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
     size_t n_pieces = 0;
     bool quantised = false;
     for (size_t i = 0; i < n_projections; i++) {
-        n_pieces += n_tiles(&projections[i]);
+        n_pieces += n_tiles(&job, projections[i].weight);
         quantised = quantised || cpu->kernels.product_q8[projections[i].weight->type];
     }
     pthread_mutex_lock(&cpu->lock);
-    if (quantised)
-        rill__pool_run(cpu->pool, n_rows, quantize_piece, &job);
+    if (quantised) rill__cpu_run(cpu, n_rows, quantize_piece, &job);
     rill__pool_run(cpu->pool, n_pieces, project_piece, &job);
     pthread_mutex_unlock(&cpu->lock);
 }

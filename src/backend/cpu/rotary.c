@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Rotary positions (RoFormer, Su et al., 2021) in integer phases, and the way of keys and values into
-// the cache.
+// Rotary positions (RoFormer, Su et al., 2021) in integer phases, and the way of keys and values
+// into the cache.
 #include "backend/cpu/cpu.h"
 
 #include <math.h>
@@ -28,20 +28,18 @@ static void table_piece(void *context, size_t piece, unsigned thread) {
     uint32_t n = job->rope->n_pairs;
     float *sink = job->out + piece * 4 * n, *stream = sink + 2 * n;
     uint64_t sink_frame = row->stream_pos - row->token + row->sink_pos;
-    for (uint32_t i = 0; i < n; i++)
-        rotation(job->rope, i, row->stream_pos, stream + 2 * i);
+    for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, row->stream_pos, stream + 2 * i);
     if (sink_frame == row->stream_pos) {
         memcpy(sink, stream, 2 * n * sizeof *sink);
         return;
     }
-    for (uint32_t i = 0; i < n; i++)
-        rotation(job->rope, i, sink_frame, sink + 2 * i);
+    for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, sink_frame, sink + 2 * i);
 }
 
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
                             const rill__row *rows, size_t n_rows) {
     table_job job = {.rope = rope, .rows = rows, .out = rill__cpu_floats(out)};
-    rill__pool_run(rill__cpu_of(be)->pool, n_rows, table_piece, &job);
+    rill__cpu_run(rill__cpu_of(be), n_rows, table_piece, &job);
 }
 
 typedef struct rotate_job {
@@ -99,9 +97,8 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
         rotate(job->rope, sink, q_sink + (size_t)h * dim);
     }
     size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
-    size_t at = row->token < kv->n_sinks
-                    ? row->token
-                    : kv->n_sinks + (row->token - kv->n_sinks) % kv->ring_rows;
+    size_t at = row->token < kv->n_sinks ? row->token
+                                         : kv->n_sinks + (row->token - kv->n_sinks) % kv->ring_rows;
     for (uint32_t h = 0; h < job->n_kv_heads; h++) {
         float *k = job->k + (piece * job->n_kv_heads + h) * dim;
         const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
@@ -129,5 +126,5 @@ void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const 
         .n_kv_heads = n_kv_heads,
         .head_dim = head_dim,
     };
-    rill__pool_run(rill__cpu_of(be)->pool, n_rows, rotate_piece, &job);
+    rill__cpu_run(rill__cpu_of(be), n_rows, rotate_piece, &job);
 }

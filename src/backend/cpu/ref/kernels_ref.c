@@ -6,14 +6,19 @@
 #include <math.h>
 #include <string.h>
 
+static float float_at(const uint8_t *p) {
+    float f;
+    memcpy(&f, p, sizeof f);
+    return f;
+}
+
 static void product_f32_c(const rill__tile *t) {
     for (size_t r = 0; r < t->n_rows; r++) {
         const float *x = (const float *)(const void *)(t->x + r * t->x_stride);
         for (size_t o = 0; o < t->n_out; o++) {
-            const float *w = (const float *)(const void *)(t->w + o * t->w_stride);
+            const uint8_t *w = t->w + o * t->w_stride;
             double sum = 0;
-            for (size_t i = 0; i < t->k; i++)
-                sum += (double)w[i] * x[i];
+            for (size_t i = 0; i < t->k; i++) sum += (double)float_at(w + i * sizeof(float)) * x[i];
             t->out[r * t->out_stride + o] = (float)sum;
         }
     }
@@ -24,12 +29,16 @@ static void quantize_q8_c(const float *x, uint8_t *row, size_t n) {
     for (size_t b = 0; b < n / RILL_Q8; b++) {
         const float *from = x + b * RILL_Q8;
         float greatest = 0;
-        for (int i = 0; i < RILL_Q8; i++)
+        bool finite = true;
+        for (int i = 0; i < RILL_Q8; i++) {
             greatest = fmaxf(greatest, fabsf(from[i]));
-        float d = greatest / 127, inverse = greatest > 0 ? 127 / greatest : 0;
+            finite = finite && isfinite(from[i]);
+        }
+        bool zero = !finite || greatest < RILL_Q8_LEAST;
+        float d = finite ? greatest / 127 : NAN, inverse = zero ? 0 : 127 / greatest;
         int32_t sum = 0;
         for (int i = 0; i < RILL_Q8; i++) {
-            int q = (int)nearbyintf(from[i] * inverse);
+            int q = zero ? 0 : (int)nearbyintf(from[i] * inverse);
             ((int8_t *)(uintptr_t)out.q)[b * RILL_Q8 + i] = (int8_t)q;
             sum += q;
         }
@@ -53,8 +62,7 @@ static void product_q8_0_c(const rill__tile *t) {
             for (size_t b = 0; b < t->k / RILL_Q8; b++) {
                 const uint8_t *w = t->w + o * t->w_stride + b * 34;
                 int32_t dot = 0;
-                for (int i = 0; i < RILL_Q8; i++)
-                    dot += (int8_t)w[2 + i] * x.q[b * RILL_Q8 + i];
+                for (int i = 0; i < RILL_Q8; i++) dot += (int8_t)w[2 + i] * x.q[b * RILL_Q8 + i];
                 sum += (double)(half_at(w) * x.d[b]) * dot;
             }
             t->out[r * t->out_stride + o] = (float)sum;
@@ -81,18 +89,18 @@ static void product_q4_0_c(const rill__tile *t) {
     }
 }
 
-static void mix_c(void *sums, const float *v, const float *weights, size_t weight_stride,
-                  size_t n_heads, size_t dim) {
+static void mix_f32_c(void *sums, const rill__values *v) {
     double *s = sums;
-    for (size_t h = 0; h < n_heads; h++)
-        for (size_t c = 0; c < dim; c++)
-            s[h * dim + c] += (double)weights[h * weight_stride] * v[c];
+    for (size_t i = 0; i < v->n_keys; i++)
+        for (size_t h = 0; h < v->n_heads; h++)
+            for (size_t c = 0; c < v->dim; c++)
+                s[h * v->dim + c] += (double)v->weights[h * v->weight_stride + i] *
+                                     float_at(v->v + i * v->v_stride + c * sizeof(float));
 }
 
 static void mix_end_c(const void *sums, size_t head, float scale, float *out, size_t dim) {
     const double *s = sums;
-    for (size_t c = 0; c < dim; c++)
-        out[c] = (float)(s[head * dim + c] * scale);
+    for (size_t c = 0; c < dim; c++) out[c] = (float)(s[head * dim + c] * scale);
 }
 
 static double exp_sum_c(float *x, size_t n, float greatest) {
@@ -109,13 +117,38 @@ static void silu_c(const float *x, const float *up, float *out, size_t n) {
         out[i] = (float)(x[i] / (1 + exp(-(double)x[i])) * (up ? up[i] : 1));
 }
 
+static void gelu_tanh_c(const float *x, const float *up, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i], inner = 0.79788456080286535588 * (v + 0.044715 * v * v * v);
+        out[i] = (float)(0.5 * v * (1 + tanh(inner)) * (up ? up[i] : 1));
+    }
+}
+
 static void rms_norm_c(const float *x, const float *weight, float eps, float *out, size_t n) {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * x[i];
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
     double scale = 1 / sqrt(sum / (double)n + eps);
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)(x[i] * scale * weight[i]);
+    for (size_t i = 0; i < n; i++) out[i] = (float)(x[i] * scale * weight[i]);
+}
+
+static double burn_f32_c(size_t rounds) {
+    float a[8] = {0};
+    for (size_t i = 0; i < rounds; i++) {
+        for (int j = 0; j < 8; j++) a[j] = a[j] * 0.5f + 1.0f;
+        __asm__ volatile("" : : "r"(a) : "memory");  // every round counts
+    }
+    return 16.0 * (double)rounds;
+}
+
+static double burn_int8_c(size_t rounds) {
+    int8_t q[32] = {1, 2, 3};
+    int32_t sum = 0;
+    for (size_t i = 0; i < rounds; i++) {
+        __asm__ volatile("" : : "r"(q) : "memory");
+        for (int j = 0; j < 32; j++) sum += q[j] * q[31 - j];
+        __asm__ volatile("" : "+r"(sum));
+    }
+    return 64.0 * (double)rounds;
 }
 
 void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
@@ -123,13 +156,16 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
         const rill__type_traits *traits = rill__type_traits_get((rill_type)type);
         k->decode[type] = traits ? traits->to_float : NULL;
     }
-    k->product_f32 = product_f32_c;
+    k->product[RILL_TYPE_F32] = product_f32_c;
     k->quantize_q8 = quantize_q8_c;
     k->product_q8[RILL_TYPE_Q8_0] = product_q8_0_c;
     k->product_q8[RILL_TYPE_Q4_0] = product_q4_0_c;
-    k->mix = mix_c;
+    k->mix[RILL_TYPE_F32] = mix_f32_c;
     k->mix_end = mix_end_c;
     k->exp_sum = exp_sum_c;
     k->silu = silu_c;
+    k->gelu_tanh = gelu_tanh_c;
+    k->burn_f32 = burn_f32_c;
+    k->burn_int8 = burn_int8_c;
     k->rms_norm = rms_norm_c;
 }

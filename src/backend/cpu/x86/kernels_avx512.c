@@ -1,7 +1,26 @@
 // SPDX-License-Identifier: MIT
-#include "backend/cpu/kernels.h"
+// The AVX-512 tier: F, BW, DQ and VL.
+#include "backend/cpu/x86/vec_avx512.h"
+
+#include "backend/cpu/x86/product_tmpl.h"
+#include "backend/cpu/x86/quant_tmpl.h"
+#include "backend/cpu/x86/rows_tmpl.h"
+
+static double burn_int8_avx512(size_t rounds) {
+    __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);
+    for (int j = 0; j < 6; j++) a[j] = _mm512_setzero_si512();
+    for (size_t i = 0; i < rounds; i++)
+        for (int j = 0; j < 6; j++) {
+            __m512i words;
+            __asm__ volatile("vpmaddubsw %1, %1, %0" : "=v"(words) : "v"(bytes));
+            __asm__ volatile("vpmaddwd %1, %0, %0" : "+v"(words) : "v"(ones));
+            __asm__ volatile("vpaddd %1, %0, %0" : "+v"(a[j]) : "v"(words));
+        }
+    return 2.0 * 6 * 64 * (double)rounds;
+}
 
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k, unsigned cpu_flags) {
-    (void)k;
     (void)cpu_flags;
+#include "backend/cpu/x86/slots_tmpl.h"
+    k->burn_int8 = burn_int8_avx512;
 }

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// What works along one row, for every tier: decoding, quantising, exponentials, norms. Include
+// after a vec_*.h.
+#include "backend/cpu/kernels.h"
+
+#include <math.h>
+
+static void NAME(decode_f16)(const void *src, float *dst, size_t n) {
+    const uint8_t *p = src;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(dst + i, vf_load_f16(p + 2 * i));
+    rill__type_traits_get(RILL_TYPE_F16)->to_float(p + 2 * i, dst + i, n - i);
+}
+
+static void NAME(decode_bf16)(const void *src, float *dst, size_t n) {
+    const uint8_t *p = src;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(dst + i, vf_load_bf16(p + 2 * i));
+    rill__type_traits_get(RILL_TYPE_BF16)->to_float(p + 2 * i, dst + i, n - i);
+}
+
+static inline float half_number(const uint8_t *p) {
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _cvtsh_ss(h);
+}
+
+static void NAME(decode_q8_0)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    for (size_t i = 0; i < n; i += 32, b += 34) {
+        vf d = vf_set(half_number(b));
+        for (int j = 0; j < 32; j += LANES) vf_store(dst + i + j, vf_mul(d, vf_load_i8(b + 2 + j)));
+    }
+}
+
+// dst[i] = d * q[i] + m for a block of bytes, rounded after each operation as the reference does.
+static inline void decode_bytes(const uint8_t *q, float d, float m, float *dst, int n) {
+    for (int j = 0; j < n; j += LANES)
+        vf_store(dst + j, vf_add(vf_mul(vf_set(d), vf_load_u8(q + j)), vf_set(m)));
+}
+
+static inline void low_nibbles(const uint8_t *p, uint8_t *q, int n) {
+    for (int j = 0; j < n; j++) q[j] = p[j] & 15;
+}
+
+static inline void high_nibbles(const uint8_t *p, uint8_t *q, int n) {
+    for (int j = 0; j < n; j++) q[j] = p[j] >> 4;
+}
+
+static void NAME(decode_q4_1)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 32, b += 20) {
+        low_nibbles(b + 4, q, 16);
+        high_nibbles(b + 4, q + 16, 16);
+        decode_bytes(q, half_number(b), half_number(b + 2), dst + i, 32);
+    }
+}
+
+// Value j's fifth bit is bit j of four bytes.
+static inline void fifth_bits(const uint8_t *p, uint8_t *q) {
+    for (int j = 0; j < 32; j++) q[j] |= (uint8_t)((p[j / 8] >> (j % 8) & 1) << 4);
+}
+
+static void NAME(decode_q5_1)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 32, b += 24) {
+        low_nibbles(b + 8, q, 16);
+        high_nibbles(b + 8, q + 16, 16);
+        fifth_bits(b + 4, q);
+        decode_bytes(q, half_number(b), half_number(b + 2), dst + i, 32);
+    }
+}
+
+// d * (q - bias) for whole q: the difference is exact.
+static inline void decode_biased(const uint8_t *q, float d, float bias, float *dst, int n) {
+    for (int j = 0; j < n; j += LANES)
+        vf_store(dst + j, vf_mul(vf_set(d), vf_sub(vf_load_u8(q + j), vf_set(bias))));
+}
+
+static void NAME(decode_q4_0)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 32, b += 18) {
+        low_nibbles(b + 2, q, 16);
+        high_nibbles(b + 2, q + 16, 16);
+        decode_biased(q, half_number(b), 8, dst + i, 32);
+    }
+}
+
+static void NAME(decode_q5_0)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 32, b += 22) {
+        low_nibbles(b + 6, q, 16);
+        high_nibbles(b + 6, q + 16, 16);
+        fifth_bits(b + 2, q);
+        decode_biased(q, half_number(b), 16, dst + i, 32);
+    }
+}
+
+static void NAME(decode_q4_k)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 256, b += 144) {
+        float d = half_number(b), dmin = half_number(b + 2);
+        const uint8_t *s = b + 4;
+        for (int j = 0; j < 8; j++) {
+            int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
+            int minimum = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
+            const uint8_t *from = b + 16 + j / 2 * 32;
+            if (j % 2)
+                high_nibbles(from, q, 32);
+            else
+                low_nibbles(from, q, 32);
+            decode_bytes(q, d * (float)scale, -(dmin * (float)minimum), dst + i + j * 32, 32);
+        }
+    }
+}
+
+static void NAME(decode_q6_k)(const void *src, float *dst, size_t n) {
+    const uint8_t *b = src;
+    uint8_t q[32];
+    for (size_t i = 0; i < n; i += 256, b += 210) {
+        float d = half_number(b + 208);
+        for (int part = 0; part < 8; part++) {
+            int half = part / 4, group = part % 4;
+            const uint8_t *low = b + 64 * half + 32 * (group & 1), *high = b + 128 + 32 * half;
+            const int8_t *scales = (const int8_t *)b + 192 + 8 * half + 2 * group;
+            int low_shift = 4 * (group >> 1), high_shift = 2 * group;
+            for (int j = 0; j < 32; j++)
+                q[j] = (uint8_t)((low[j] >> low_shift & 15) | (high[j] >> high_shift & 3) << 4);
+            float *to = dst + i + part * 32;
+            decode_biased(q, d * (float)scales[0], 32, to, 16);
+            decode_biased(q + 16, d * (float)scales[1], 32, to + 16, 16);
+        }
+    }
+}
+
+static void NAME(quantize_q8)(const float *x, uint8_t *row, size_t n) {
+    rill__q8_row out = rill__q8_row_at(row, n, 0);
+    for (size_t b = 0; b < n / RILL_Q8; b++) {
+        const float *from = x + b * RILL_Q8;
+        vf most = vf_set(0), nothing = vf_set(0);  // x * 0 summed: NaN unless all are finite
+        for (int i = 0; i < RILL_Q8; i += LANES) {
+            vf v = vf_load(from + i);
+            most = vf_max(most, vf_abs(v));
+            nothing = vf_fma(v, vf_set(0), nothing);
+        }
+        float greatest = vf_greatest(most);
+        bool finite = !isnan(vf_sum(nothing)), zero = !finite || greatest < RILL_Q8_LEAST;
+        int8_t *q = (int8_t *)(uintptr_t)out.q + b * RILL_Q8;
+        int32_t sum = 0;
+        if (zero) {
+            memset(q, 0, RILL_Q8);
+        } else {
+            vf inverse = vf_set(127 / greatest);
+            for (int i = 0; i < RILL_Q8; i += LANES)
+                sum += vf_store_i8(q + i, vf_round(vf_mul(vf_load(from + i), inverse)));
+        }
+        ((float *)(uintptr_t)out.d)[b] = finite ? greatest / 127 : NAN;
+        ((int32_t *)(uintptr_t)out.sums)[b] = sum;
+    }
+}
+
+// e^x within 2 ulp for x <= 88; 0 below -87.3. e^x = 2^n * e^r, |r| <= ln(2) / 2, by Taylor's
+// polynomial of degree 7 (the error of the rest is below 2^-27).
+static inline vf exp_lanes(vf x) {
+    vf bounded = vf_max(vf_set(-87.3f), vf_min(vf_set(88.0f), x));
+    vf n = vf_round(vf_mul(bounded, vf_set(1.44269504089f)));
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), bounded);
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);  // the rest of ln 2
+    vf p = vf_set(1.0f / 5040);
+    p = vf_fma(p, r, vf_set(1.0f / 720));
+    p = vf_fma(p, r, vf_set(1.0f / 120));
+    p = vf_fma(p, r, vf_set(1.0f / 24));
+    p = vf_fma(p, r, vf_set(1.0f / 6));
+    p = vf_fma(p, r, vf_set(0.5f));
+    p = vf_fma(p, r, vf_set(1));
+    p = vf_fma(p, r, vf_set(1));
+    return vf_from(vf_scale(p, n), x, -87.3f);
+}
+
+static double NAME(exp_sum)(float *x, size_t n, float greatest) {
+    vf sums = vf_set(0), top = vf_set(greatest);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf e = exp_lanes(vf_sub(vf_load(x + i), top));
+        vf_store(x + i, e);
+        sums = vf_add(sums, e);
+    }
+    double sum = (double)vf_sum(sums);
+    if (i < n) {
+        vf_store_part(x + i, exp_lanes(vf_sub(vf_load_part(x + i, n - i), top)), n - i);
+        for (; i < n; i++) sum += (double)x[i];
+    }
+    return sum;
+}
+
+// x / (1 + e^(-inner)) * up for one vector
+static inline vf gated(vf x, vf inner, const float *up, size_t part) {
+    vf y = vf_div(x, vf_add(vf_set(1), exp_lanes(vf_sub(vf_set(0), inner))));
+    if (!up) return y;
+    return vf_mul(y, part ? vf_load_part(up, part) : vf_load(up));
+}
+
+static void NAME(silu)(const float *x, const float *up, float *out, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf v = vf_load(x + i);
+        vf_store(out + i, gated(v, v, up ? up + i : NULL, 0));
+    }
+    if (i < n) {
+        vf v = vf_load_part(x + i, n - i);
+        vf_store_part(out + i, gated(v, v, up ? up + i : NULL, n - i), n - i);
+    }
+}
+
+// (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u))
+static inline vf gelu_inner(vf x) {
+    vf cube = vf_mul(vf_mul(x, x), x);
+    return vf_mul(vf_set(2 * 0.797884560803f), vf_fma(cube, vf_set(0.044715f), x));
+}
+
+static void NAME(gelu_tanh)(const float *x, const float *up, float *out, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf v = vf_load(x + i);
+        vf_store(out + i, gated(v, gelu_inner(v), up ? up + i : NULL, 0));
+    }
+    if (i < n) {
+        vf v = vf_load_part(x + i, n - i);
+        vf_store_part(out + i, gated(v, gelu_inner(v), up ? up + i : NULL, n - i), n - i);
+    }
+}
+
+static void NAME(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n) {
+    size_t whole = n / LANES * LANES, rest = n - whole;
+    vf sums = vf_set(0);
+    for (size_t i = 0; i < whole; i += LANES) {
+        vf v = vf_load(x + i);
+        sums = vf_fma(v, v, sums);
+    }
+    if (rest) {
+        vf v = vf_load_part(x + whole, rest);
+        sums = vf_fma(v, v, sums);
+    }
+    vf scale = vf_set((float)(1 / sqrt((double)vf_sum(sums) / (double)n + (double)eps)));
+    for (size_t i = 0; i < whole; i += LANES)
+        vf_store(out + i, vf_mul(vf_mul(vf_load(x + i), scale), vf_load(weight + i)));
+    if (rest)
+        vf_store_part(out + whole,
+                      vf_mul(vf_mul(vf_load_part(x + whole, rest), scale),
+                             vf_load_part(weight + whole, rest)),
+                      rest);
+}
+
+static double NAME(burn_f32)(size_t rounds) {
+    vf a[12];
+    for (int j = 0; j < 12; j++) a[j] = vf_set((float)j);
+    vf half = vf_set(0.5f), one = vf_set(1);
+    for (size_t i = 0; i < rounds; i++)
+        for (int j = 0; j < 12; j++)
+            __asm__ volatile("vfmadd132ps %1, %2, %0" : "+v"(a[j]) : "v"(half), "v"(one));
+    return 2.0 * 12 * LANES * (double)rounds;
+}

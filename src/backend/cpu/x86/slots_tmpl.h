@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// A tier's assignments, the body of its function.
+k->product[RILL_TYPE_F32] = NAME(product_f32);
+k->product[RILL_TYPE_F16] = NAME(product_f16);
+k->product[RILL_TYPE_BF16] = NAME(product_bf16);
+k->mix[RILL_TYPE_F32] = NAME(mix_f32);
+k->mix[RILL_TYPE_F16] = NAME(mix_f16);
+k->mix[RILL_TYPE_BF16] = NAME(mix_bf16);
+k->mix_end = NAME(mix_end);
+k->product_q8[RILL_TYPE_Q8_0] = NAME(product_q8_0);
+k->product_q8[RILL_TYPE_Q4_0] = NAME(product_q4_0);
+k->quantize_q8 = NAME(quantize_q8);
+k->decode[RILL_TYPE_F16] = NAME(decode_f16);
+k->decode[RILL_TYPE_BF16] = NAME(decode_bf16);
+k->decode[RILL_TYPE_Q8_0] = NAME(decode_q8_0);
+k->decode[RILL_TYPE_Q4_0] = NAME(decode_q4_0);
+k->decode[RILL_TYPE_Q4_1] = NAME(decode_q4_1);
+k->decode[RILL_TYPE_Q5_0] = NAME(decode_q5_0);
+k->decode[RILL_TYPE_Q5_1] = NAME(decode_q5_1);
+k->decode[RILL_TYPE_Q4_K] = NAME(decode_q4_k);
+k->decode[RILL_TYPE_Q6_K] = NAME(decode_q6_k);
+k->exp_sum = NAME(exp_sum);
+k->silu = NAME(silu);
+k->gelu_tanh = NAME(gelu_tanh);
+k->rms_norm = NAME(rms_norm);
+k->burn_f32 = NAME(burn_f32);

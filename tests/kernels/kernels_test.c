@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: MIT
+// Every kernel of every tier against the reference, on the same inputs.
+//
+// A row of `cases` is an operation: how it runs, at which sizes, and how far a tier may be off,
+// which is `relative` times (the result + the case's own scale, the bound of Cauchy and Schwarz for
+// sums of products). Columns are the processor's tiers; a kernel that a higher tier shares with a
+// lower one runs once. Usage: kernels_test [SEED] [--repeat N] [--bench].
+#include "backend/cpu/kernels.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FLOATS = 1 << 16, GUARD = 32, ROWS = 7, OUTS = 9 };
+
+typedef enum fill { NORMAL, CONSTANT, DENORMAL, LARGE, ZERO, SPECIAL, N_FILLS } fill;
+
+static const char *const fill_names[] = {"normal", "constant", "denormal",
+                                         "large",  "zero",     "special"};
+
+// Operands, the same for the reference and the tier. Pointers are odd on purpose.
+typedef struct operands {
+    float *x;        // [MAX_FLOATS]
+    float *y;        // [MAX_FLOATS]
+    uint8_t *bytes;  // weights of the case's type, at an odd address
+    size_t n;        // the size
+    rill_type type;
+    size_t n_rows;
+    size_t n_outs;
+    double scale;  // set by run
+} operands;
+
+typedef struct kernel_case {
+    const char *name;
+    size_t slot;     // offset of the pointer in rill__cpu_kernels
+    rill_type type;  // of the weights, or f32
+    size_t unit;     // sizes are multiples of it
+    double relative;
+    double absolute;
+    unsigned fills;  // bits of the legal ones
+    // Runs into out, returns the floats it wrote.
+    size_t (*run)(const rill__cpu_kernels *k, operands *in, float *out);
+} kernel_case;
+
+static uint64_t random_state;
+
+static uint64_t random_bits(void) {  // splitmix64 (Steele, Lea and Flood, 2014)
+    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static float random_float(void) {  // about normal
+    double sum = 0;
+    for (int i = 0; i < 4; i++) sum += (double)(random_bits() >> 40) * 0x1p-24;
+    return (float)((sum - 2) * 1.7);
+}
+
+static float filled(fill kind) {
+    static const float special[] = {INFINITY, -INFINITY, NAN};
+    switch (kind) {
+    case CONSTANT: return 0.75f;
+    case DENORMAL: return random_float() * 0x1p-130f;
+    case LARGE: return random_float() * 0x1p20f;
+    case ZERO: return random_bits() % 2 ? 0.0f : -0.0f;
+    case SPECIAL: return random_bits() % 40 ? random_float() : special[random_bits() % 3];
+    default: return random_float();
+    }
+}
+
+static double norm_of(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+    return sqrt(sum);
+}
+
+static double largest_norm(const float *x, size_t rows, size_t n) {
+    double most = 0;
+    for (size_t r = 0; r < rows; r++) most = fmax(most, norm_of(x + r * n, n));
+    return most;
+}
+
+// Encodes rows of y as the case's type, at in->bytes; types without an encoder get random bits
+// with sane scales.
+static void encode(operands *in, size_t rows) {
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    size_t n = rows * in->n, n_bytes = n / t->block * t->block_bytes;
+    if (t->from_float) {
+        t->from_float(in->y, in->bytes, n);
+        return;
+    }
+    for (size_t i = 0; i < n_bytes; i++) in->bytes[i] = (uint8_t)random_bits();
+    for (size_t b = 0; b < n_bytes; b += t->block_bytes) {  // halves below 2
+        size_t at = b + (in->type == RILL_TYPE_Q6_K ? 208 : 0);
+        in->bytes[at + 1] &= 0xbf;
+        if (in->type != RILL_TYPE_Q6_K) in->bytes[at + 3] &= 0xbf;
+    }
+}
+
+static size_t run_decode(const rill__cpu_kernels *k, operands *in, float *out) {
+    k->decode[in->type](in->bytes, out, in->n);
+    return in->n;
+}
+
+static rill__tile tile_of(const operands *in, float *out) {
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    return (rill__tile){.w = in->bytes,
+                        .w_stride = in->n / t->block * t->block_bytes,
+                        .n_out = in->n_outs,
+                        .x = (const uint8_t *)in->x,
+                        .x_stride = in->n * sizeof(float),
+                        .n_rows = in->n_rows,
+                        .k = in->n,
+                        .out = out,
+                        .out_stride = in->n_outs};
+}
+
+static float *decoded;  // [OUTS rows]: where a table has no kernel for a type, decoding comes first
+
+static void decode_all(const rill__cpu_kernels *k, const operands *in, size_t rows) {
+    k->decode[in->type](in->bytes, decoded, rows * in->n);
+}
+
+static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) {
+    rill__tile tile = tile_of(in, out);
+    rill_type type = in->type;
+    if (!k->product[type]) {
+        decode_all(k, in, in->n_outs);
+        tile.w = (const uint8_t *)decoded;
+        tile.w_stride = in->n * sizeof(float);
+        type = RILL_TYPE_F32;
+    }
+    k->product[type](&tile);
+    in->scale = largest_norm(in->x, in->n_rows, in->n) * largest_norm(in->y, in->n_outs, in->n);
+    return in->n_rows * in->n_outs;
+}
+
+static uint8_t *quantised;  // [ROWS] rows, by the reference: the same for all tiers
+
+static size_t run_product_q8(const rill__cpu_kernels *k, operands *in, float *out) {
+    rill__tile tile = tile_of(in, out);
+    tile.x = quantised;
+    k->product_q8[in->type](&tile);
+    in->scale = largest_norm(in->x, in->n_rows, in->n) * largest_norm(in->y, in->n_outs, in->n);
+    return in->n_rows * in->n_outs;
+}
+
+static size_t run_quantize(const rill__cpu_kernels *k, operands *in, float *out) {
+    size_t bytes = rill__q8_row_bytes(in->n);
+    uint8_t *row = quantised + ROWS * bytes;
+    memset(row, 0, bytes);
+    k->quantize_q8(in->x, row, in->n);
+    rill__q8_row q = rill__q8_row_at(row, in->n, 0);
+    for (size_t b = 0; b < in->n / RILL_Q8; b++) {
+        out[2 * b] = q.d[b];
+        out[2 * b + 1] = (float)q.sums[b];
+    }
+    size_t n = in->n / RILL_Q8 * 2;
+    for (size_t i = 0; i < in->n; i++) out[n + i] = (float)q.q[i];
+    return n + in->n;
+}
+
+static size_t run_mix(const rill__cpu_kernels *k, operands *in, float *out) {
+    size_t n_heads = in->n_rows, n_keys = in->n_outs;
+    double *sums = calloc(n_heads * in->n, sizeof *sums);
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    size_t stride = in->n / t->block * t->block_bytes;
+    rill_type type = in->type;
+    const uint8_t *data = in->bytes;
+    if (!k->mix[type]) {
+        decode_all(k, in, n_keys);
+        data = (const uint8_t *)decoded;
+        stride = in->n * sizeof(float);
+        type = RILL_TYPE_F32;
+    }
+    rill__values v = {.v = data,
+                      .v_stride = stride,
+                      .n_keys = n_keys - 1,
+                      .weights = in->x,
+                      .weight_stride = n_keys,
+                      .n_heads = n_heads,
+                      .dim = in->n};
+    k->mix[type](sums, &v);
+    v.v += (n_keys - 1) * stride;  // the last key in a call of its own: sums go on
+    v.weights += n_keys - 1;
+    v.n_keys = 1;
+    k->mix[type](sums, &v);
+    for (size_t h = 0; h < n_heads; h++) k->mix_end(sums, h, 0.5f, out + h * in->n, in->n);
+    free(sums);
+    in->scale = norm_of(in->x, n_keys * n_heads) * norm_of(in->y, n_keys * in->n);
+    return n_heads * in->n;
+}
+
+static size_t run_exp_sum(const rill__cpu_kernels *k, operands *in, float *out) {
+    float greatest = -INFINITY;
+    for (size_t i = 0; i < in->n; i++) {
+        out[i] = in->x[i] * 20;
+        greatest = fmaxf(greatest, out[i]);
+    }
+    if (in->n > 2) out[1] = -INFINITY;
+    double sum = k->exp_sum(out, in->n, greatest);
+    out[in->n] = (float)sum;
+    return in->n + 1;
+}
+
+static size_t run_silu(const rill__cpu_kernels *k, operands *in, float *out) {
+    memcpy(out, in->x, in->n * sizeof *out);
+    k->silu(out, in->n % 2 ? in->y : NULL, out, in->n);  // in place is legal
+    return in->n;
+}
+
+static size_t run_gelu_tanh(const rill__cpu_kernels *k, operands *in, float *out) {
+    k->gelu_tanh(in->x, in->n % 2 ? in->y : NULL, out, in->n);
+    return in->n;
+}
+
+static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out) {
+    memcpy(out, in->x, in->n * sizeof *out);
+    k->rms_norm(out, in->y, 1e-5f, out, in->n);
+    return in->n;
+}
+
+#define SLOT(member) offsetof(rill__cpu_kernels, member)
+#define FINITE       (1u << NORMAL | 1u << CONSTANT | 1u << DENORMAL | 1u << ZERO)
+
+// Decoding is exact. Sums of floats: k additions, each within 2^-24, over lanes. Exponentials: 2
+// ulp, and what underflows is zero.
+static const kernel_case cases[] = {
+    {"decode f16", SLOT(decode[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 0, 0, FINITE | 1u << SPECIAL,
+     run_decode},
+    {"decode bf16", SLOT(decode[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 0, 0, FINITE | 1u << SPECIAL,
+     run_decode},
+    {"decode q8_0", SLOT(decode[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 0, 0, FINITE, run_decode},
+    {"decode q4_0", SLOT(decode[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 0, 0, FINITE, run_decode},
+    {"decode q4_1", SLOT(decode[RILL_TYPE_Q4_1]), RILL_TYPE_Q4_1, 32, 0, 0, FINITE, run_decode},
+    {"decode q5_0", SLOT(decode[RILL_TYPE_Q5_0]), RILL_TYPE_Q5_0, 32, 0, 0, FINITE, run_decode},
+    {"decode q5_1", SLOT(decode[RILL_TYPE_Q5_1]), RILL_TYPE_Q5_1, 32, 0, 0, FINITE, run_decode},
+    {"decode q4_K", SLOT(decode[RILL_TYPE_Q4_K]), RILL_TYPE_Q4_K, 256, 0, 0, FINITE, run_decode},
+    {"decode q6_K", SLOT(decode[RILL_TYPE_Q6_K]), RILL_TYPE_Q6_K, 256, 0, 0, FINITE, run_decode},
+    {"product f32", SLOT(product[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product},
+    {"product f16", SLOT(product[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE,
+     run_product},
+    {"product bf16", SLOT(product[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product},
+    {"product q8_0", SLOT(product_q8[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product_q8},
+    {"product q4_0", SLOT(product_q8[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product_q8},
+    {"quantize q8", SLOT(quantize_q8), RILL_TYPE_F32, 32, 0, 0,
+     FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
+    {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
+    {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
+    {"mix bf16", SLOT(mix[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 2e-6, 1e-36, FINITE, run_mix},
+    {"exp_sum", SLOT(exp_sum), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE, run_exp_sum},
+    {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE, run_silu},
+    {"gelu_tanh", SLOT(gelu_tanh), RILL_TYPE_F32, 1, 2e-5, 1e-34, FINITE, run_gelu_tanh},
+    {"rms_norm", SLOT(rms_norm), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE | 1u << LARGE, run_rms_norm},
+};
+
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+static const size_t sizes[] = {1,  2,  3,  5,  7,   8,   9,   15,  16,  17,  31,   32,  33,
+                               63, 64, 80, 96, 100, 127, 128, 130, 256, 257, 2048, 4096};
+
+static bool same(float a, float b, const kernel_case *c, double scale) {
+    if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
+    if (isinf(a) || isinf(b)) return a == b;
+    return fabs((double)a - b) <= c->absolute + c->relative * (fabs((double)b) + scale);
+}
+
+// Canaries on both sides of the output.
+static float *guarded(float *memory) {
+    for (size_t i = 0; i < GUARD; i++) memory[i] = 12345.0f;
+    for (size_t i = GUARD; i < MAX_FLOATS + 2 * GUARD; i++) memory[i] = 54321.0f;
+    return memory + GUARD;
+}
+
+static bool guards_intact(const float *out, size_t n) {
+    for (size_t i = 1; i <= GUARD; i++)
+        if (out[-(ptrdiff_t)i] != 12345.0f || out[n + i - 1] != 54321.0f) return false;
+    return true;
+}
+
+typedef struct arena {
+    float *x, *y, *expected, *got;
+    uint8_t *bytes;
+} arena;
+
+static void prepare(const kernel_case *c, arena *a, operands *in, fill kind, size_t n) {
+    *in = (operands){.x = a->x + 1, .y = a->y + 3, .bytes = a->bytes + 1, .n = n, .type = c->type};
+    in->n_rows = 1 + random_bits() % ROWS;
+    in->n_outs = 2 + random_bits() % (OUTS - 1);
+    size_t rows = ROWS > OUTS ? ROWS : OUTS;
+    for (size_t i = 0; i < rows * n; i++) {
+        in->x[i] = filled(kind);
+        in->y[i] = filled(kind == LARGE ? NORMAL : kind);
+    }
+    encode(in, OUTS);
+    if (n % RILL_Q8 == 0) {
+        rill__cpu_kernels reference;
+        rill__cpu_kernels_init(&reference, 0, false);
+        for (size_t r = 0; r < in->n_rows; r++)
+            reference.quantize_q8(in->x + r * n, quantised + r * rill__q8_row_bytes(n), n);
+    }
+}
+
+static int check(const kernel_case *c, const char *tier, const rill__cpu_kernels *k, arena *a,
+                 fill kind, size_t n, uint64_t seed) {
+    static rill__cpu_kernels reference;
+    rill__cpu_kernels_init(&reference, 0, false);
+    operands in;
+    prepare(c, a, &in, kind, n);
+    float *expected = guarded(a->expected), *got = guarded(a->got);
+    size_t count = c->run(&reference, &in, expected);
+    c->run(k, &in, got);
+    if (!guards_intact(got, count)) {
+        printf("%s %s: n %zu, %s, seed %" PRIu64 ": wrote outside its output\n", c->name, tier, n,
+               fill_names[kind], seed);
+        return 1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (same(got[i], expected[i], c, in.scale)) continue;
+        printf("%s %s: n %zu, rows %zu, outs %zu, %s, seed %" PRIu64
+               ": at %zu expected %.9g, got %.9g\n",
+               c->name, tier, n, in.n_rows, in.n_outs, fill_names[kind], seed, i, expected[i],
+               got[i]);
+        return 1;
+    }
+    return 0;
+}
+
+// A product's element is the same bits whatever rows it is computed with.
+static int check_invariance(const kernel_case *c, const char *tier, const rill__cpu_kernels *k,
+                            arena *a, size_t n, uint64_t seed) {
+    operands in;
+    prepare(c, a, &in, NORMAL, n);
+    in.n_rows = ROWS;
+    in.n_outs = OUTS;
+    rill__cpu_kernels reference;
+    rill__cpu_kernels_init(&reference, 0, false);
+    size_t row_bytes = rill__q8_row_bytes(n / RILL_Q8 * RILL_Q8);
+    bool q8 = c->run == run_product_q8;
+    for (size_t r = 0; q8 && r < ROWS; r++)
+        reference.quantize_q8(in.x + r * n, quantised + r * row_bytes, n);
+    float *all = guarded(a->expected), *one = guarded(a->got);
+    c->run(k, &in, all);
+    for (size_t r = 0; r < ROWS; r++) {
+        for (size_t o = 0; o < OUTS; o++) {
+            rill__tile tile = tile_of(&in, one);
+            tile.w += o * tile.w_stride;
+            tile.x = q8 ? quantised + r * row_bytes : tile.x + r * tile.x_stride;
+            tile.n_rows = tile.n_out = 1;
+            if (q8)
+                k->product_q8[c->type](&tile);
+            else
+                k->product[c->type](&tile);
+            if (memcmp(&one[0], &all[r * OUTS + o], sizeof *one) != 0) {
+                printf("%s %s: n %zu, seed %" PRIu64 ": row %zu, out %zu alone is %.9g, among "
+                       "others %.9g\n",
+                       c->name, tier, n, seed, r, o, one[0], all[r * OUTS + o]);
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+static double seconds_of(const kernel_case *c, const rill__cpu_kernels *k, operands *in,
+                         float *out) {
+    double best = 1e9;
+    for (int i = 0; i < 15; i++) {
+        double start = rill__seconds();
+        for (int j = 0; j < 10; j++) c->run(k, in, out);
+        double took = (rill__seconds() - start) / 10;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+static void bench(const kernel_case *c, const char *tier, const rill__cpu_kernels *k, arena *a) {
+    rill__cpu_kernels reference;
+    rill__cpu_kernels_init(&reference, 0, false);
+    operands in;
+    prepare(c, a, &in, NORMAL, 2048);
+    in.n_rows = ROWS;
+    in.n_outs = OUTS;
+    double before = seconds_of(c, &reference, &in, guarded(a->expected));
+    double after = seconds_of(c, k, &in, guarded(a->got));
+    printf("%-14s %-12s %8.2f us  %6.1f times the reference\n", c->name, tier, after * 1e6,
+           before / after);
+}
+
+static const void *slot_of(const rill__cpu_kernels *k, const kernel_case *c) {
+    const void *p;
+    memcpy(&p, (const char *)k + c->slot, sizeof p);
+    return p;
+}
+
+static int run_tier(const char *tier, const rill__cpu_kernels *k, const rill__cpu_kernels *below,
+                    arena *a, uint64_t seed, bool benching) {
+    int failed = 0, tested = 0;
+    for (size_t i = 0; i < N_CASES; i++) {
+        const kernel_case *c = &cases[i];
+        bool invariant = c->run == run_product || c->run == run_product_q8;
+        if (!slot_of(k, c) || slot_of(k, c) == slot_of(below, c)) continue;
+        tested++;
+        if (benching) {
+            bench(c, tier, k, a);
+            continue;
+        }
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            size_t n = (sizes[s] + c->unit - 1) / c->unit * c->unit;
+            for (int kind = 0; kind < N_FILLS; kind++)
+                if (c->fills >> kind & 1) failed += check(c, tier, k, a, (fill)kind, n, seed);
+            if (invariant) failed += check_invariance(c, tier, k, a, n, seed);
+        }
+    }
+    printf("%s: %d kernels, %d failures\n", tier, tested, failed);
+    return failed;
+}
+
+static int run_tiers(arena *a, uint64_t seed, bool benching) {
+    static const struct {
+        const char *name;
+        unsigned flags;
+    } tiers[] = {
+        {"avx2", RILL_CPU_AVX2},
+        {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
+        {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
+    };
+    unsigned flags;
+    rill_error err;
+    if (rill__cpu_flags(&flags, &err) != RILL_OK) {
+        printf("%s\n", err.message);
+        return 1;
+    }
+    rill__cpu_kernels below, k;
+    rill__cpu_kernels_init(&below, 0, false);
+    random_state = seed;
+    int failed = 0;
+    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
+        if ((flags & tiers[i].flags) != tiers[i].flags) {
+            printf("%s: not on this processor\n", tiers[i].name);
+            continue;
+        }
+        rill__cpu_kernels_init(&k, tiers[i].flags, false);
+        failed += run_tier(tiers[i].name, &k, &below, a, seed, benching);
+        below = k;
+    }
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    uint64_t seed = (uint64_t)(rill__seconds() * 1e6);
+    int repeats = 1, failed = 0;
+    bool benching = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--bench") == 0)
+            benching = true;
+        else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
+            repeats = (int)strtol(argv[++i], NULL, 10);
+        else
+            seed = strtoull(argv[i], NULL, 10);
+    }
+    char model[64];
+    rill__cpu_model(model, sizeof model);
+    printf("%s, seed %" PRIu64 "\n", model, seed);
+    // Sized for the largest case: weights and rows of 4096 columns.
+    arena a = {.x = calloc(MAX_FLOATS, sizeof *a.x),
+               .y = calloc(MAX_FLOATS, sizeof *a.y),
+               .expected = calloc(MAX_FLOATS + 2 * GUARD, sizeof *a.expected),
+               .got = calloc(MAX_FLOATS + 2 * GUARD, sizeof *a.got),
+               .bytes = calloc(MAX_FLOATS, sizeof(float))};
+    decoded = calloc(MAX_FLOATS, sizeof *decoded);
+    quantised = calloc(ROWS + 1, rill__q8_row_bytes(4096));
+    if (!a.x || !a.y || !a.expected || !a.got || !a.bytes || !decoded || !quantised) return 1;
+    for (int i = 0; i < repeats; i++) failed += run_tiers(&a, seed + (uint64_t)i, benching);
+    free(quantised);
+    free(decoded);
+    free(a.bytes);
+    free(a.got);
+    free(a.expected);
+    free(a.y);
+    free(a.x);
+    return failed != 0;
+}
