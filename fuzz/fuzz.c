@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// What the fuzz targets share. Whatever cannot fail here ends the program if it does.
+#include "fuzz.h"
+
+#include "base/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char directory[64];
+
+static void remove_directory(void) {
+    char command[96];
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    if (system(command) != 0) fprintf(stderr, "%s stays\n", directory);
+}
+
+const char *fuzz_directory(void) {
+    if (!directory[0]) {
+        snprintf(directory, sizeof directory, "/dev/shm/rill-fuzz-XXXXXX");
+        if (!mkdtemp(directory)) abort();
+        atexit(remove_directory);
+    }
+    return directory;
+}
+
+const char *fuzz_file(const char *name, const void *data, size_t size) {
+    static char paths[4][128];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", fuzz_directory(), name);
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0) abort();
+    return path;
+}
+
+void fuzz_copy_model_file(const char *name) {
+    char path[512], *data;
+    size_t size;
+    snprintf(path, sizeof path, "%s/%s", RILL_FUZZ_MODEL, name);
+    if (rill__file_read(path, 1 << 20, &data, &size, NULL) != RILL_OK) abort();
+    fuzz_file(name, data, size);
+    rill__free(data);
+}
+
+rill_device *fuzz_device(void) {
+    static rill_device *device;
+    if (!device) {
+        rill_device_options options;
+        rill_device_options_default(&options);
+        options.threads = 1;
+        options.exact = true;
+        options.cpu = "ref";
+        if (rill_device_open(&options, &device, NULL) != RILL_OK) abort();
+    }
+    return device;
+}
+
+static const char sample[] =
+    "<s>Hello  world, it's 1234567 o'clock!\n\n\t\xe2\x96\x81x \xc3\xa4o\xcc\x88 "
+    "\xe4\xbd\xa0\xe5\xa5\xbd "
+    "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80 \xd7\xa9\xd7\x9c \xe0\xa4\xa8 \xff\xc3 a\x00"
+    "b</s>";
+
+// Encodes, and decodes what came out.
+static void round_trip(const rill__tokenizer *t, const char *text, size_t length, unsigned flags) {
+    rill__tokens tokens = {0};
+    rill__bytes out;
+    rill__decoder decoder;
+    rill_error err;
+    rill__bytes_init(&out, 0);
+    rill__decoder_init(&decoder, t);
+    if (rill__tokenizer_encode(t, text, length, flags, &tokens, &err) == RILL_OK)
+        for (size_t i = 0; i < tokens.n; i++)
+            // A token that the tokenizer made itself must be one of its own.
+            if (rill__decoder_push(&decoder, tokens.ids[i], &out, &err) != RILL_OK) abort();
+    (void)rill__decoder_push(&decoder, -1, &out, &err);
+    (void)rill__decoder_push(&decoder, (rill_token)rill__tokenizer_size(t), &out, &err);
+    if (rill__decoder_end(&decoder, &out, &err) != RILL_OK) abort();
+    rill__bytes_deinit(&out);
+    rill__tokens_deinit(&tokens);
+}
+
+void fuzz_use_tokenizer(const rill__tokenizer *t, const uint8_t *data, size_t size) {
+    round_trip(t, sample, sizeof sample - 1, 0);
+    round_trip(t, (const char *)data, size < 300 ? size : 300, ~0u);
+    rill__bytes out;
+    rill__decoder decoder;
+    rill__bytes_init(&out, 1 << 20);
+    rill__decoder_init(&decoder, t);
+    size_t n = rill__tokenizer_size(t);
+    for (size_t i = 0; i < n && i < 300; i++) {
+        rill_error err;
+        (void)rill__decoder_push(&decoder, (rill_token)i, &out, &err);
+        (void)rill__tokenizer_is_end(t, (rill_token)i);
+    }
+    rill__bytes_deinit(&out);
+    (void)rill__tokenizer_bos(t);
+    (void)rill__tokenizer_chat_template(t);
+    (void)rill__tokenizer_find(t, "<s>", 3);
+    for (size_t i = 0; rill__tokenizer_warning(t, i); i++) {
+    }
+    rill__vocabulary vocabulary;
+    if (n < 10000 && rill__tokenizer_export(t, n + 3, &vocabulary, NULL) == RILL_OK)
+        rill__vocabulary_deinit(&vocabulary);
+}
+
+void fuzz_use_model(rill_model *model) {
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    rill_stream_options options;
+    rill_stream_options_default(&options);
+    options.sinks = 2;
+    options.window = 6;
+    options.chunk = 4;
+    rill_stream_bytes bytes;
+    if (info.weight_bytes > 4 << 20 || info.vocab_size > 1 << 16 ||
+        rill_stream_estimate(model, &options, NULL, &bytes, NULL) != RILL_OK ||
+        bytes.total > 32 << 20)
+        return;
+    rill_stream *stream;
+    if (rill_stream_open(model, &options, &stream, NULL) != RILL_OK) return;
+    rill_token tokens[12];
+    for (rill_token i = 0; i < 12; i++) tokens[i] = i % (rill_token)info.vocab_size;
+    rill_error err;
+    rill_token next;
+    for (int i = 0; i < 2; i++)
+        if (rill_stream_feed(stream, tokens, 12, NULL, &err) == RILL_OK)
+            (void)rill_stream_sample(stream, &next, &err);
+    rill_stream_close(&stream);
+}
