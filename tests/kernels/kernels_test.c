@@ -297,7 +297,9 @@ static void prepare(const kernel_case *c, arena *a, operands *in, fill kind, siz
     in->n_rows = 1 + random_bits() % ROWS;
     in->n_outs = 2 + random_bits() % (OUTS - 1);
     size_t rows = ROWS > OUTS ? ROWS : OUTS;
-    for (size_t i = 0; i < rows * n; i++) {
+    size_t count =
+        rows * n < ROWS * OUTS ? ROWS * OUTS : rows * n;  // at least the weights of `mix`
+    for (size_t i = 0; i < count; i++) {
         in->x[i] = filled(kind);
         in->y[i] = filled(kind == LARGE ? NORMAL : kind);
     }
