@@ -12,11 +12,12 @@ enum { MAX_QX = 4 };
 // Defines the product of a type whose blocks take `bytes` bytes and begin with a half scale.
 #define QUANT_PRODUCT(type, bytes)                                                                 \
     QINLINE void type##_step(const uint8_t *const *w, const rill__q8_row *x, size_t nw, size_t nx, \
-                             size_t b, size_t n_blocks, size_t ahead, vf sums[MAX_W][MAX_QX]) {    \
+                             size_t b, size_t n_blocks, vf sums[MAX_W][MAX_QX]) {                  \
         vb bytes_w[MAX_W];                                                                         \
         vf scales[MAX_W];                                                                          \
         for (size_t i = 0; i < nw; i++) {                                                          \
-            if (nx == 1) _mm_prefetch(w[i] + b * (bytes) + ahead, _MM_HINT_T0);                    \
+            if (nx == 1)                                                                           \
+                _mm_prefetch(w[0] + (nw * b + i * BLOCKS) * (bytes) + AHEAD, _MM_HINT_T0);         \
             bytes_w[i] = type##_w(w[i] + b * (bytes), n_blocks);                                   \
             scales[i] = vb_w_scale(w[i] + b * (bytes), bytes, n_blocks);                           \
         }                                                                                          \
@@ -38,9 +39,8 @@ enum { MAX_QX = 4 };
         for (size_t i = 0; i < nw; i++)                                                            \
             for (size_t j = 0; j < nx; j++) sums[i][j] = vf_set(0);                                \
         size_t n_blocks = t->k / RILL_Q8, b = 0;                                                   \
-        for (; b + BLOCKS <= n_blocks; b += BLOCKS)                                                \
-            type##_step(w, x, nw, nx, b, BLOCKS, MAX_W * t->w_stride, sums);                       \
-        if (b < n_blocks) type##_step(w, x, nw, nx, b, 1, 0, sums);                                \
+        for (; b + BLOCKS <= n_blocks; b += BLOCKS) type##_step(w, x, nw, nx, b, BLOCKS, sums);    \
+        if (b < n_blocks) type##_step(w, x, nw, nx, b, 1, sums);                                   \
         for (size_t j = 0; j < nx; j++)                                                            \
             for (size_t i = 0; i < nw; i++)                                                        \
                 t->out[(r + j) * t->out_stride + o + i] = vf_sum(sums[i][j]);                      \

@@ -39,35 +39,50 @@ static inline void decode_bytes(const uint8_t *q, float d, float m, float *dst, 
         vf_store(dst + j, vf_add(vf_mul(vf_set(d), vf_load_u8(q + j)), vf_set(m)));
 }
 
-static inline void low_nibbles(const uint8_t *p, uint8_t *q, int n) {
-    for (int j = 0; j < n; j++) q[j] = p[j] & 15;
+static inline void low_nibbles(const uint8_t *p, uint8_t *q) {
+    for (int j = 0; j < 32; j++) q[j] = p[j] & 15;
 }
 
-static inline void high_nibbles(const uint8_t *p, uint8_t *q, int n) {
-    for (int j = 0; j < n; j++) q[j] = p[j] >> 4;
+static inline void high_nibbles(const uint8_t *p, uint8_t *q) {
+    for (int j = 0; j < 32; j++) q[j] = p[j] >> 4;
+}
+
+// The low halves of 16 bytes, then the high ones.
+static inline void all_nibbles(const uint8_t *p, uint8_t *q) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m256i both =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
+    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_and_si256(both, _mm256_set1_epi8(15)));
 }
 
 static void NAME(decode_q4_1)(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     uint8_t q[32];
     for (size_t i = 0; i < n; i += 32, b += 20) {
-        low_nibbles(b + 4, q, 16);
-        high_nibbles(b + 4, q + 16, 16);
+        all_nibbles(b + 4, q);
         decode_bytes(q, half_number(b), half_number(b + 2), dst + i, 32);
     }
 }
 
 // Value j's fifth bit is bit j of four bytes.
 static inline void fifth_bits(const uint8_t *p, uint8_t *q) {
-    for (int j = 0; j < 32; j++) q[j] |= (uint8_t)((p[j / 8] >> (j % 8) & 1) << 4);
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    const __m256i byte_of =
+        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit_of = _mm256_set1_epi64x((int64_t)0x8040201008040201);
+    __m256i bits = _mm256_shuffle_epi8(_mm256_set1_epi32(word), byte_of);
+    bits = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit_of), bit_of);
+    __m256i *to = (__m256i *)(void *)q;
+    bits = _mm256_and_si256(bits, _mm256_set1_epi8(16));
+    _mm256_storeu_si256(to, _mm256_or_si256(_mm256_loadu_si256(to), bits));
 }
 
 static void NAME(decode_q5_1)(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     uint8_t q[32];
     for (size_t i = 0; i < n; i += 32, b += 24) {
-        low_nibbles(b + 8, q, 16);
-        high_nibbles(b + 8, q + 16, 16);
+        all_nibbles(b + 8, q);
         fifth_bits(b + 4, q);
         decode_bytes(q, half_number(b), half_number(b + 2), dst + i, 32);
     }
@@ -83,8 +98,7 @@ static void NAME(decode_q4_0)(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     uint8_t q[32];
     for (size_t i = 0; i < n; i += 32, b += 18) {
-        low_nibbles(b + 2, q, 16);
-        high_nibbles(b + 2, q + 16, 16);
+        all_nibbles(b + 2, q);
         decode_biased(q, half_number(b), 8, dst + i, 32);
     }
 }
@@ -93,8 +107,7 @@ static void NAME(decode_q5_0)(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     uint8_t q[32];
     for (size_t i = 0; i < n; i += 32, b += 22) {
-        low_nibbles(b + 6, q, 16);
-        high_nibbles(b + 6, q + 16, 16);
+        all_nibbles(b + 6, q);
         fifth_bits(b + 2, q);
         decode_biased(q, half_number(b), 16, dst + i, 32);
     }
@@ -111,9 +124,9 @@ static void NAME(decode_q4_k)(const void *src, float *dst, size_t n) {
             int minimum = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
             const uint8_t *from = b + 16 + j / 2 * 32;
             if (j % 2)
-                high_nibbles(from, q, 32);
+                high_nibbles(from, q);
             else
-                low_nibbles(from, q, 32);
+                low_nibbles(from, q);
             decode_bytes(q, d * (float)scale, -(dmin * (float)minimum), dst + i + j * 32, 32);
         }
     }

@@ -12,6 +12,10 @@
 
 enum { LANES = 8, MAX_W = 4, MAX_X = 3 };
 
+// A single row waits for memory alone, and asks for weights so many bytes before it works on them,
+// in the order of addresses: rows are too short for the processor to see the stream by itself.
+enum { AHEAD = 16384 };
+
 typedef __m256 vf;
 
 static inline __m256i first_lanes(size_t n) {
