@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend against the text of the sink cache: an oracle keeps every key and value unrotated
+// in double and turns each key by its distance in the cache. And what must not change a bit:
+// threads, other rows of a batch, the ring's size.
+#include "backend/backend.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { HEADS = 6, KV_HEADS = 2, DIM = 40, PAIRS = 16, TOKENS = 60, SINKS = 3, RECENT = 20 };
+
+static const char *const tiers[] = {"ref", "avx2", "avx512"};
+
+typedef struct setting {
+    rill_type key_type;
+    rill_type value_type;
+    uint32_t window;
+    uint32_t ring_rows;
+    size_t chunk;
+    float sink_scale;
+    float sink_cap;
+    bool off_by_one;
+    bool interleaved;
+} setting;
+
+static const setting plain = {RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false};
+
+typedef struct inputs {
+    float q[TOKENS * HEADS * DIM];
+    float k[TOKENS * KV_HEADS * DIM];
+    float v[TOKENS * KV_HEADS * DIM];
+    uint64_t steps[PAIRS];
+    rill__row rows[TOKENS];
+} inputs;
+
+static float random_float(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(*state >> 33) * 0x1p-30 - 1);
+}
+
+static inputs *make_inputs(void) {
+    inputs *in = calloc(1, sizeof *in);
+    assert_non_null(in);
+    uint64_t seed = 7;
+    for (size_t i = 0; i < TOKENS * HEADS * DIM; i++) in->q[i] = random_float(&seed);
+    for (size_t i = 0; i < TOKENS * KV_HEADS * DIM; i++) {
+        in->k[i] = random_float(&seed);
+        in->v[i] = random_float(&seed);
+    }
+    for (int i = 0; i < PAIRS; i++)
+        in->steps[i] = (uint64_t)(pow(1e4, -i / (double)PAIRS) / 6.283185307179586 * 0x1p64);
+    for (uint64_t t = 0; t < TOKENS; t++) {
+        uint64_t first = t + 1 > RECENT ? t + 1 - RECENT : 0;
+        in->rows[t] = (rill__row){.n_sinks = t + 1 < SINKS ? (uint32_t)t + 1 : SINKS,
+                                  .token = t,
+                                  .first_recent = first < SINKS ? SINKS : first,
+                                  .stream_pos = 1000000000000u + t,
+                                  .sink_pos = t < SINKS + RECENT ? t : SINKS + RECENT - 1};
+    }
+    return in;
+}
+
+static rill__backend *open_backend(const char *tier, unsigned threads, bool exact) {
+    const rill_device_options options = {.threads = threads, .exact = exact, .cpu = tier};
+    rill__backend *be = NULL;
+    rill_error err;
+    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_OK);
+    assert_int_equal(be->ops->reserve(be, TOKENS, TOKENS, 512, &err), RILL_OK);
+    return be;
+}
+
+static rill__buffer *buffer_of(rill__backend *be, const float *x, size_t n) {
+    rill__buffer *b = NULL;
+    rill_error err;
+    assert_int_equal(be->ops->buffer_new(be, n * sizeof *x, &b, &err), RILL_OK);
+    if (x) be->ops->buffer_write(be, b, 0, x, n * sizeof *x);
+    return b;
+}
+
+static size_t row_bytes(rill_type type) {
+    const rill__type_traits *t = rill__type_traits_get(type);
+    return (DIM + t->block - 1) / t->block * t->block_bytes;
+}
+
+// One chunk of rows through rotary_table, rotate_store and attend; out: [n, HEADS, DIM].
+static void run_chunk(rill__backend *be, const inputs *in, const setting *s, const rill__kv *kv,
+                      size_t first, size_t n, float *out) {
+    const rill__backend_ops *ops = be->ops;
+    const rill__rope rope = {PAIRS, s->interleaved, in->steps, 1};
+    const rill__row *rows = in->rows + first;
+    size_t queries = HEADS * DIM, keys = KV_HEADS * DIM;
+    rill__buffer *q = buffer_of(be, in->q + first * queries, n * queries);
+    rill__buffer *q_sink = buffer_of(be, NULL, n * queries);
+    rill__buffer *k = buffer_of(be, in->k + first * keys, n * keys);
+    rill__buffer *v = buffer_of(be, in->v + first * keys, n * keys);
+    rill__buffer *table = buffer_of(be, NULL, n * 4 * PAIRS);
+    rill__buffer *result = buffer_of(be, NULL, n * queries);
+    const rill__attention a = {.q = q,
+                               .q_sink = q_sink,
+                               .out = result,
+                               .rows = rows,
+                               .streams = kv,
+                               .n_rows = n,
+                               .n_heads = HEADS,
+                               .n_kv_heads = KV_HEADS,
+                               .head_dim = DIM,
+                               .window = s->window,
+                               .scale = 0.5f,
+                               .softmax_off_by_one = s->off_by_one};
+    uint64_t before = rill__allocation_count();
+    ops->rotary_table(be, table, &rope, rows, n);
+    ops->rotate_store(be, table, &rope, q, q_sink, k, v, rows, n, kv, HEADS, KV_HEADS, DIM);
+    ops->attend(be, &a);
+    assert_int_equal(rill__allocation_count(), before);
+    ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);
+    rill__buffer *const all[] = {q, q_sink, k, v, table, result};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buffer_free(be, all[i]);
+}
+
+// All tokens in chunks. out: [TOKENS, HEADS, DIM].
+static float *run_stream(rill__backend *be, const inputs *in, const setting *s) {
+    size_t rows = KV_HEADS * (size_t)(SINKS + s->ring_rows);
+    rill__kv kv = {.key_type = s->key_type,
+                   .value_type = s->value_type,
+                   .key_row_bytes = row_bytes(s->key_type),
+                   .value_row_bytes = row_bytes(s->value_type),
+                   .n_sinks = SINKS,
+                   .ring_rows = s->ring_rows,
+                   .sink_scale = s->sink_scale,
+                   .sink_cap = s->sink_cap};
+    rill_error err;
+    assert_int_equal(be->ops->buffer_new(be, rows * kv.key_row_bytes, &kv.keys, &err), RILL_OK);
+    assert_int_equal(be->ops->buffer_new(be, rows * kv.value_row_bytes, &kv.values, &err), RILL_OK);
+    float *out = calloc(TOKENS * HEADS * DIM, sizeof *out);
+    assert_non_null(out);
+    for (size_t t = 0; t < TOKENS; t += s->chunk) {
+        size_t n = t + s->chunk < TOKENS ? s->chunk : TOKENS - t;
+        run_chunk(be, in, s, &kv, t, n, out + t * HEADS * DIM);
+    }
+    be->ops->buffer_free(be, kv.keys);
+    be->ops->buffer_free(be, kv.values);
+    return out;
+}
+
+// q . (k turned back by `distance` positions)
+static double turned_dot(const inputs *in, const setting *s, const float *q, const float *k,
+                         uint64_t distance) {
+    double sum = 0;
+    for (int i = 2 * PAIRS; i < DIM; i++) sum += (double)q[i] * k[i];
+    for (int i = 0; i < PAIRS; i++) {
+        int a = s->interleaved ? 2 * i : i, b = s->interleaved ? 2 * i + 1 : i + PAIRS;
+        double angle = -(double)distance * (double)in->steps[i] * 0x1p-64 * 6.283185307179586;
+        double c = cos(angle), n = sin(angle);
+        sum += q[a] * (c * k[a] - n * k[b]) + q[b] * (n * k[a] + c * k[b]);
+    }
+    return sum;
+}
+
+// One head of token t by the text. out: [DIM]
+static void oracle(const inputs *in, const setting *s, uint64_t t, size_t head, double *out) {
+    const rill__row *row = &in->rows[t];
+    size_t kv_head = head / (HEADS / KV_HEADS);
+    double weights[TOKENS], sinks = 0, rest = s->off_by_one ? 1 : 0;
+    for (uint64_t j = 0; j <= t; j++) {
+        bool sink = j < SINKS;
+        uint64_t distance = sink ? row->sink_pos - j : t - j;
+        weights[j] = 0;
+        if ((!sink && j + RECENT <= t) || (s->window && distance >= s->window)) continue;
+        double logit = 0.5 * turned_dot(in, s, in->q + (t * HEADS + head) * DIM,
+                                        in->k + (j * KV_HEADS + kv_head) * DIM, distance);
+        weights[j] = exp(sink ? logit * s->sink_scale : logit);
+        *(sink ? &sinks : &rest) += weights[j];
+    }
+    double factor = 1;
+    if (sinks > s->sink_cap * (sinks + rest) && rest > 0)
+        factor = s->sink_cap * rest / ((1 - s->sink_cap) * sinks);
+    for (int c = 0; c < DIM; c++) out[c] = 0;
+    for (uint64_t j = 0; j <= t; j++)
+        for (int c = 0; c < DIM; c++)
+            out[c] += weights[j] * (j < SINKS ? factor : 1) / (sinks * factor + rest) *
+                      in->v[(j * KV_HEADS + kv_head) * DIM + c];
+}
+
+static double error_of(const inputs *in, const setting *s, const float *out) {
+    double worst = 0, expected[DIM];
+    for (uint64_t t = 0; t < TOKENS; t++)
+        for (size_t h = 0; h < HEADS; h++) {
+            oracle(in, s, t, h, expected);
+            for (int c = 0; c < DIM; c++) {
+                double off = fabs(expected[c] - out[(t * HEADS + h) * DIM + c]);
+                worst = off <= worst ? worst : off;  // a NaN stays
+            }
+        }
+    return worst;
+}
+
+static void attention_is_what_the_text_says(void **state) {
+    (void)state;
+    static const struct {
+        setting s;
+        double tolerance;  // of the cache's type
+    } cases[] = {
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT, 1, 1, 1, false, true}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 9, RECENT + 7, 8, 1, 1, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 22, RECENT + 7, 8, 1, 1, true, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 2.5f, 1, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 0.05f, true, false}, 1e-5},
+        {{RILL_TYPE_F16, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-3},
+        {{RILL_TYPE_F32, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-3},
+        {{RILL_TYPE_Q8_0, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-2},
+        {{RILL_TYPE_F16, RILL_TYPE_Q8_0, 0, RECENT + 7, 8, 1, 1, false, true}, 3e-2},
+    };
+    inputs *in = make_inputs();
+    for (int tier = -1; tier < 3; tier++) {
+        rill__backend *be = open_backend(tier < 0 ? NULL : tiers[tier], 2, tier < 0);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            float *out = run_stream(be, in, &cases[i].s);
+            double error = error_of(in, &cases[i].s, out);
+            if (!(error <= cases[i].tolerance))
+                fail_msg("tier %d, case %zu: off by %g", tier, i, error);
+            free(out);
+        }
+        be->ops->close(be);
+    }
+    free(in);
+}
+
+// The same bits for every setting that only moves memory or work about.
+static void attention_bits_do_not_move(void **state) {
+    (void)state;
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
+    inputs *in = make_inputs();
+    for (size_t tier = 0; tier < 3; tier++) {
+        for (size_t type = 0; type < 3; type++) {
+            setting s = plain;
+            s.key_type = s.value_type = types[type];
+            rill__backend *one = open_backend(tiers[tier], 1, false);
+            float *expected = run_stream(one, in, &s);
+            one->ops->close(one);
+            for (unsigned threads = 1; threads <= 4; threads++) {
+                rill__backend *be = open_backend(tiers[tier], threads, false);
+                s.chunk = 1 + 2 * (threads - 1);
+                s.ring_rows = RECENT + (uint32_t)s.chunk - 1 + threads;
+                float *out = run_stream(be, in, &s);
+                assert_memory_equal(out, expected, TOKENS * HEADS * DIM * sizeof *out);
+                free(out);
+                be->ops->close(be);
+            }
+            free(expected);
+        }
+    }
+    free(in);
+}
+
+enum { COLUMNS = 512, OUTS = 300, BATCH = 11 };
+
+static void multiply(rill__backend *be, const rill__tensor *tensor, const float *x, size_t n_rows,
+                     float *out) {
+    rill_error err;
+    rill__weight *w = NULL, *bias = NULL;
+    float biases[OUTS];
+    for (int i = 0; i < OUTS; i++) biases[i] = (float)i;
+    const rill__tensor t = {.name = "bias",
+                            .type = RILL_TYPE_F32,
+                            .n_dims = 1,
+                            .shape = {OUTS, 1, 1, 1},
+                            .data = (const uint8_t *)biases,
+                            .bytes = sizeof biases};
+    assert_int_equal(be->ops->weight_new(be, tensor, &w, &err), RILL_OK);
+    assert_int_equal(be->ops->weight_new(be, &t, &bias, &err), RILL_OK);
+    rill__buffer *in = buffer_of(be, x, n_rows * COLUMNS);
+    rill__buffer *first = buffer_of(be, NULL, n_rows * OUTS);
+    rill__buffer *second = buffer_of(be, NULL, n_rows * OUTS);
+    const rill__projection both[] = {{w, NULL, first}, {w, bias, second}};
+    uint64_t before = rill__allocation_count();
+    be->ops->project(be, in, n_rows, both, 2);
+    assert_int_equal(rill__allocation_count(), before);
+    be->ops->buffer_read(be, first, 0, out, n_rows * OUTS * sizeof *out);
+    for (size_t r = 0; r < n_rows; r++) {
+        float with[OUTS];
+        be->ops->buffer_read(be, second, r * sizeof with, with, sizeof with);
+        for (int o = 0; o < OUTS; o++) assert_true(with[o] == out[r * OUTS + o] + biases[o]);
+    }
+    rill__buffer *const all[] = {in, first, second};
+    for (size_t i = 0; i < 3; i++) be->ops->buffer_free(be, all[i]);
+    be->ops->weight_free(be, w);
+    be->ops->weight_free(be, bias);
+}
+
+// Weights at an odd address, as in a mapped file.
+static uint8_t *make_weights(rill_type type, rill__tensor *tensor) {
+    const rill__type_traits *t = rill__type_traits_get(type);
+    size_t bytes = (size_t)OUTS * COLUMNS / t->block * t->block_bytes;
+    uint8_t *memory = calloc(1, bytes + 1);
+    float *row = calloc(COLUMNS, sizeof *row);
+    assert_true(memory && row);
+    uint64_t seed = (uint64_t)type + 1;
+    for (size_t o = 0; o < OUTS && t->from_float; o++) {
+        for (size_t i = 0; i < COLUMNS; i++) row[i] = random_float(&seed);
+        t->from_float(row, memory + 1 + o * (bytes / OUTS), COLUMNS);
+    }
+    for (size_t i = 0; i < bytes && !t->from_float; i++) memory[1 + i] = (uint8_t)(i * 37 % 53);
+    free(row);
+    *tensor = (rill__tensor){.name = "weights",
+                             .type = type,
+                             .n_dims = 2,
+                             .shape = {OUTS, COLUMNS, 1, 1},
+                             .data = memory + 1,
+                             .bytes = bytes};
+    return memory;
+}
+
+static void check_products(rill_type type, const float *x) {
+    rill__tensor tensor;
+    uint8_t *memory = make_weights(type, &tensor);
+    float *expected = calloc(BATCH * OUTS, sizeof *expected);
+    float *out = calloc(BATCH * OUTS, sizeof *out), *exact = calloc(BATCH * OUTS, sizeof *exact);
+    assert_true(expected && out && exact);
+    rill__backend *be = open_backend(NULL, 1, true);
+    multiply(be, &tensor, x, BATCH, exact);
+    be->ops->close(be);
+    for (size_t tier = 0; tier < 3; tier++) {
+        for (unsigned threads = 1; threads <= 4; threads++) {
+            be = open_backend(tiers[tier], threads, false);
+            multiply(be, &tensor, x, BATCH, threads == 1 ? expected : out);
+            if (threads > 1) assert_memory_equal(out, expected, BATCH * OUTS * sizeof *out);
+            for (size_t r = 0; r < BATCH && threads == 2; r++) {
+                multiply(be, &tensor, x + r * COLUMNS, 1, out);
+                assert_memory_equal(out, expected + r * OUTS, OUTS * sizeof *out);
+            }
+            be->ops->close(be);
+        }
+        double off = 0, size = 0;  // the share of noise, all rows together
+        for (size_t i = 0; i < BATCH * OUTS; i++) {
+            off += ((double)expected[i] - exact[i]) * ((double)expected[i] - exact[i]);
+            size += (double)exact[i] * exact[i];
+        }
+        bool quantises = type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0;
+        assert_true(off <= size * (quantises ? 1e-4 : 1e-11));
+    }
+    free(exact);
+    free(out);
+    free(expected);
+    free(memory);
+}
+
+static void products_do_not_depend_on_threads_or_batch(void **state) {
+    (void)state;
+    static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,  RILL_TYPE_BF16,
+                                      RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, RILL_TYPE_Q4_1,
+                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1, RILL_TYPE_Q4_K,
+                                      RILL_TYPE_Q6_K};
+    float *x = calloc(BATCH * COLUMNS, sizeof *x);
+    assert_non_null(x);
+    uint64_t seed = 3;
+    for (size_t i = 0; i < BATCH * COLUMNS; i++) x[i] = random_float(&seed);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) check_products(types[i], x);
+    free(x);
+}
+
+static void roof_is_measured(void **state) {
+    (void)state;
+    rill__backend *be = open_backend(NULL, 0, false);
+    rill_roof roof = {0};
+    rill_error err;
+    assert_int_equal(be->ops->measure(be, &roof, &err), RILL_OK);
+    assert_true(roof.read_bytes_per_second > 1e8 && roof.read_bytes_per_second < 1e13);
+    assert_true(roof.f32_flops_per_second > 1e8 && roof.f32_flops_per_second < 1e15);
+    assert_true(roof.int8_ops_per_second > 1e8 && roof.int8_ops_per_second < 1e16);
+    be->ops->close(be);
+}
+
+static void unknown_tiers_are_refused(void **state) {
+    (void)state;
+    const rill_device_options options = {.cpu = "sse9"};
+    rill__backend *be = NULL;
+    rill_error err;
+    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_EINVAL);
+    assert_non_null(strstr(err.message, "avx2"));
+    assert_null(be);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_is_what_the_text_says),
+        cmocka_unit_test(attention_bits_do_not_move),
+        cmocka_unit_test(products_do_not_depend_on_threads_or_batch),
+        cmocka_unit_test(roof_is_measured),
+        cmocka_unit_test(unknown_tiers_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
