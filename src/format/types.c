@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The number formats: one row a type. Layouts and rounding are ggml's (ggml-common.h, ggml-quants.c),
-// so that a file written here is byte for byte what the field's own tools would write.
+// The number formats: one row a type. Layouts and rounding are ggml's (ggml-common.h,
+// ggml-quants.c), so that a file written here is byte for byte what the field's own tools would
+// write.
 #include "format/types.h"
 
 #include <math.h>
@@ -28,8 +29,7 @@ uint16_t rill__f32_to_f16(float f) {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
     uint32_t sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
-    if (rest > 0x7f800000)
-        return (uint16_t)(sign | 0x7e00 | (rest >> 13 & 0x3ff));
+    if (rest > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (rest >> 13 & 0x3ff));
     if (rest >= 0x47800000)  // 65536 and more
         return (uint16_t)(sign | 0x7c00);
     if (rest < 0x38800000) {  // denormal: the float unit rounds to even at 2^-24
@@ -51,19 +51,22 @@ float rill__bf16_to_f32(uint16_t h) {
 uint16_t rill__f32_to_bf16(float f) {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(bits >> 16 | 64);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 64);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static uint16_t load16(const uint8_t *p) {
+    return (uint16_t)(p[0] | p[1] << 8);
+}
 
 static void store16(uint8_t *p, uint16_t v) {
     p[0] = (uint8_t)v;
     p[1] = (uint8_t)(v >> 8);
 }
 
-static float load_half(const uint8_t *p) { return rill__f16_to_f32(load16(p)); }
+static float load_half(const uint8_t *p) {
+    return rill__f16_to_f32(load16(p));
+}
 
 static void f32_to_float(const void *src, float *dst, size_t n) {
     memcpy(dst, src, n * sizeof *dst);
@@ -74,23 +77,19 @@ static void f32_from_float(const float *src, void *dst, size_t n) {
 }
 
 static void f16_to_float(const void *src, float *dst, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = load_half((const uint8_t *)src + 2 * i);
+    for (size_t i = 0; i < n; i++) dst[i] = load_half((const uint8_t *)src + 2 * i);
 }
 
 static void f16_from_float(const float *src, void *dst, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        store16((uint8_t *)dst + 2 * i, rill__f32_to_f16(src[i]));
+    for (size_t i = 0; i < n; i++) store16((uint8_t *)dst + 2 * i, rill__f32_to_f16(src[i]));
 }
 
 static void bf16_to_float(const void *src, float *dst, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = rill__bf16_to_f32(load16((const uint8_t *)src + 2 * i));
+    for (size_t i = 0; i < n; i++) dst[i] = rill__bf16_to_f32(load16((const uint8_t *)src + 2 * i));
 }
 
 static void bf16_from_float(const float *src, void *dst, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        store16((uint8_t *)dst + 2 * i, rill__f32_to_bf16(src[i]));
+    for (size_t i = 0; i < n; i++) store16((uint8_t *)dst + 2 * i, rill__f32_to_bf16(src[i]));
 }
 
 enum { BLOCK = 32 };
@@ -101,20 +100,25 @@ enum { Q8_0_BYTES = 2 + BLOCK };
 static void q8_0_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += Q8_0_BYTES)
-        for (int j = 0; j < BLOCK; j++)
-            dst[i + j] = load_half(b) * (float)(int8_t)b[2 + j];
+        for (int j = 0; j < BLOCK; j++) dst[i + j] = load_half(b) * (float)(int8_t)b[2 + j];
+}
+
+// 0 for scales too small to have an inverse: such a block is zeros in a half's precision.
+static float inverse_scale(float d) {
+    return fabsf(d) > 0x1p-126f ? 1 / d : 0;
 }
 
 static void q8_0_from_float(const float *src, void *dst, size_t n) {
     uint8_t *b = dst;
     for (size_t i = 0; i < n; i += BLOCK, b += Q8_0_BYTES) {
         float greatest = 0;
-        for (int j = 0; j < BLOCK; j++)
-            greatest = fmaxf(greatest, fabsf(src[i + j]));
-        float d = greatest / 127, inverse = d != 0 ? 1 / d : 0;
+        for (int j = 0; j < BLOCK; j++) greatest = fmaxf(greatest, fabsf(src[i + j]));
+        float d = greatest / 127, inverse = inverse_scale(d);
         store16(b, rill__f32_to_f16(d));
-        for (int j = 0; j < BLOCK; j++)
-            b[2 + j] = (uint8_t)(int8_t)roundf(src[i + j] * inverse);
+        for (int j = 0; j < BLOCK; j++) {
+            float q = roundf(src[i + j] * inverse);
+            b[2 + j] = (uint8_t)(int8_t)(fabsf(q) <= 127 ? q : 0);  // 0 for NaN
+        }
     }
 }
 
@@ -133,8 +137,9 @@ static void q4_0_to_float(const void *src, float *dst, size_t n) {
 }
 
 static uint8_t q4_0_round(float x) {
-    int q = (int)(x + 8.5f);
-    return (uint8_t)(q > 15 ? 15 : q < 0 ? 0 : q);
+    if (!(x > -9))  // or NaN
+        return 0;
+    return (uint8_t)(x > 7 ? 15 : (int)(x + 8.5f));
 }
 
 static void q4_0_from_float(const float *src, void *dst, size_t n) {
@@ -147,7 +152,7 @@ static void q4_0_from_float(const float *src, void *dst, size_t n) {
                 extreme = src[i + j];
             }
         }
-        float d = extreme / -8, inverse = d != 0 ? 1 / d : 0;
+        float d = extreme / -8, inverse = inverse_scale(d);
         store16(b, rill__f32_to_f16(d));
         for (int j = 0; j < BLOCK / 2; j++)
             b[2 + j] = (uint8_t)(q4_0_round(src[i + j] * inverse) |
@@ -233,7 +238,8 @@ static void q4_k_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
-// q6_K: 128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, half d. x = d * scale * (q - 32).
+// q6_K: 128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, half d. x = d * scale * (q -
+// 32).
 static void q6_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 210) {
@@ -267,8 +273,7 @@ static const rill__type_traits table[] = {
 
 const rill__type_traits *rill__type_traits_get(rill_type type) {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].type == type)
-            return &table[i];
+        if (table[i].type == type) return &table[i];
     return NULL;
 }
 
