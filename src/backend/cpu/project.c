@@ -13,12 +13,15 @@ typedef struct product {
     size_t n_projections;
 } product;
 
-// Weight rows of a piece: little work, so that threads end together, but enough to reuse a batch's
-// rows while they are in the cache. Results do not depend on it.
+// Weight rows of a piece: few enough that threads end together, enough to reuse a batch's rows
+// while they are in the cache, and that little of what a kernel asks for ahead (16 KiB) is another
+// thread's. Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
-    size_t bytes = job->n_rows < 8 ? (size_t)32 << 10 : (size_t)192 << 10;
-    size_t rows = bytes / (w->row_bytes + 1) / RILL_CPU_TILE * RILL_CPU_TILE;
-    return rows < RILL_CPU_TILE ? RILL_CPU_TILE : rows > 128 ? 128 : rows;
+    size_t rows = ((size_t)160 << 10) / (w->row_bytes + 1);
+    size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->cpu->pool));
+    rows = rows < share ? rows : share;
+    rows = rows < 128 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 128;
+    return rows ? rows : RILL_CPU_TILE;
 }
 
 static size_t n_tiles(const product *job, const rill__weight *w) {
