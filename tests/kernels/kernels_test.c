@@ -7,7 +7,7 @@
 // lower one runs once. Usage: kernels_test [SEED] [--repeat N] [--bench].
 #include "backend/cpu/kernels.h"
 #include "base/clock.h"
-#include "base/cpu.h"
+#include "base/cpu_flags.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -2,7 +2,7 @@
 // The CPU backend: memory, weights, and its table of operations.
 #include "backend/cpu/cpu.h"
 
-#include "base/cpu.h"
+#include "base/cpu_flags.h"
 
 #include <stdio.h>
 #include <string.h>

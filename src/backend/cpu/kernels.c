@@ -2,7 +2,7 @@
 // Chooses the kernels for a processor.
 #include "backend/cpu/kernels.h"
 
-#include "base/cpu.h"
+#include "base/cpu_flags.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM
 // volume 2.
-#include "base/cpu.h"
+#include "base/cpu_flags.h"
 
 #include <stdio.h>
 #include <stdlib.h>

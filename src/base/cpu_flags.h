@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the processor can do, found once at run time.
-#ifndef RILL_BASE_CPU_H
-#define RILL_BASE_CPU_H
+#ifndef RILL_BASE_CPU_FLAGS_H
+#define RILL_BASE_CPU_FLAGS_H
 
 #include "base/base.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The processor's flags and their mask in the environment, against what the compiler's runtime
 // finds.
-#include "base/cpu.h"
+#include "base/cpu_flags.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
