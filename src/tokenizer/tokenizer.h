@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Text to tokens and back. A tokenizer is immutable once open: any number of threads may use it, each
-// with an encoder or a decoder of its own.
+// Text to tokens and back. A tokenizer is immutable once open: any number of threads may use it,
+// each with an encoder or a decoder of its own.
 #ifndef RILL_TOKENIZER_TOKENIZER_H
 #define RILL_TOKENIZER_TOKENIZER_H
 
@@ -10,9 +10,9 @@
 typedef struct rill__tokenizer rill__tokenizer;
 
 // The tokenizer of a directory: tokenizer.json, else tokenizer.model; tokenizer_config.json,
-// special_tokens_map.json, generation_config.json and chat_template.jinja are read beside it. *out is
-// NULL if the directory has none. RILL_EFORMAT, RILL_EUNSUPPORTED (a part that rill does not know, by
-// name), RILL_EIO, RILL_ENOMEM.
+// special_tokens_map.json, generation_config.json and chat_template.jinja are read beside it. *out
+// is NULL if the directory has none. RILL_EFORMAT, RILL_EUNSUPPORTED (a part that rill does not
+// know, by name), RILL_EIO, RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__tokenizer_open_directory(const char *directory,
                                                           rill__tokenizer **out, rill_error *err);
 // A tokenizer.json (a file that begins with '{') or a SentencePiece model by itself.
@@ -29,7 +29,8 @@ RILL_NODISCARD rill_status rill__tokenizer_open_vocabulary(const char *name,
 void rill__tokenizer_close(rill__tokenizer **t);
 
 // What a GGUF file needs of it, padded to n_tokens (a model's vocabulary may be larger, never
-// smaller: RILL_EINVAL): free it with rill__vocabulary_deinit. RILL_EUNSUPPORTED if GGUF cannot say it.
+// smaller: RILL_EINVAL): free it with rill__vocabulary_deinit. RILL_EUNSUPPORTED if GGUF cannot say
+// it.
 RILL_NODISCARD rill_status rill__tokenizer_export(const rill__tokenizer *t, size_t n_tokens,
                                                   rill__vocabulary *out, rill_error *err);
 
@@ -71,36 +72,37 @@ enum {
 // 1 MiB that its tokenizer would take as one word is cut there, whatever comes after.
 // RILL_ENOMEM; RILL_EUNSUPPORTED if a pattern of the file takes more steps than are allowed.
 RILL_NODISCARD rill_status rill__tokenizer_encode(const rill__tokenizer *t, const char *text,
-                                                  size_t length, unsigned flags,
-                                                  rill__tokens *out, rill_error *err);
+                                                  size_t length, unsigned flags, rill__tokens *out,
+                                                  rill_error *err);
 
 // Encodes text that arrives in pieces; the tokens are those of rill__tokenizer_encode on the whole,
-// however it is cut (characters may be cut too). Holds back what more text could change: as a rule a
-// word, at most about 2 MiB.
+// however it is cut (characters may be cut too). Holds back what more text could change: as a rule
+// a word, at most about 2 MiB.
 typedef struct rill__encoder rill__encoder;
 
 // The tokenizer must outlive it. RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__encoder_open(const rill__tokenizer *t, unsigned flags,
                                               rill__encoder **out, rill_error *err);
 void rill__encoder_close(rill__encoder **e);
-// Appends the tokens that this text completes; `end` says that no more comes, after which the encoder
-// is as new. After a failure only close is legal.
+// Appends the tokens that this text completes; `end` says that no more comes, after which the
+// encoder is as new. After a failure only close is legal.
 RILL_NODISCARD rill_status rill__encoder_push(rill__encoder *e, const char *text, size_t length,
                                               bool end, rill__tokens *out, rill_error *err);
 
 // Turns tokens into text one by one; text comes out in whole UTF-8 characters.
 typedef struct rill__decoder {
     const rill__tokenizer *tokenizer;
-    char held[4];        // bytes of a character that is not whole yet
+    char held[4];  // bytes of a character that is not whole yet
     size_t n_held;
-    bool at_start;       // nothing was written yet: a first space may go
-    unsigned n_stripped; // characters that went so far
+    bool at_start;        // nothing was written yet: a first space may go
+    unsigned n_stripped;  // characters that went so far
 } rill__decoder;
 
 // To decode what stands in the middle of a text, set at_start to false after init.
 void rill__decoder_init(rill__decoder *d, const rill__tokenizer *t);
 // Appends the text that this token completes. Special tokens appear as written. A token outside the
-// vocabulary is RILL_EINVAL. Allocates nothing if `out` has room for rill__tokenizer_max_text bytes.
+// vocabulary is RILL_EINVAL. Allocates nothing if `out` has room for rill__tokenizer_max_text
+// bytes.
 RILL_NODISCARD rill_status rill__decoder_push(rill__decoder *d, rill_token token, rill__bytes *out,
                                               rill_error *err);
 // Appends U+FFFD for a character that never became whole.

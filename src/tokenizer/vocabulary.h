@@ -22,24 +22,24 @@ typedef struct rill__text {
 } rill__text;
 
 typedef struct rill__vocabulary {
-    char model[16];              // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (unigram)
-    char pre[32];                // "gpt2" kind: which pre-tokenizer, "llama-bpe" ...; "" if unknown
+    char model[16];  // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (unigram)
+    char pre[32];    // "gpt2" kind: which pre-tokenizer, "llama-bpe" ...; "" if unknown
     size_t n_tokens;
-    rill__text *tokens;          // [n_tokens] as written: byte-level text for gpt2, metaspace for llama
-    float *scores;               // [n_tokens] or NULL
-    uint8_t *kinds;              // [n_tokens] rill__token_kind
+    rill__text *tokens;  // [n_tokens] as written: byte-level text for gpt2, metaspace for llama
+    float *scores;       // [n_tokens] or NULL
+    uint8_t *kinds;      // [n_tokens] rill__token_kind
     size_t n_merges;
-    rill__text *merges;          // [n_merges] "left right"
+    rill__text *merges;               // [n_merges] "left right"
     int32_t bos, eos, unk, pad, eot;  // -1 where there is none
     bool add_bos;
     bool add_eos;
     bool add_space_prefix;
     bool remove_extra_whitespaces;
-    const char *chat_template;   // terminated; NULL if there is none
+    const char *chat_template;  // terminated; NULL if there is none
     size_t chat_template_length;
-    const uint8_t *charsmap;     // SentencePiece's precompiled_charsmap; NULL if there is none
+    const uint8_t *charsmap;  // SentencePiece's precompiled_charsmap; NULL if there is none
     size_t charsmap_length;
-    void *memory;                // owned block behind the texts, of an exported vocabulary; else NULL
+    void *memory;  // owned block behind the texts, of an exported vocabulary; else NULL
 } rill__vocabulary;
 
 // Frees the arrays and the memory behind them; leaves it zeroed.
