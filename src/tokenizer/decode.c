@@ -74,7 +74,7 @@ rill_status rill__decoding_from_pieces(rill__tokenizer *t, rill_error *err) {
             continue;
         }
         // SentencePiece's default unk_surface.
-        if (t->kinds[id] == RILL_TOKEN_UNKNOWN && t->pieces.active) {
+        if (t->kinds[id] == RILL_TOKEN_UNKNOWN && !d->name_unknown) {
             status = put_output(t, id, " \xe2\x81\x87 ", 5, err);
             continue;
         }

@@ -147,7 +147,8 @@ typedef struct rill__decoding {
     rill__lead lead;
     uint32_t lead_character;
     unsigned lead_count;
-    size_t longest;  // bytes of the longest output
+    bool name_unknown;  // the unknown token is decoded as written, not as SentencePiece does
+    size_t longest;     // bytes of the longest output
 } rill__decoding;
 
 // ---- The whole ------------------------------------------------------------------------------

@@ -99,6 +99,8 @@ static rill_status read_piece_vocabulary(const rill__reader *r, const rill__voca
         (rill__piece_rules){true, v->add_space_prefix, v->remove_extra_whitespaces, true, false};
     for (size_t id = 0; id < t->n_tokens; id++)
         if (t->kinds[id] == RILL_TOKEN_BYTE) t->scheme.byte_fallback = true;
+    // Where every character has its bytes, the unknown token comes from its name alone.
+    t->decoding.name_unknown = t->scheme.byte_fallback;
     if (v->charsmap_length > 0) {
         t->charsmap_blob = rill__malloc(v->charsmap_length);
         if (!t->charsmap_blob)
