@@ -3,6 +3,8 @@
 #include "fuzz.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
+#include "tokenizer/chat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,40 +66,90 @@ static const char sample[] =
     "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80 \xd7\xa9\xd7\x9c \xe0\xa4\xa8 \xff\xc3 a\x00"
     "b</s>";
 
-// Encodes, and decodes what came out.
-static void round_trip(const rill__tokenizer *t, const char *text, size_t length, unsigned flags) {
+// Text that arrives in pieces gives the same tokens as the whole.
+static void check_pieces(const rill__tokenizer *t, const char *text, size_t length, unsigned flags,
+                         const rill__tokens *whole) {
+    rill__encoder *encoder;
     rill__tokens tokens = {0};
+    rill_error err;
+    if (rill__encoder_open(t, flags, &encoder, &err) != RILL_OK) abort();
+    rill_status status = RILL_OK;
+    for (size_t at = 0, n = 1; status == RILL_OK && at < length; at += n) {
+        n = 1 + at % 7 < length - at ? 1 + at % 7 : length - at;
+        status = rill__encoder_push(encoder, text + at, n, false, &tokens, &err);
+    }
+    if (status == RILL_OK) status = rill__encoder_push(encoder, "", 0, true, &tokens, &err);
+    bool same =
+        tokens.n == whole->n &&
+        (whole->n == 0 || memcmp(tokens.ids, whole->ids, whole->n * sizeof *tokens.ids) == 0);
+    if (status == RILL_OK && !same) {
+        fprintf(stderr, "pieces give %zu tokens, the whole %zu\n", tokens.n, whole->n);
+        abort();
+    }
+    rill__encoder_close(&encoder);
+    rill__tokens_deinit(&tokens);
+}
+
+// A token that the tokenizer made itself must be one of its own, and no longer than announced.
+static void decode(const rill__tokenizer *t, const rill__tokens *tokens) {
     rill__bytes out;
     rill__decoder decoder;
     rill_error err;
     rill__bytes_init(&out, 0);
     rill__decoder_init(&decoder, t);
-    if (rill__tokenizer_encode(t, text, length, flags, &tokens, &err) == RILL_OK)
-        for (size_t i = 0; i < tokens.n; i++)
-            // A token that the tokenizer made itself must be one of its own.
-            if (rill__decoder_push(&decoder, tokens.ids[i], &out, &err) != RILL_OK) abort();
-    (void)rill__decoder_push(&decoder, -1, &out, &err);
-    (void)rill__decoder_push(&decoder, (rill_token)rill__tokenizer_size(t), &out, &err);
+    size_t most = rill__tokenizer_max_text(t);
+    for (size_t i = 0; i < tokens->n; i++) {
+        size_t before = out.length;
+        if (rill__decoder_push(&decoder, tokens->ids[i], &out, &err) != RILL_OK) abort();
+        if (out.length - before > most) abort();
+    }
+    if (rill__decoder_push(&decoder, -1, &out, &err) == RILL_OK ||
+        rill__decoder_push(&decoder, (rill_token)rill__tokenizer_size(t), &out, &err) == RILL_OK)
+        abort();
     if (rill__decoder_end(&decoder, &out, &err) != RILL_OK) abort();
+    if (!rill__utf8_valid(out.data ? out.data : "", out.length)) abort();
     rill__bytes_deinit(&out);
+}
+
+static void round_trip(const rill__tokenizer *t, const char *text, size_t length, unsigned flags) {
+    rill__tokens tokens = {0};
+    rill_error err;
+    if (rill__tokenizer_encode(t, text, length, flags, &tokens, &err) == RILL_OK) {
+        check_pieces(t, text, length, flags, &tokens);
+        decode(t, &tokens);
+    }
+    rill__tokens_deinit(&tokens);
+}
+
+static void chat(const rill__tokenizer *t) {
+    rill__tokens tokens = {0};
+    rill_error err;
+    bool going = true;
+    for (int i = 0; i < 3 && going; i++)
+        going = rill__chat_message(t, (rill_role)i, (rill__chat_place)i, "a</s>\n", 6, &tokens,
+                                   &err) == RILL_OK &&
+                rill__chat_answer_prefix(t, &tokens, &err) == RILL_OK &&
+                rill__chat_answer_suffix(t, i == 1, &tokens, &err) == RILL_OK;
+    decode(t, &tokens);
     rill__tokens_deinit(&tokens);
 }
 
 void fuzz_use_tokenizer(const rill__tokenizer *t, const uint8_t *data, size_t size) {
+    const char *own = (const char *)data;
+    unsigned special = RILL_TEXT_ADD_SPECIAL | RILL_TEXT_PARSE_SPECIAL;
     round_trip(t, sample, sizeof sample - 1, 0);
-    round_trip(t, (const char *)data, size < 300 ? size : 300, ~0u);
-    rill__bytes out;
-    rill__decoder decoder;
-    rill__bytes_init(&out, 1 << 20);
-    rill__decoder_init(&decoder, t);
-    size_t n = rill__tokenizer_size(t);
-    for (size_t i = 0; i < n && i < 300; i++) {
-        rill_error err;
-        (void)rill__decoder_push(&decoder, (rill_token)i, &out, &err);
-        (void)rill__tokenizer_is_end(t, (rill_token)i);
-    }
-    rill__bytes_deinit(&out);
+    round_trip(t, sample, sizeof sample - 1, special);
+    round_trip(t, own, size < 300 ? size : 300, RILL_TEXT_PLAIN | RILL_TEXT_CONTINUES);
+    round_trip(t, own, size < 300 ? size : 300, special);
+    chat(t);
+    rill__tokens all = {0};
+    size_t n = rill__tokenizer_size(t), n_ends;
+    for (size_t i = 0; i < n && i < 300; i++)
+        if (rill__tokens_push(&all, (rill_token)i, NULL) != RILL_OK) abort();
+    decode(t, &all);
+    rill__tokens_deinit(&all);
     (void)rill__tokenizer_bos(t);
+    (void)rill__tokenizer_ends(t, &n_ends);
     (void)rill__tokenizer_chat_template(t);
     (void)rill__tokenizer_find(t, "<s>", 3);
     for (size_t i = 0; rill__tokenizer_warning(t, i); i++) {
