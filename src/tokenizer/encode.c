@@ -96,9 +96,10 @@ typedef struct hit {
     const rill__added *added;
 } hit;
 
-static bool is_word_before(const rill__encoder *e, const char *text, size_t at) {
+// `before`: whether a letter stood before the text.
+static bool is_word_before(const char *text, size_t at, bool before) {
     uint32_t c;
-    if (at == 0) return e->word_before;
+    if (at == 0) return before;
     rill__character_before(text, at, &c);
     return rill__is_word(c);
 }
@@ -115,11 +116,11 @@ static size_t space_before(const char *text, size_t from, size_t at) {
 
 // Whether a key that was found at [begin, end) counts.
 static bool counts(const rill__encoder *e, const rill__added *a, const char *text, size_t length,
-                   size_t begin, size_t end) {
+                   size_t begin, size_t end, bool before) {
     if (a->special && !(e->flags & RILL_TEXT_PARSE_SPECIAL)) return false;
     if (!a->single_word) return true;
     uint32_t after;
-    if (is_word_before(e, text, begin)) return false;
+    if (is_word_before(text, begin, before)) return false;
     if (end == length) return true;
     rill__utf8_decode(text + end, length - end, &after);
     return !rill__is_word(after);
@@ -131,6 +132,7 @@ static hit find_added(const rill__encoder *e, const rill__trie *trie, const char
                       size_t length, size_t from, bool final) {
     const rill__tokenizer *t = e->tokenizer;
     hit h = {.begin = length, .end = length};
+    bool before = trie == &t->added_raw ? e->word_before : e->run.word_before;
     if (trie->n_nodes > 0 && !(e->flags & RILL_TEXT_PLAIN))
         for (size_t at = from; at < length;) {
             bool open = false;
@@ -144,7 +146,7 @@ static hit find_added(const rill__encoder *e, const rill__trie *trie, const char
                 h.begin = at;
                 break;
             }
-            if (a && counts(e, a, text, length, at, at + n)) {
+            if (a && counts(e, a, text, length, at, at + n, before)) {
                 h = (hit){true, at, at + n, a};
                 break;
             }
@@ -238,6 +240,7 @@ static rill_status take_normal(rill__encoder *e, bool final, rill_error *err) {
             at += n;
         }
     }
+    if (at > 0) e->run.word_before = is_word_before(e->normal.data, at, false);
     rill__work_drop(&e->normal, at);
     e->retry_at = e->normal.length + e->normal.length / 4;
     return status;
@@ -282,7 +285,7 @@ static rill_status take_raw(rill__encoder *e, bool final, rill_error *err) {
         e->eat_space = h.added->right_strip;
         at = h.end;
     }
-    if (at > 0) e->word_before = is_word_before(e, text, at);
+    if (at > 0) e->word_before = is_word_before(text, at, false);
     rill__work_drop(&e->raw, at);
     return status;
 }

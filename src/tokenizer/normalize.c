@@ -83,14 +83,16 @@ static rill_status drop_marks(stretch s, rill__bytes *out, rill_error *err) {
     return status;
 }
 
-static rill_status strip(const rill__normal_step *step, stretch s, rill__bytes *out,
-                         rill_error *err) {
+static rill_status strip(rill__encoder *e, const rill__normal_step *step, stretch s,
+                         rill__bytes *out, rill_error *err) {
     uint32_t c;
     while (step->left && s.length > 0) {
         size_t n = rill__utf8_decode(s.text, s.length, &c);
         if (!rill__is_white_space(c)) break;
         s.text += n;
         s.length -= n;
+        // What remains does not begin the text any more (Metaspace asks for that).
+        e->run.at_zero = false;
     }
     while (step->right && s.length > 0) {
         size_t begin = rill__character_before(s.text, s.length, &c);
@@ -195,7 +197,7 @@ static rill_status apply(rill__encoder *e, const rill__normal_step *step, stretc
     case RILL_NORMAL_NFKD: return normal_form(e, step->kind, s, out, err);
     case RILL_NORMAL_LOWERCASE: return lower(s, out, err);
     case RILL_NORMAL_STRIP_ACCENTS: return drop_marks(s, out, err);
-    case RILL_NORMAL_STRIP: return strip(step, s, out, err);
+    case RILL_NORMAL_STRIP: return strip(e, step, s, out, err);
     case RILL_NORMAL_CHARSMAP: return map_characters(&e->tokenizer->charsmap, s, out, err);
     case RILL_NORMAL_REPLACE:
         return step->pattern ? replace_pattern(e, step, s, out, err)

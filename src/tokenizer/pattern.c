@@ -38,14 +38,16 @@ static void give(void *memory, void *user) {
     rill__free(memory);
 }
 
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+
 // White space and letters are Unicode's properties in Oniguruma and in Rust's regular expressions,
 // and PCRE2's own lists elsewhere; the properties are written out.
 static const char *translation(char escaped, bool in_class) {
     switch (escaped) {
     case 's': return "\\p{White_Space}";
     case 'S': return "\\P{White_Space}";
-    case 'w': return in_class ? "\\p{L}\\p{M}\\p{N}\\p{Pc}" : "[\\p{L}\\p{M}\\p{N}\\p{Pc}]";
-    case 'W': return in_class ? NULL : "[^\\p{L}\\p{M}\\p{N}\\p{Pc}]";
+    case 'w': return in_class ? WORD : "[" WORD "]";
+    case 'W': return in_class ? NULL : "[^" WORD "]";
     default: return NULL;
     }
 }

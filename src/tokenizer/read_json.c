@@ -207,7 +207,12 @@ static rill_status read_added(const rill__reader *r, const json_t *list) {
         if (!text.data)
             return rill__reader_fail(r, RILL_EFORMAT, "added_tokens", "entry %zu has no content",
                                      i);
-        status = rill__strings_set(&r->t->texts, id, text.data, text.length, r->err);
+        // A text that the model knows keeps the model's id.
+        int32_t known = rill__index_find(&r->t->model, &r->t->texts, text.data, text.length);
+        if (known >= 0)
+            id = (uint32_t)known;
+        else
+            status = rill__strings_set(&r->t->texts, id, text.data, text.length, r->err);
         rill__added added = {
             .id = (rill_token)id,
             .special = rill__json_flag(entry, "special", false),

@@ -284,7 +284,8 @@ static rill_status read_split_step(const rill__reader *r, const json_t *value) {
         return rill__new_split_step(r, RILL_SPLIT_WHITE_SPACE, RILL_REMOVED) ? RILL_OK
                                                                              : RILL_EUNSUPPORTED;
     if (strcmp(type, "Whitespace") == 0) {
-        static const char words[] = "\\w+|[^\\w\\s]+";
+        // A word of Rust's regular expressions may hold joiners too.
+        static const char words[] = "[\\w\\p{Join_Control}]+|[^\\w\\s\\p{Join_Control}]+";
         return rill__add_pattern_step(r, words, sizeof words - 1, RILL_REMOVED, true);
     }
     return rill__reader_fail(r, RILL_EUNSUPPORTED, "pre_tokenizer", "type '%.40s' is not known",

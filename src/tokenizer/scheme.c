@@ -58,10 +58,19 @@ static bool byte_tokens_merge(const rill__scheme *s) {
     return false;
 }
 
+// Characters that are unknown may leave nothing behind, and their neighbours then merge.
+static bool drops_characters(const rill__scheme *s) {
+    const int32_t *ids = s->byte_level ? s->alphabet : s->bytes;
+    bool all = s->byte_level || s->byte_fallback;
+    for (int b = 0; b < 256; b++) all = all && ids[b] >= 0;
+    return s->kind == RILL_MODEL_BPE && s->unknown < 0 && !all;
+}
+
 rill_status rill__scheme_find_joints(rill__tokenizer *t, rill_error *err) {
     rill__scheme *s = &t->scheme;
     // With marks inside words a token's text is not what it covers.
-    if (s->word_prefix || s->word_suffix || byte_tokens_merge(s)) return RILL_OK;
+    if (s->word_prefix || s->word_suffix || byte_tokens_merge(s) || drops_characters(s))
+        return RILL_OK;
     s->joints = rill__calloc(RILL_CUT_BITS / 64, sizeof *s->joints);
     if (!s->joints) return rill__fail_memory(err, "a vocabulary", RILL_CUT_BITS / 8);
     for (size_t id = 0; id < t->n_tokens; id++) {

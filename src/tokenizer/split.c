@@ -120,6 +120,8 @@ static rill_status take_pieces(cutter *c, size_t length, bool final, size_t *at,
         if (begin == end) {
             // An empty match only cuts; the next one lies behind the next character.
             uint32_t character;
+            status = flush(c, err);
+            if (status != RILL_OK) return status;
             if (end >= length) break;
             from += rill__utf8_decode(c->text + end, length - end, &character);
         }
@@ -142,6 +144,10 @@ static rill_status cut(rill__encoder *e, size_t step, const char *text, size_t l
         *used = length;
         return status;
     }
+    // What follows a contiguous piece and is not of its kind ends it.
+    if (status == RILL_OK && s->behavior == RILL_CONTIGUOUS && at < length &&
+        c.pending_match != s->invert)
+        status = flush(&c, err);
     *used = c.done;
     if (status != RILL_OK || pattern || c.done == length) return status;
     // What is left is one piece that can only grow, unless it is to be dropped.

@@ -98,7 +98,7 @@ static inline void assert_tokens(const char *what, const char *text, rill__token
     bool same = found.n == wanted.n &&
                 (found.n == 0 || memcmp(found.ids, wanted.ids, found.n * sizeof *found.ids) == 0);
     if (!same) {
-        print_error("%s: '%.120s'\nfound: ", what, text);
+        print_error("%.300s: '%.120s'\nfound: ", what, text);
         for (size_t i = 0; i < found.n && i < 80; i++) print_error(" %d", found.ids[i]);
         print_error("\nwanted:");
         for (size_t i = 0; i < wanted.n && i < 80; i++) print_error(" %d", wanted.ids[i]);
