@@ -267,6 +267,7 @@ static rill_status take_run(rill__encoder *e, const char *text, size_t length, b
 // Everything in `raw` that is certain.
 static rill_status take_raw(rill__encoder *e, bool final, rill_error *err) {
     size_t at = 0, length = e->raw.length;
+    if (!final && length < e->retry_raw_at) return RILL_OK;
     const char *text = e->raw.data ? e->raw.data : "";
     rill_status status = RILL_OK;
     while (status == RILL_OK) {
@@ -287,6 +288,7 @@ static rill_status take_raw(rill__encoder *e, bool final, rill_error *err) {
     }
     if (at > 0) e->word_before = is_word_before(text, at, false);
     rill__work_drop(&e->raw, at);
+    e->retry_raw_at = final ? 0 : e->raw.length + e->raw.length / 4;
     return status;
 }
 

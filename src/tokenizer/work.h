@@ -54,9 +54,10 @@ struct rill__encoder {
     bool word_before;  // what was taken last ended in a letter
     char tail[8];      // bytes of a cut character
     size_t n_tail;
-    rill__bytes raw;     // valid text that was not taken yet
-    rill__bytes normal;  // normalised, not split yet
-    size_t retry_at;     // bytes in `normal` from which another try may pay
+    rill__bytes raw;      // valid text that was not taken yet
+    rill__bytes normal;   // normalised, not split yet
+    size_t retry_raw_at;  // bytes in `raw` from which another try may pay
+    size_t retry_at;      // bytes in `normal` from which another try may pay
     rill__run run;
     rill__tokens *out;  // of the present call
     // workspace
