@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reads GGUF. The file is walked once from front to back; every length is checked against what is left
-// before anything is read or reserved for it.
+// Reads GGUF. The file is walked once from front to back; every length is checked against what is
+// left before anything is read or reserved for it.
 #include "format/gguf.h"
 
 #include <stdio.h>
@@ -9,8 +9,8 @@
 
 enum {
     MAX_ALIGNMENT = 1 << 16,
-    MAX_KEY = 65535,     // the specification's
-    MAX_NAME = 4096,     // the specification says 64; tools have gone past it
+    MAX_KEY = 65535,  // the specification's
+    MAX_NAME = 4096,  // the specification says 64; tools have gone past it
     MIN_VALUE = 8 + 4 + 1,
     MIN_TENSOR = 8 + 4 + 8 + 4 + 8,
 };
@@ -19,11 +19,12 @@ static const uint8_t sizes[RILL_GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 
 
 // Types of tensors that exist, by number, to be able to name those that rill does not know.
 static const char *const tensor_types[] = {
-    "F32",     "F16",     "Q4_0",   "Q4_1",    "Q4_2",    "Q4_3",     "Q5_0",     "Q5_1",
-    "Q8_0",    "Q8_1",    "Q2_K",   "Q3_K",    "Q4_K",    "Q5_K",     "Q6_K",     "Q8_K",
-    "IQ2_XXS", "IQ2_XS",  "IQ3_XXS", "IQ1_S",  "IQ4_NL",  "IQ3_S",    "IQ2_S",    "IQ4_XS",
-    "I8",      "I16",     "I32",    "I64",     "F64",     "IQ1_M",    "BF16",     "Q4_0_4_4",
-    "Q4_0_4_8", "Q4_0_8_8", "TQ1_0", "TQ2_0",  "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4",
+    "F32",   "F16",        "Q4_0",       "Q4_1",       "Q4_2",     "Q4_3",     "Q5_0",
+    "Q5_1",  "Q8_0",       "Q8_1",       "Q2_K",       "Q3_K",     "Q4_K",     "Q5_K",
+    "Q6_K",  "Q8_K",       "IQ2_XXS",    "IQ2_XS",     "IQ3_XXS",  "IQ1_S",    "IQ4_NL",
+    "IQ3_S", "IQ2_S",      "IQ4_XS",     "I8",         "I16",      "I32",      "I64",
+    "F64",   "IQ1_M",      "BF16",       "Q4_0_4_4",   "Q4_0_4_8", "Q4_0_8_8", "TQ1_0",
+    "TQ2_0", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4",
 };
 
 // What is left of the file.
@@ -36,11 +37,11 @@ typedef struct cursor {
 } cursor;
 
 static bool take(cursor *c, size_t bytes, const uint8_t **at, const char *what) {
-    if (c->status != RILL_OK)
-        return false;
+    if (c->status != RILL_OK) return false;
     if (bytes > c->left) {
-        c->status = rill__fail(c->err, RILL_EFORMAT,
-                               "%s: ends within %s: the file is cut short or damaged", c->path, what);
+        c->status =
+            rill__fail(c->err, RILL_EFORMAT, "%s: ends within %s: the file is cut short or damaged",
+                       c->path, what);
         return false;
     }
     *at = c->at;
@@ -52,16 +53,14 @@ static bool take(cursor *c, size_t bytes, const uint8_t **at, const char *what) 
 static uint64_t take_number(cursor *c, size_t bytes, const char *what) {
     const uint8_t *at;
     uint64_t value = 0;
-    if (take(c, bytes, &at, what))
-        memcpy(&value, at, bytes);
+    if (take(c, bytes, &at, what)) memcpy(&value, at, bytes);
     return value;
 }
 
 static rill__gguf_string take_string(cursor *c, const char *what) {
     uint64_t length = take_number(c, 8, what);
     const uint8_t *at = NULL;
-    if (!take(c, length, &at, what))
-        return (rill__gguf_string){"", 0};
+    if (!take(c, length, &at, what)) return (rill__gguf_string){"", 0};
     return (rill__gguf_string){(const char *)at, length};
 }
 
@@ -73,8 +72,7 @@ static void fail(cursor *c, const char *what, rill__gguf_string name, const char
 
 static void read_value(cursor *c, rill__gguf_value *v) {
     v->key = take_string(c, "a key");
-    if (v->key.length > MAX_KEY)
-        fail(c, "key", v->key, "longer than 65535 bytes");
+    if (v->key.length > MAX_KEY) fail(c, "key", v->key, "longer than 65535 bytes");
     uint64_t type = take_number(c, 4, "a type");
     v->count = 1;
     if (type == RILL_GGUF_ARRAY) {
@@ -84,19 +82,18 @@ static void read_value(cursor *c, rill__gguf_value *v) {
     }
     if (type >= RILL_GGUF_TYPES || type == RILL_GGUF_ARRAY) {
         fail(c, "key", v->key,
-             type == RILL_GGUF_ARRAY ? "arrays of arrays are not known" : "a type that is not known");
+             type == RILL_GGUF_ARRAY ? "arrays of arrays are not known"
+                                     : "a type that is not known");
         return;
     }
     v->type = (rill__gguf_type)type;
     v->data = c->at;
     if (v->type == RILL_GGUF_STRING) {
-        for (uint64_t i = 0; i < v->count && c->status == RILL_OK; i++)
-            take_string(c, "a text");
+        for (uint64_t i = 0; i < v->count && c->status == RILL_OK; i++) take_string(c, "a text");
     } else {
         const uint8_t *at;
         size_t bytes;
-        if (!rill__mul_size(v->count, sizes[v->type], &bytes))
-            bytes = SIZE_MAX;
+        if (!rill__mul_size(v->count, sizes[v->type], &bytes)) bytes = SIZE_MAX;
         take(c, bytes, &at, "a value");
     }
 }
@@ -109,8 +106,7 @@ static void read_tensor(cursor *c, rill__tensor *t, char **names, uint64_t *offs
     uint64_t n_dims = take_number(c, 4, "a tensor's dimensions");
     if (n_dims < 1 || n_dims > RILL_TENSOR_MAX_DIMS)
         fail(c, "tensor", name, "1 to 4 dimensions are right");
-    if (c->status != RILL_OK)
-        return;
+    if (c->status != RILL_OK) return;
     *t = (rill__tensor){.name = *names, .n_dims = (uint32_t)n_dims, .shape = {1, 1, 1, 1}};
     memcpy(*names, name.data, name.length);
     (*names)[name.length] = '\0';
@@ -124,8 +120,7 @@ static void read_tensor(cursor *c, rill__tensor *t, char **names, uint64_t *offs
     }
     uint64_t type = take_number(c, 4, "a tensor's type");
     *offset = take_number(c, 8, "a tensor's offset");
-    if (c->status != RILL_OK)
-        return;
+    if (c->status != RILL_OK) return;
     t->type = (rill_type)type;
     if (!rill__type_traits_get(t->type)) {
         size_t n_known = sizeof tensor_types / sizeof *tensor_types;
@@ -165,10 +160,8 @@ static void read_values(cursor *c, rill__gguf *g, uint64_t count) {
         c->status = rill__fail_memory(c->err, c->path, count * sizeof *g->values);
         return;
     }
-    while (g->n_values < count && c->status == RILL_OK)
-        read_value(c, &g->values[g->n_values++]);
-    if (c->status != RILL_OK)
-        return;
+    while (g->n_values < count && c->status == RILL_OK) read_value(c, &g->values[g->n_values++]);
+    if (c->status != RILL_OK) return;
     qsort(g->values, g->n_values, sizeof *g->values, by_key);
     for (size_t i = 1; i < g->n_values; i++)
         if (by_key(&g->values[i - 1], &g->values[i]) == 0)
@@ -193,16 +186,16 @@ static void place_tensors(cursor *c, rill__gguf *g, const uint64_t *offsets, uin
     size_t used = g->mapping.size - c->left;
     size_t padding = (alignment - used % alignment) % alignment;
     const uint8_t *data;
-    if (g->n_tensors && !take(c, padding, &data, "the padding before the data"))
-        return;
+    if (g->n_tensors && !take(c, padding, &data, "the padding before the data")) return;
     for (size_t i = 0; i < g->n_tensors && c->status == RILL_OK; i++) {
         rill__tensor *t = &g->tensors[i];
         if (offsets[i] % alignment != 0)
-            c->status = rill__fail(c->err, RILL_EFORMAT,
-                                   "%s: tensor '%s': offset %llu is not a multiple of the alignment "
-                                   "of %llu",
-                                   c->path, t->name, (unsigned long long)offsets[i],
-                                   (unsigned long long)alignment);
+            c->status =
+                rill__fail(c->err, RILL_EFORMAT,
+                           "%s: tensor '%s': offset %llu is not a multiple of the alignment "
+                           "of %llu",
+                           c->path, t->name, (unsigned long long)offsets[i],
+                           (unsigned long long)alignment);
         else if (offsets[i] > c->left || t->bytes > c->left - offsets[i])
             c->status = rill__fail(c->err, RILL_EFORMAT,
                                    "%s: tensor '%s': its data end past the file's %zu bytes: the "
@@ -223,9 +216,9 @@ static void read_tensors(cursor *c, rill__gguf *g, uint64_t count) {
     bool given = rill__gguf_find(g, "general.alignment") != NULL;
     if (given && (!rill__gguf_integer(g, "general.alignment", &alignment) || alignment < 8 ||
                   alignment > MAX_ALIGNMENT || (alignment & (alignment - 1)) != 0)) {
-        c->status = rill__fail(c->err, RILL_EFORMAT,
-                               "%s: general.alignment: a power of two from 8 to 65536 is right",
-                               c->path);
+        c->status =
+            rill__fail(c->err, RILL_EFORMAT,
+                       "%s: general.alignment: a power of two from 8 to 65536 is right", c->path);
         return;
     }
     size_t bytes = names_bytes(*c, count);
@@ -242,8 +235,7 @@ static void read_tensors(cursor *c, rill__gguf *g, uint64_t count) {
         place_tensors(c, g, offsets, (uint64_t)alignment);
     }
     rill__free(offsets);
-    if (c->status != RILL_OK)
-        return;
+    if (c->status != RILL_OK) return;
     qsort(g->tensors, g->n_tensors, sizeof *g->tensors, by_name);
     for (size_t i = 1; i < g->n_tensors && c->status == RILL_OK; i++)
         if (strcmp(g->tensors[i - 1].name, g->tensors[i].name) == 0)
@@ -254,8 +246,7 @@ static void read_tensors(cursor *c, rill__gguf *g, uint64_t count) {
 rill_status rill__gguf_open(const char *path, rill__gguf *out, rill_error *err) {
     *out = (rill__gguf){.path = path};
     rill_status status = rill__mapping_open(path, &out->mapping, err);
-    if (status != RILL_OK)
-        return status;
+    if (status != RILL_OK) return status;
     cursor c = {.path = path, .at = out->mapping.data, .left = out->mapping.size, .err = err};
     const uint8_t *magic;
     if (c.left < 4 || !take(&c, 4, &magic, "the magic") || memcmp(magic, "GGUF", 4) != 0) {
@@ -269,12 +260,9 @@ rill_status rill__gguf_open(const char *path, rill__gguf *out, rill_error *err) 
                               (unsigned long long)version);
     uint64_t n_tensors = take_number(&c, 8, "the number of tensors");
     uint64_t n_values = take_number(&c, 8, "the number of keys");
-    if (c.status == RILL_OK)
-        read_values(&c, out, n_values);
-    if (c.status == RILL_OK)
-        read_tensors(&c, out, n_tensors);
-    if (c.status != RILL_OK)
-        rill__gguf_close(out);
+    if (c.status == RILL_OK) read_values(&c, out, n_values);
+    if (c.status == RILL_OK) read_tensors(&c, out, n_tensors);
+    if (c.status != RILL_OK) rill__gguf_close(out);
     return c.status;
 }
 
@@ -303,23 +291,12 @@ static bool integer_at(rill__gguf_type type, const uint8_t *data, int64_t *out) 
     case RILL_GGUF_U8:
     case RILL_GGUF_U16:
     case RILL_GGUF_U32:
-    case RILL_GGUF_U64:
-        *out = (int64_t)raw;
-        return raw <= INT64_MAX;
-    case RILL_GGUF_I8:
-        *out = (int8_t)raw;
-        return true;
-    case RILL_GGUF_I16:
-        *out = (int16_t)raw;
-        return true;
-    case RILL_GGUF_I32:
-        *out = (int32_t)raw;
-        return true;
-    case RILL_GGUF_I64:
-        *out = (int64_t)raw;
-        return true;
-    default:
-        return false;
+    case RILL_GGUF_U64: *out = (int64_t)raw; return raw <= INT64_MAX;
+    case RILL_GGUF_I8: *out = (int8_t)raw; return true;
+    case RILL_GGUF_I16: *out = (int16_t)raw; return true;
+    case RILL_GGUF_I32: *out = (int32_t)raw; return true;
+    case RILL_GGUF_I64: *out = (int64_t)raw; return true;
+    default: return false;
     }
 }
 
@@ -331,8 +308,7 @@ bool rill__gguf_integer(const rill__gguf *g, const char *key, int64_t *out) {
 bool rill__gguf_real(const rill__gguf *g, const char *key, double *out) {
     const rill__gguf_value *v = rill__gguf_find(g, key);
     int64_t whole;
-    if (!v || v->is_array)
-        return false;
+    if (!v || v->is_array) return false;
     if (v->type == RILL_GGUF_F32) {
         *out = rill__gguf_array_f32(v, 0);
     } else if (v->type == RILL_GGUF_F64) {
@@ -347,16 +323,14 @@ bool rill__gguf_real(const rill__gguf *g, const char *key, double *out) {
 
 bool rill__gguf_bool(const rill__gguf *g, const char *key, bool *out) {
     const rill__gguf_value *v = rill__gguf_find(g, key);
-    if (!v || v->is_array || v->type != RILL_GGUF_BOOL)
-        return false;
+    if (!v || v->is_array || v->type != RILL_GGUF_BOOL) return false;
     *out = *v->data != 0;
     return true;
 }
 
 bool rill__gguf_text(const rill__gguf *g, const char *key, rill__gguf_string *out) {
     const rill__gguf_value *v = rill__gguf_find(g, key);
-    if (!v || v->is_array || v->type != RILL_GGUF_STRING)
-        return false;
+    if (!v || v->is_array || v->type != RILL_GGUF_STRING) return false;
     const uint8_t *at = v->data;
     *out = rill__gguf_next_string(&at);
     return true;

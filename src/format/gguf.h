@@ -29,8 +29,8 @@ typedef struct rill__gguf_string {
     size_t length;
 } rill__gguf_string;
 
-// A value of the metadata, left where it lies. Of an array: `type` of the elements, `count`, and where
-// they begin.
+// A value of the metadata, left where it lies. Of an array: `type` of the elements, `count`, and
+// where they begin.
 typedef struct rill__gguf_value {
     rill__gguf_string key;
     rill__gguf_type type;
@@ -44,13 +44,13 @@ typedef struct rill__gguf {
     const char *path;          // borrowed: leads the messages
     rill__gguf_value *values;  // [n_values], sorted by key
     size_t n_values;
-    char *names;               // names of the tensors, terminated, one block
-    rill__tensor *tensors;     // [n_tensors], sorted by name
+    char *names;            // names of the tensors, terminated, one block
+    rill__tensor *tensors;  // [n_tensors], sorted by name
     size_t n_tensors;
 } rill__gguf;
 
-// Maps a file and checks everything about it: counts, lengths, nesting, offsets, alignment, names that
-// occur twice. RILL_EIO, RILL_EFORMAT, RILL_EUNSUPPORTED (a version, a tensor type, by name),
+// Maps a file and checks everything about it: counts, lengths, nesting, offsets, alignment, names
+// that occur twice. RILL_EIO, RILL_EFORMAT, RILL_EUNSUPPORTED (a version, a tensor type, by name),
 // RILL_ENOMEM. `path` must outlive it.
 RILL_NODISCARD rill_status rill__gguf_open(const char *path, rill__gguf *out, rill_error *err);
 void rill__gguf_close(rill__gguf *g);
@@ -59,8 +59,8 @@ void rill__gguf_close(rill__gguf *g);
 const rill__tensor *rill__gguf_tensor(const rill__gguf *g, const char *name);
 const rill__gguf_value *rill__gguf_find(const rill__gguf *g, const char *key);
 
-// The value of a key as a number or text; false if it is missing or of another kind. Whole numbers of
-// every width are read as int64 (false when too large), and as double.
+// The value of a key as a number or text; false if it is missing or of another kind. Whole numbers
+// of every width are read as int64 (false when too large), and as double.
 bool rill__gguf_integer(const rill__gguf *g, const char *key, int64_t *out);
 bool rill__gguf_real(const rill__gguf *g, const char *key, double *out);
 bool rill__gguf_bool(const rill__gguf *g, const char *key, bool *out);

@@ -6,7 +6,9 @@
 
 enum { ALIGNMENT = 32 };
 
-static uint64_t aligned(uint64_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+static uint64_t aligned(uint64_t n) {
+    return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
 
 void rill__gguf_writer_init(rill__gguf_writer *w, rill_error *err) {
     *w = (rill__gguf_writer){.err = err};
@@ -21,8 +23,7 @@ void rill__gguf_writer_deinit(rill__gguf_writer *w) {
 }
 
 static void append(rill__gguf_writer *w, rill__bytes *to, const void *data, size_t bytes) {
-    if (w->status == RILL_OK)
-        w->status = rill__bytes_append(to, data, bytes, w->err);
+    if (w->status == RILL_OK) w->status = rill__bytes_append(to, data, bytes, w->err);
 }
 
 static void append_string(rill__gguf_writer *w, rill__bytes *to, const char *text, size_t length) {
@@ -97,8 +98,7 @@ void rill__gguf_add_tensor(rill__gguf_writer *w, const char *name, rill_type typ
 }
 
 static void write_file(rill__gguf_writer *w, const void *data, size_t bytes) {
-    if (w->status == RILL_OK)
-        w->status = rill__writer_write(w->file, data, bytes, w->err);
+    if (w->status == RILL_OK) w->status = rill__writer_write(w->file, data, bytes, w->err);
 }
 
 static void write_padding(rill__gguf_writer *w) {
@@ -108,10 +108,8 @@ static void write_padding(rill__gguf_writer *w) {
 }
 
 rill_status rill__gguf_writer_begin(rill__gguf_writer *w, const char *path) {
-    if (w->status == RILL_OK)
-        w->status = rill__writer_open(path, &w->file, w->err);
-    if (w->status != RILL_OK)
-        return w->status;
+    if (w->status == RILL_OK) w->status = rill__writer_open(path, &w->file, w->err);
+    if (w->status != RILL_OK) return w->status;
     const uint32_t version = 3;
     write_file(w, "GGUF", 4);
     write_file(w, &version, sizeof version);
@@ -134,7 +132,6 @@ rill_status rill__gguf_end_tensor(rill__gguf_writer *w) {
 }
 
 rill_status rill__gguf_writer_finish(rill__gguf_writer *w) {
-    if (w->status == RILL_OK)
-        w->status = rill__writer_commit(&w->file, w->err);
+    if (w->status == RILL_OK) w->status = rill__writer_commit(&w->file, w->err);
     return w->status;
 }

@@ -28,7 +28,8 @@ void rill__gguf_put_u32(rill__gguf_writer *w, const char *key, uint32_t value);
 void rill__gguf_put_f32(rill__gguf_writer *w, const char *key, double value);
 void rill__gguf_put_bool(rill__gguf_writer *w, const char *key, bool value);
 void rill__gguf_put_text(rill__gguf_writer *w, const char *key, const char *text);
-// The head of an array; `count` elements follow through rill__gguf_put_bytes or rill__gguf_put_string.
+// The head of an array; `count` elements follow through rill__gguf_put_bytes or
+// rill__gguf_put_string.
 void rill__gguf_put_array(rill__gguf_writer *w, const char *key, rill__gguf_type type,
                           uint64_t count);
 void rill__gguf_put_bytes(rill__gguf_writer *w, const void *data, size_t bytes);
@@ -38,8 +39,8 @@ void rill__gguf_put_string(rill__gguf_writer *w, const char *text, size_t length
 void rill__gguf_add_tensor(rill__gguf_writer *w, const char *name, rill_type type, uint32_t n_dims,
                            const uint64_t *shape);
 
-// Opens the file and writes the header. Then the data of every tensor, in order of announcement, with
-// rill__gguf_write_data; rill__gguf_end_tensor after each.
+// Opens the file and writes the header. Then the data of every tensor, in order of announcement,
+// with rill__gguf_write_data; rill__gguf_end_tensor after each.
 RILL_NODISCARD rill_status rill__gguf_writer_begin(rill__gguf_writer *w, const char *path);
 RILL_NODISCARD rill_status rill__gguf_write_data(rill__gguf_writer *w, const void *data,
                                                  size_t bytes);

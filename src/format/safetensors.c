@@ -16,19 +16,18 @@ static const struct {
     bool known;
     rill_type type;
 } dtypes[] = {
-    {"F32", 4, true, RILL_TYPE_F32},    {"F16", 2, true, RILL_TYPE_F16},
-    {"BF16", 2, true, RILL_TYPE_BF16},  {"F64", 8, false, RILL_TYPE_F32},
-    {"I64", 8, false, RILL_TYPE_F32},   {"I32", 4, false, RILL_TYPE_F32},
-    {"I16", 2, false, RILL_TYPE_F32},   {"I8", 1, false, RILL_TYPE_F32},
-    {"U64", 8, false, RILL_TYPE_F32},   {"U32", 4, false, RILL_TYPE_F32},
-    {"U16", 2, false, RILL_TYPE_F32},   {"U8", 1, false, RILL_TYPE_F32},
-    {"BOOL", 1, false, RILL_TYPE_F32},  {"F8_E4M3", 1, false, RILL_TYPE_F32},
+    {"F32", 4, true, RILL_TYPE_F32},      {"F16", 2, true, RILL_TYPE_F16},
+    {"BF16", 2, true, RILL_TYPE_BF16},    {"F64", 8, false, RILL_TYPE_F32},
+    {"I64", 8, false, RILL_TYPE_F32},     {"I32", 4, false, RILL_TYPE_F32},
+    {"I16", 2, false, RILL_TYPE_F32},     {"I8", 1, false, RILL_TYPE_F32},
+    {"U64", 8, false, RILL_TYPE_F32},     {"U32", 4, false, RILL_TYPE_F32},
+    {"U16", 2, false, RILL_TYPE_F32},     {"U8", 1, false, RILL_TYPE_F32},
+    {"BOOL", 1, false, RILL_TYPE_F32},    {"F8_E4M3", 1, false, RILL_TYPE_F32},
     {"F8_E5M2", 1, false, RILL_TYPE_F32},
 };
 
 static bool read_number(const json_t *value, uint64_t *out) {
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return false;
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
     *out = (uint64_t)json_integer_value(value);
     return true;
 }
@@ -37,14 +36,12 @@ static bool read_number(const json_t *value, uint64_t *out) {
 static bool read_shape(const json_t *shape, rill__tensor *t, uint64_t *count, size_t *n_dims) {
     *count = 1;
     *n_dims = json_array_size(shape);
-    if (!json_is_array(shape))
-        return false;
+    if (!json_is_array(shape)) return false;
     for (size_t i = 0; i < *n_dims; i++) {
         uint64_t n;
         if (!read_number(json_array_get(shape, i), &n) || __builtin_mul_overflow(*count, n, count))
             return false;
-        if (i < RILL_TENSOR_MAX_DIMS)
-            t->shape[i] = n;
+        if (i < RILL_TENSOR_MAX_DIMS) t->shape[i] = n;
     }
     return true;
 }
@@ -60,8 +57,7 @@ static rill_status read_entry(const char *path, const char *name, const json_t *
     *t = (rill__tensor){.shape = {1, 1, 1, 1}};
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     size_t d = 0, n_types = sizeof dtypes / sizeof *dtypes;
-    while (d < n_types && (!dtype || strcmp(dtype, dtypes[d].name) != 0))
-        d++;
+    while (d < n_types && (!dtype || strcmp(dtype, dtypes[d].name) != 0)) d++;
     if (d == n_types)
         return rill__fail(err, dtype ? RILL_EUNSUPPORTED : RILL_EFORMAT,
                           "%s: tensor '%s': dtype '%s'; F32, F16 and BF16 are known", path, name,
@@ -74,7 +70,8 @@ static rill_status read_entry(const char *path, const char *name, const json_t *
     const json_t *offsets = json_object_get(entry, "data_offsets");
     if (json_array_size(offsets) != 2 || !read_number(json_array_get(offsets, 0), &begin) ||
         !read_number(json_array_get(offsets, 1), &end) || begin > end || end > data_bytes)
-        return bad(err, path, name, "its data_offsets lie outside the file; is the file cut short?");
+        return bad(err, path, name,
+                   "its data_offsets lie outside the file; is the file cut short?");
     if (end - begin != bytes)
         return rill__fail(err, RILL_EFORMAT,
                           "%s: tensor '%s': %llu bytes of data, its shape needs %llu", path, name,
@@ -101,19 +98,16 @@ static rill_status read_header(const char *path, json_t *header, const uint8_t *
     json_object_foreach(header, key, entry) names_bytes += strlen(key) + 1;
     out->names = rill__malloc(names_bytes);
     out->tensors = rill__calloc(json_object_size(header), sizeof *out->tensors);
-    if (!out->names || !out->tensors)
-        return rill__fail_memory(err, path, names_bytes);
+    if (!out->names || !out->tensors) return rill__fail_memory(err, path, names_bytes);
     char *names = out->names;
     json_object_foreach(header, key, entry) {
-        if (strcmp(key, "__metadata__") == 0)
-            continue;
+        if (strcmp(key, "__metadata__") == 0) continue;
         size_t length = strlen(key) + 1;
         memcpy(names, key, length);
         bool keep = false;
         rill_status status = read_entry(path, names, entry, data, data_bytes,
                                         &out->tensors[out->n_tensors], &keep, err);
-        if (status != RILL_OK)
-            return status;
+        if (status != RILL_OK) return status;
         out->n_tensors += keep;
         names += length;
     }
@@ -124,12 +118,10 @@ static rill_status read_header(const char *path, json_t *header, const uint8_t *
 rill_status rill__safetensors_open(const char *path, rill__safetensors *out, rill_error *err) {
     *out = (rill__safetensors){0};
     rill_status status = rill__mapping_open(path, &out->mapping, err);
-    if (status != RILL_OK)
-        return status;
+    if (status != RILL_OK) return status;
     const rill__mapping *m = &out->mapping;
     uint64_t length = 0;
-    if (m->size >= sizeof length)
-        memcpy(&length, m->data, sizeof length);
+    if (m->size >= sizeof length) memcpy(&length, m->data, sizeof length);
     json_t *header = NULL;
     if (m->size < sizeof length || length > m->size - sizeof length || length > max_header) {
         status = rill__fail(err, RILL_EFORMAT,
@@ -137,7 +129,8 @@ rill_status rill__safetensors_open(const char *path, rill__safetensors *out, ril
                             "safetensors, or cut short",
                             path, (unsigned long long)length, m->size);
     } else {
-        status = rill__json_parse(path, (const char *)m->data + sizeof length, length, &header, err);
+        status =
+            rill__json_parse(path, (const char *)m->data + sizeof length, length, &header, err);
     }
     if (status == RILL_OK && !json_is_object(header))
         status = rill__fail(err, RILL_EFORMAT, "%s: its header is not an object", path);
@@ -145,8 +138,7 @@ rill_status rill__safetensors_open(const char *path, rill__safetensors *out, ril
         status = read_header(path, header, m->data + sizeof length + length,
                              m->size - sizeof length - length, out, err);
     json_decref(header);
-    if (status != RILL_OK)
-        rill__safetensors_close(out);
+    if (status != RILL_OK) rill__safetensors_close(out);
     return status;
 }
 
@@ -183,12 +175,9 @@ rill_status rill__safetensors_write(const char *path, const char *name, const fl
     memset(text + n, ' ', length - (uint64_t)n);
     rill__file_writer *writer = NULL;
     rill_status status = rill__writer_open(path, &writer, err);
-    if (status == RILL_OK)
-        status = rill__writer_write(writer, &length, sizeof length, err);
-    if (status == RILL_OK)
-        status = rill__writer_write(writer, text, length, err);
-    if (status == RILL_OK)
-        status = rill__writer_write(writer, data, bytes, err);
+    if (status == RILL_OK) status = rill__writer_write(writer, &length, sizeof length, err);
+    if (status == RILL_OK) status = rill__writer_write(writer, text, length, err);
+    if (status == RILL_OK) status = rill__writer_write(writer, data, bytes, err);
     if (status == RILL_OK)
         status = rill__writer_commit(&writer, err);
     else

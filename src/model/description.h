@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What a model is: everything the one forward pass needs to know about a family, as data.
 //
-// A family's file (family_*.c) fills a description from a config.json or from GGUF metadata; nothing
-// else in rill asks which family a model belongs to. The description can say more than the engine
-// can compute yet (ALiBi, experts ...): rill__description_check names what is missing.
+// A family's file (family_*.c) fills a description from a config.json or from GGUF metadata;
+// nothing else in rill asks which family a model belongs to. The description can say more than the
+// engine can compute yet (ALiBi, experts ...): rill__description_check names what is missing.
 #ifndef RILL_MODEL_DESCRIPTION_H
 #define RILL_MODEL_DESCRIPTION_H
 
@@ -34,26 +34,28 @@ typedef enum rill__rope_scaling {
     RILL_ROPE_LLAMA3,    // low frequencies / factor, a smooth passage between
     RILL_ROPE_YARN,      // linear below beta_slow turns, unchanged above beta_fast, a ramp between
     RILL_ROPE_LONGROPE,  // frequencies / short_factors or / long_factors, by the capacity
+    RILL_ROPE_FACTORS,   // frequencies / short_factors at any capacity: what GGUF makes of llama3
 } rill__rope_scaling;
 
-// Source of the formulas: transformers' modeling_rope_utils.py (Hugging Face), whose names these are.
+// Source of the formulas: transformers' modeling_rope_utils.py (Hugging Face), whose names these
+// are.
 typedef struct rill__rope_description {
-    double theta;       // base, 10000 as a rule
-    uint32_t n_dims;    // rotated dimensions of a head, even, at most head_dim
-    bool interleaved;   // pairs (2i, 2i+1), as GGUF stores Llama; otherwise (i, i + n_dims / 2)
+    double theta;      // base, 10000 as a rule
+    uint32_t n_dims;   // rotated dimensions of a head, even, at most head_dim
+    bool interleaved;  // pairs (2i, 2i+1), as GGUF stores Llama; otherwise (i, i + n_dims / 2)
     rill__rope_scaling scaling;
-    double factor;                // linear, NTK, llama3, YaRN
-    uint32_t original_context;    // llama3, YaRN, longrope: trained length before scaling
-    double low_freq_factor;       // llama3
-    double high_freq_factor;      // llama3
-    double beta_fast;             // YaRN, 32
-    double beta_slow;             // YaRN, 1
-    bool truncate;                // YaRN: round the ramp's ends to whole dimensions, true as a rule
-    double attention_factor;      // YaRN, longrope: magnitude of the tables; 0: computed
-    double mscale;                // YaRN, 0 if absent
-    double mscale_all_dim;        // YaRN, 0 if absent
-    float *short_factors;         // longrope: [n_dims / 2], owned by the description
-    float *long_factors;          // the same
+    double factor;              // linear, NTK, llama3, YaRN; longrope: of the magnitude
+    uint32_t original_context;  // llama3, YaRN, longrope: trained length before scaling
+    double low_freq_factor;     // llama3
+    double high_freq_factor;    // llama3
+    double beta_fast;           // YaRN, 32
+    double beta_slow;           // YaRN, 1
+    bool truncate;              // YaRN: round the ramp's ends to whole dimensions, true as a rule
+    double attention_factor;    // YaRN, longrope: magnitude of the tables; 0: computed
+    double mscale;              // YaRN, 0 if absent
+    double mscale_all_dim;      // YaRN, 0 if absent
+    float *short_factors;       // longrope, factors: [n_dims / 2], owned by the description
+    float *long_factors;        // longrope: the same
 } rill__rope_description;
 
 typedef struct rill__description {
@@ -78,12 +80,13 @@ typedef struct rill__description {
     bool post_norms;  // a norm after attention and after the feed-forward too (Gemma)
 
     // attention
-    float attention_scale;     // logits are scale * (q . k)
-    bool head_norms;           // queries and keys are normed head by head (Qwen3)
-    float clip_qkv;            // projections are clamped to +-clip, 0 for none (MPT)
-    bool sink_logits;          // a learned logit per head in the denominator (gpt-oss)
-    bool softmax_off_by_one;   // one more key and value of zeros, visible to all
-    uint32_t *layer_windows;   // [n_layers] trained windows, 0 for none; owned; NULL if no layer has one
+    float attention_scale;    // logits are scale * (q . k)
+    bool head_norms;          // queries and keys are normed head by head (Qwen3)
+    float clip_qkv;           // projections are clamped to +-clip, 0 for none (MPT)
+    bool sink_logits;         // a learned logit per head in the denominator (gpt-oss)
+    bool softmax_off_by_one;  // one more key and value of zeros, visible to all
+    uint32_t
+        *layer_windows;  // [n_layers] trained windows, 0 for none; owned; NULL if no layer has one
 
     // positions
     rill__position_scheme position;
@@ -106,8 +109,8 @@ typedef struct rill__description {
 // Frees what it owns; leaves it zeroed.
 void rill__description_deinit(rill__description *d);
 
-// Refuses sizes that make no sense (RILL_EFORMAT names the field, found and right) and features that
-// the engine does not compute yet (RILL_EUNSUPPORTED by name). `source` leads the message.
+// Refuses sizes that make no sense (RILL_EFORMAT names the field, found and right) and features
+// that the engine does not compute yet (RILL_EUNSUPPORTED by name). `source` leads the message.
 RILL_NODISCARD rill_status rill__description_check(const rill__description *d, const char *source,
                                                    rill_error *err);
 
@@ -119,5 +122,10 @@ uint32_t rill__description_window(const rill__description *d, uint32_t layer);
 // magnitude of the tables. steps has n_dims / 2 entries.
 void rill__rope_phase_steps(const rill__rope_description *rope, uint32_t trained_context,
                             uint64_t capacity, uint64_t *steps, float *magnitude);
+// The frequency of a pair in radians a position, and the magnitude, as rill__rope_phase_steps has
+// them.
+double rill__rope_frequency(const rill__rope_description *rope, uint32_t trained_context,
+                            uint64_t capacity, uint32_t pair);
+double rill__rope_magnitude(const rill__rope_description *rope);
 
 #endif

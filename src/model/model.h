@@ -13,16 +13,16 @@ typedef enum rill__weight_role {
     RILL_WEIGHT_OUTPUT_NORM,  // [hidden]
     RILL_WEIGHTS_GLOBAL,
     RILL_WEIGHT_ATTENTION_NORM = RILL_WEIGHTS_GLOBAL,  // [hidden]
-    RILL_WEIGHT_Q,           // [n_heads * head_dim, hidden]
-    RILL_WEIGHT_K,           // [n_kv_heads * head_dim, hidden]
-    RILL_WEIGHT_V,           // the same
-    RILL_WEIGHT_Q_NORM,      // [head_dim]
-    RILL_WEIGHT_K_NORM,      // [head_dim]
-    RILL_WEIGHT_O,           // [hidden, n_heads * head_dim]
-    RILL_WEIGHT_FFN_NORM,    // [hidden]
-    RILL_WEIGHT_GATE,        // [ffn, hidden]
-    RILL_WEIGHT_UP,          // [ffn, hidden]
-    RILL_WEIGHT_DOWN,        // [hidden, ffn]
+    RILL_WEIGHT_Q,                                     // [n_heads * head_dim, hidden]
+    RILL_WEIGHT_K,                                     // [n_kv_heads * head_dim, hidden]
+    RILL_WEIGHT_V,                                     // the same
+    RILL_WEIGHT_Q_NORM,                                // [head_dim]
+    RILL_WEIGHT_K_NORM,                                // [head_dim]
+    RILL_WEIGHT_O,                                     // [hidden, n_heads * head_dim]
+    RILL_WEIGHT_FFN_NORM,                              // [hidden]
+    RILL_WEIGHT_GATE,                                  // [ffn, hidden]
+    RILL_WEIGHT_UP,                                    // [ffn, hidden]
+    RILL_WEIGHT_DOWN,                                  // [hidden, ffn]
     RILL_WEIGHTS,
 } rill__weight_role;
 
@@ -48,16 +48,17 @@ typedef struct rill__model {
     rill__parameter *parameters;  // global roles first: see rill__model_parameter
     rill__tokenizer *tokenizer;   // NULL if there is none
     rill__weights_file file;
-    uint64_t fingerprint[2];      // of the description and the weights: what binds a snapshot
+    uint64_t fingerprint[2];  // of the description and the weights: what binds a snapshot
     uint64_t n_parameters;
     uint64_t weight_bytes;
-    rill_type weight_type;        // of the most bytes
+    rill_type weight_type;  // of the most bytes
 } rill__model;
 
 // Opens a .gguf file or a Hugging Face directory: rill_model_open has the failures.
 RILL_NODISCARD rill_status rill__model_open(const char *path, rill__model **out, rill_error *err);
-// A named shape with seeded random weights (normal, scaled by 1 / sqrt(columns)) of any type that can
-// be written or read; blocks of types without a writer are filled with random bits and sane scales.
+// A named shape with seeded random weights (normal, scaled by 1 / sqrt(columns)) of any type that
+// can be written or read; blocks of types without a writer are filled with random bits and sane
+// scales.
 RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t seed,
                                                   rill__model **out, rill_error *err);
 // Only the tokenizer of `path` (see rill_tokenizer_open); description is zeroed.
@@ -66,6 +67,7 @@ RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__mo
 void rill__model_close(rill__model **model);
 
 // The parameter of a role; layer is ignored for global roles. Never NULL.
-const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role, uint32_t layer);
+const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role,
+                                             uint32_t layer);
 
 #endif
