@@ -67,16 +67,16 @@ typedef struct rill__config_defaults {
 } rill__config_defaults;
 
 // The parts of config.json that families of the Llama kind share: sizes, norms, ends, positions.
-void rill__read_decoder(rill__config *c, const rill__config_defaults *defaults,
-                        rill__description *d);
-// Part of rill__read_decoder: rope_theta, rope_scaling, rope_parameters. A head's rotated share is
-// read for families that have one (`partial`), and refused elsewhere.
-void rill__read_rope(rill__config *c, bool partial, rill__description *d);
+void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults,
+                          rill__description *d);
+// Part of rill__config_decoder: rope_theta, rope_scaling, rope_parameters. A head's rotated share
+// is read for families that have one (`partial`), and refused elsewhere.
+void rill__config_rope(rill__config *c, bool partial, rill__description *d);
 // layer_types, or `window` for all layers from `first` on. window 0: none.
-void rill__read_windows(rill__config *c, uint32_t window, uint32_t first, rill__description *d);
+void rill__config_windows(rill__config *c, uint32_t window, uint32_t first, rill__description *d);
 
 // All of a description but its name, from GGUF metadata. Sets m's status.
-void rill__read_metadata(rill__metadata *m, const rill__family *family, rill__description *d);
+void rill__metadata_describe(rill__metadata *m, const rill__family *family, rill__description *d);
 // The tokenizer in a GGUF file; *out NULL if it has none.
 RILL_NODISCARD rill_status rill__gguf_tokenizer(const rill__gguf *gguf, rill__tokenizer **out,
                                                 rill_error *err);

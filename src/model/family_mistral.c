@@ -7,11 +7,11 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     static const rill__config_defaults defaults = {
         .n_kv_heads = 8, .context = 4096 * 32, .norm_eps = 1e-6};
     (void)biases;
-    rill__read_decoder(c, &defaults, d);
-    rill__read_rope(c, false, d);
+    rill__config_decoder(c, &defaults, d);
+    rill__config_rope(c, false, d);
     // A key that is left out means 4096, null means none.
     bool given = json_object_get(c->object, "sliding_window") != NULL;
-    rill__read_windows(c, rill__config_u32(c, "sliding_window", given ? 0 : 4096), 0, d);
+    rill__config_windows(c, rill__config_u32(c, "sliding_window", given ? 0 : 4096), 0, d);
 }
 
 const rill__family rill__family_mistral = {

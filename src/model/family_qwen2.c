@@ -6,12 +6,12 @@
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
     static const rill__config_defaults defaults = {
         .n_kv_heads = 32, .context = 32768, .norm_eps = 1e-6};
-    rill__read_decoder(c, &defaults, d);
-    rill__read_rope(c, false, d);
+    rill__config_decoder(c, &defaults, d);
+    rill__config_rope(c, false, d);
     bool given = json_object_get(c->object, "sliding_window") != NULL;
     uint32_t window = rill__config_u32(c, "sliding_window", given ? 0 : 4096);
     if (!rill__config_bool(c, "use_sliding_window", false)) window = 0;
-    rill__read_windows(c, window, rill__config_u32(c, "max_window_layers", 28), d);
+    rill__config_windows(c, window, rill__config_u32(c, "max_window_layers", 28), d);
     *biases |= 1u << RILL_WEIGHT_Q | 1u << RILL_WEIGHT_K | 1u << RILL_WEIGHT_V;
 }
 

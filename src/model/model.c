@@ -55,7 +55,7 @@ static rill_status describe_gguf(const rill__source *s, const rill__family **fam
     snprintf(d->family, sizeof d->family, "%s", (*family)->name);
     m.architecture = (*family)->architecture;
     rill__metadata_text(&m, ".general.name", d->name, sizeof d->name);
-    rill__read_metadata(&m, *family, d);
+    rill__metadata_describe(&m, *family, d);
     return m.status;
 }
 

@@ -28,8 +28,8 @@ static void read_activation(rill__config *c, rill__description *d) {
                       "'%.60s'; silu, gelu and gelu_pytorch_tanh are known", name);
 }
 
-void rill__read_decoder(rill__config *c, const rill__config_defaults *defaults,
-                        rill__description *d) {
+void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults,
+                          rill__description *d) {
     if (rill__config_has(c, "quantization_config"))
         rill__config_fail(c, RILL_EUNSUPPORTED, "quantization_config",
                           "quantised weights in a directory are not known; F32, F16 and BF16 are, "
@@ -139,7 +139,7 @@ static rill__rope_scaling read_kind(rill__config *part) {
     return RILL_ROPE_DEFAULT;
 }
 
-void rill__read_rope(rill__config *c, bool partial, rill__description *d) {
+void rill__config_rope(rill__config *c, bool partial, rill__description *d) {
     rill__rope_description *r = &d->rope;
     const char *key = rill__config_has(c, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     rill__config part = rill__config_part(c, key);
@@ -185,7 +185,7 @@ static void read_layer_types(rill__config *c, uint32_t window, rill__description
     }
 }
 
-void rill__read_windows(rill__config *c, uint32_t window, uint32_t first, rill__description *d) {
+void rill__config_windows(rill__config *c, uint32_t window, uint32_t first, rill__description *d) {
     if (c->status != RILL_OK || d->n_layers == 0 || d->n_layers > RILL_MAX_LAYERS) return;
     d->layer_windows = rill__calloc(d->n_layers, sizeof *d->layer_windows);
     if (!d->layer_windows) {

@@ -158,7 +158,7 @@ static void read_activation(rill__metadata *m, rill__description *d) {
                             "'%s'; gelu and gelu_tanh are known", name);
 }
 
-void rill__read_metadata(rill__metadata *m, const rill__family *family, rill__description *d) {
+void rill__metadata_describe(rill__metadata *m, const rill__family *family, rill__description *d) {
     uint32_t files = rill__metadata_u32(m, ".split.count", 1);
     if (files > 1)
         rill__metadata_fail(m, RILL_EUNSUPPORTED, ".split.count",
