@@ -11,6 +11,7 @@ enum {
     MAX_ALIGNMENT = 1 << 16,
     MAX_KEY = 65535,  // the specification's
     MAX_NAME = 4096,  // the specification says 64; tools have gone past it
+    MAX_DEPTH = 4,    // of arrays in arrays; the specification sets no limit
     MIN_VALUE = 8 + 4 + 1,
     MIN_TENSOR = 8 + 4 + 8 + 4 + 8,
 };
@@ -70,6 +71,29 @@ static void fail(cursor *c, const char *what, rill__gguf_string name, const char
                                (int)(name.length < 80 ? name.length : 80), name.data, why);
 }
 
+// Passes over an array's elements, and those of the arrays inside.
+static void skip_elements(cursor *c, uint64_t type, uint64_t count, unsigned depth) {
+    const uint8_t *at;
+    size_t bytes;
+    if (type == RILL_GGUF_STRING) {
+        for (uint64_t i = 0; i < count && c->status == RILL_OK; i++) take_string(c, "a text");
+    } else if (type == RILL_GGUF_ARRAY && depth < MAX_DEPTH) {
+        for (uint64_t i = 0; i < count && c->status == RILL_OK; i++) {
+            uint64_t inner = take_number(c, 4, "an array's type");
+            skip_elements(c, inner, take_number(c, 8, "an array's length"), depth + 1);
+        }
+    } else if (type < RILL_GGUF_TYPES && type != RILL_GGUF_ARRAY) {
+        if (!rill__mul_size(count, sizes[type], &bytes)) bytes = SIZE_MAX;
+        take(c, bytes, &at, "a value");
+    } else if (c->status == RILL_OK) {
+        c->status =
+            rill__fail(c->err, RILL_EFORMAT,
+                       "%s: a value of type %llu; types below %d and arrays at most %d deep "
+                       "are right",
+                       c->path, (unsigned long long)type, RILL_GGUF_TYPES, MAX_DEPTH);
+    }
+}
+
 static void read_value(cursor *c, rill__gguf_value *v) {
     v->key = take_string(c, "a key");
     if (v->key.length > MAX_KEY) fail(c, "key", v->key, "longer than 65535 bytes");
@@ -80,22 +104,14 @@ static void read_value(cursor *c, rill__gguf_value *v) {
         type = take_number(c, 4, "an array's type");
         v->count = take_number(c, 8, "an array's length");
     }
-    if (type >= RILL_GGUF_TYPES || type == RILL_GGUF_ARRAY) {
-        fail(c, "key", v->key,
-             type == RILL_GGUF_ARRAY ? "arrays of arrays are not known"
-                                     : "a type that is not known");
+    if (type >= RILL_GGUF_TYPES) {
+        fail(c, "key", v->key, "a type that is not known");
         return;
     }
     v->type = (rill__gguf_type)type;
     v->data = c->at;
-    if (v->type == RILL_GGUF_STRING) {
-        for (uint64_t i = 0; i < v->count && c->status == RILL_OK; i++) take_string(c, "a text");
-    } else {
-        const uint8_t *at;
-        size_t bytes;
-        if (!rill__mul_size(v->count, sizes[v->type], &bytes)) bytes = SIZE_MAX;
-        take(c, bytes, &at, "a value");
-    }
+    skip_elements(c, type, v->count, 1);
+    v->bytes = (size_t)(c->at - v->data);
 }
 
 // A tensor's entry. data holds its offset until the data's beginning is known.
@@ -182,6 +198,20 @@ static size_t names_bytes(cursor c, uint64_t count) {
     return total;
 }
 
+static int by_data(const void *a, const void *b) {
+    const rill__tensor *left = a, *right = b;
+    return (left->data > right->data) - (left->data < right->data);
+}
+
+// Sorts by place: every tensor must end before the next begins.
+static void check_overlap(cursor *c, rill__gguf *g) {
+    qsort(g->tensors, g->n_tensors, sizeof *g->tensors, by_data);
+    for (size_t i = 1; i < g->n_tensors && c->status == RILL_OK; i++)
+        if (g->tensors[i - 1].data + g->tensors[i - 1].bytes > g->tensors[i].data)
+            c->status = rill__fail(c->err, RILL_EFORMAT, "%s: tensors '%.80s' and '%.80s' overlap",
+                                   c->path, g->tensors[i - 1].name, g->tensors[i].name);
+}
+
 static void place_tensors(cursor *c, rill__gguf *g, const uint64_t *offsets, uint64_t alignment) {
     size_t used = g->mapping.size - c->left;
     size_t padding = (alignment - used % alignment) % alignment;
@@ -233,6 +263,7 @@ static void read_tensors(cursor *c, rill__gguf *g, uint64_t count) {
             read_tensor(c, &g->tensors[i], &names, &offsets[i]);
         g->n_tensors = count;
         place_tensors(c, g, offsets, (uint64_t)alignment);
+        if (c->status == RILL_OK) check_overlap(c, g);
     }
     rill__free(offsets);
     if (c->status != RILL_OK) return;

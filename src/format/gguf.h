@@ -30,13 +30,14 @@ typedef struct rill__gguf_string {
 } rill__gguf_string;
 
 // A value of the metadata, left where it lies. Of an array: `type` of the elements, `count`, and
-// where they begin.
+// where they begin; elements that are arrays themselves (RILL_GGUF_ARRAY) are passed over.
 typedef struct rill__gguf_value {
     rill__gguf_string key;
     rill__gguf_type type;
     bool is_array;
     uint64_t count;       // 1 unless an array
     const uint8_t *data;  // of any alignment
+    size_t bytes;         // all of it, with the lengths of strings and inner arrays
 } rill__gguf_value;
 
 typedef struct rill__gguf {

@@ -73,6 +73,16 @@ void rill__gguf_put_bytes(rill__gguf_writer *w, const void *data, size_t bytes) 
     append(w, &w->values, data, bytes);
 }
 
+void rill__gguf_put_value(rill__gguf_writer *w, const rill__gguf_value *value) {
+    uint32_t array = RILL_GGUF_ARRAY, type = value->type;
+    append_string(w, &w->values, value->key.data, value->key.length);
+    if (value->is_array) append(w, &w->values, &array, sizeof array);
+    append(w, &w->values, &type, sizeof type);
+    if (value->is_array) append(w, &w->values, &value->count, sizeof value->count);
+    append(w, &w->values, value->data, value->bytes);
+    w->n_values++;
+}
+
 void rill__gguf_put_string(rill__gguf_writer *w, const char *text, size_t length) {
     append_string(w, &w->values, text, length);
 }

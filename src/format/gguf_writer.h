@@ -33,6 +33,8 @@ void rill__gguf_put_text(rill__gguf_writer *w, const char *key, const char *text
 void rill__gguf_put_array(rill__gguf_writer *w, const char *key, rill__gguf_type type,
                           uint64_t count);
 void rill__gguf_put_bytes(rill__gguf_writer *w, const void *data, size_t bytes);
+// A value of another file as it is.
+void rill__gguf_put_value(rill__gguf_writer *w, const rill__gguf_value *value);
 void rill__gguf_put_string(rill__gguf_writer *w, const char *text, size_t length);
 
 // Announces a tensor of this shape (slowest dimension first, as everywhere in rill).

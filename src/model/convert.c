@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+// Converts a model to GGUF: one tensor after the other, some rows at a time, through float unless
+// the type stays. Memory does not grow with the model.
+#include "model/convert.h"
+
+#include "model/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TILE_VALUES = 1 << 18, MAX_NAME = 64 };
+
+typedef struct conversion {
+    const rill__model *m;
+    const rill__family *family;
+    rill_type type;
+    rill__gguf_writer writer;
+    rill_progress_fn progress;
+    void *user;
+    const char *target;
+    uint64_t done;  // bytes of data written
+    uint64_t total;
+    float *values;   // a tile
+    uint8_t *coded;  // the same, as stored
+    rill_error *err;
+} conversion;
+
+// A tensor to write: the rows of one parameter, or of several one after the other.
+typedef struct output {
+    const rill__weight_name *name;
+    uint32_t layer;
+    bool bias;
+    uint32_t n_dims;
+    uint64_t shape[2];
+    rill_type type;
+} output;
+
+static const rill__tensor *part_of(const conversion *c, const output *o, uint32_t i) {
+    const rill__parameter *p = rill__model_parameter(c->m, o->name->roles[i], o->layer);
+    return o->bias ? &p->bias : &p->weight;
+}
+
+static bool divides(rill_type type, uint64_t columns) {
+    size_t bytes;
+    return rill__type_bytes(type, columns, &bytes);
+}
+
+// False if the model has no such tensor.
+static bool find_output(const conversion *c, const rill__weight_name *name, uint32_t layer,
+                        bool bias, output *o) {
+    *o = (output){.name = name, .layer = layer, .bias = bias};
+    const rill__tensor *first = part_of(c, o, 0);
+    if (!first->data) return false;
+    o->n_dims = first->n_dims;
+    o->shape[1] = first->n_dims == 2 ? first->shape[1] : 1;
+    for (uint32_t i = 0; i < name->n_roles; i++) o->shape[0] += part_of(c, o, i)->shape[0];
+    o->type = c->type;
+    if (o->n_dims == 1)
+        o->type = RILL_TYPE_F32;
+    else if (!divides(c->type, o->shape[1]))
+        o->type = RILL_TYPE_F16;
+    return true;
+}
+
+typedef rill_status (*output_fn)(conversion *c, const output *o);
+
+// All tensors in the order of the file.
+static rill_status each_output(conversion *c, output_fn fn) {
+    rill_status status = RILL_OK;
+    for (const rill__weight_name *name = c->family->gguf_names; name->name; name++) {
+        uint32_t times = name->roles[0] < RILL_WEIGHTS_GLOBAL ? 1 : c->m->description.n_layers;
+        for (uint32_t i = 0; i < 2 * times && status == RILL_OK; i++) {
+            output o;
+            if (find_output(c, name, i / 2, i % 2 != 0, &o)) status = fn(c, &o);
+        }
+    }
+    return status;
+}
+
+static rill_status announce(conversion *c, const output *o) {
+    char name[MAX_NAME];
+    if (!rill__weight_name_make(o->name->name, o->layer, o->bias ? ".bias" : ".weight", name,
+                                sizeof name))
+        return rill__fail(c->err, RILL_EINVAL, "%s: a name is too long", c->target);
+    rill__gguf_add_tensor(&c->writer, name, o->type, o->n_dims, o->shape);
+    return c->writer.status;
+}
+
+static rill_status report(conversion *c, size_t bytes) {
+    c->done += bytes;
+    if (c->progress && !c->progress(c->user, c->done, c->total))
+        return rill__fail(c->err, RILL_EINTERRUPTED, "%s: interrupted; nothing was written",
+                          c->target);
+    return RILL_OK;
+}
+
+// GGUF's llama has pairs (2i, 2i + 1) where the directory has (i, i + half): the row of a head in
+// the source for its row in the file.
+static uint64_t source_row(const conversion *c, rill__weight_role role, uint64_t row) {
+    const rill__description *d = &c->m->description;
+    bool turned = (role == RILL_WEIGHT_Q || role == RILL_WEIGHT_K) && c->family->gguf_interleaved &&
+                  !d->rope.interleaved;
+    if (!turned) return row;
+    uint64_t half = d->head_dim / 2, in_head = row % d->head_dim;
+    return row - in_head + in_head % 2 * half + in_head / 2;
+}
+
+// Rows [first, first + n) of a matrix in the file's order, as the file's type. A vector is one row.
+static size_t make_tile(conversion *c, const output *o, uint32_t part, uint64_t first, uint64_t n,
+                        size_t columns) {
+    const rill__tensor *t = part_of(c, o, part);
+    const rill__type_traits *from = rill__type_traits_get(t->type);
+    const rill__type_traits *to = rill__type_traits_get(o->type);
+    size_t from_row = columns / from->block * from->block_bytes;
+    size_t to_row = columns / to->block * to->block_bytes;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint8_t *row = t->data + source_row(c, o->name->roles[part], first + i) * from_row;
+        if (t->type == o->type) {
+            memcpy(c->coded + i * to_row, row, to_row);
+        } else {
+            from->to_float(row, c->values, columns);
+            to->from_float(c->values, c->coded + i * to_row, columns);
+        }
+    }
+    return n * to_row;
+}
+
+static rill_status write_part(conversion *c, const output *o, uint32_t part) {
+    uint64_t rows = part_of(c, o, part)->shape[0];
+    // A vector's entries are rows of one value: biases of queries are permuted like the weights.
+    size_t columns = o->n_dims == 2 ? o->shape[1] : 1;
+    uint64_t step = columns < TILE_VALUES ? TILE_VALUES / columns : 1;
+    rill_status status = RILL_OK;
+    for (uint64_t first = 0; first < rows && status == RILL_OK; first += step) {
+        uint64_t n = rows - first < step ? rows - first : step;
+        size_t bytes = make_tile(c, o, part, first, n, columns);
+        status = rill__gguf_write_data(&c->writer, c->coded, bytes);
+        if (status == RILL_OK) status = report(c, bytes);
+    }
+    return status;
+}
+
+static rill_status write_output(conversion *c, const output *o) {
+    rill_status status = RILL_OK;
+    for (uint32_t i = 0; i < o->name->n_roles && status == RILL_OK; i++)
+        status = write_part(c, o, i);
+    return status == RILL_OK ? rill__gguf_end_tensor(&c->writer) : status;
+}
+
+static rill_status write_rope(conversion *c, const rill__rope_tensor *t) {
+    size_t bytes = t->n * sizeof *t->values;
+    rill_status status = rill__gguf_write_data(&c->writer, t->values, bytes);
+    if (status == RILL_OK) status = rill__gguf_end_tensor(&c->writer);
+    return status == RILL_OK ? report(c, bytes) : status;
+}
+
+static uint64_t widest_row(const rill__description *d) {
+    uint64_t widest = 1;
+    for (int role = 0; role < RILL_WEIGHTS; role++) {
+        uint64_t rows, columns;
+        rill__weight_shape(d, (rill__weight_role)role, &rows, &columns);
+        if (columns > widest) widest = columns;
+    }
+    return widest;
+}
+
+static rill_status write_all(conversion *c) {
+    rill__rope_tensor ropes[2];
+    size_t n_ropes = 0;
+    size_t tile = widest_row(&c->m->description);
+    c->values = rill__malloc(tile * sizeof *c->values);
+    tile = tile > TILE_VALUES ? tile : TILE_VALUES;
+    c->coded = rill__malloc(tile * sizeof(float));
+    rill_status status = c->values && c->coded
+                             ? RILL_OK
+                             : rill__fail_memory(c->err, "some rows", tile * sizeof(float));
+    if (status == RILL_OK) status = rill__convert_rope(&c->m->description, ropes, &n_ropes, c->err);
+    if (status == RILL_OK)
+        status = rill__convert_metadata(&c->writer, c->m, c->family, c->type, c->err);
+    for (size_t i = 0; i < n_ropes && status == RILL_OK; i++)
+        rill__gguf_add_tensor(&c->writer, ropes[i].name, RILL_TYPE_F32, 1, &ropes[i].n);
+    if (status == RILL_OK) status = each_output(c, announce);
+    c->total = c->writer.data_bytes;
+    if (status == RILL_OK) status = rill__gguf_writer_begin(&c->writer, c->target);
+    for (size_t i = 0; i < n_ropes && status == RILL_OK; i++) status = write_rope(c, &ropes[i]);
+    if (status == RILL_OK) status = each_output(c, write_output);
+    if (status == RILL_OK) status = report(c, (size_t)(c->total - c->done));
+    if (status == RILL_OK) status = rill__gguf_writer_finish(&c->writer);
+    for (size_t i = 0; i < n_ropes; i++) rill__free(ropes[i].values);
+    return status;
+}
+
+rill_status rill_convert(const char *source, const char *target, rill_type type,
+                         rill_progress_fn progress, void *user, rill_error *err) {
+    const rill__type_traits *traits = rill__type_traits_get(type);
+    if (!traits || !traits->from_float)
+        return rill__fail(err, RILL_EINVAL,
+                          "%s: type %s cannot be written; f32, f16, bf16, q8_0 and q4_0 can",
+                          target, rill_type_name(type));
+    rill__model *m;
+    rill_status status = rill__model_open(source, &m, err);
+    if (status != RILL_OK) return status;
+    conversion c = {.m = m,
+                    .family = rill__family_find(m->description.family),
+                    .type = type,
+                    .progress = progress,
+                    .user = user,
+                    .target = target,
+                    .err = err};
+    rill__gguf_writer_init(&c.writer, err);
+    status = write_all(&c);
+    rill__gguf_writer_deinit(&c.writer);
+    rill__free(c.values);
+    rill__free(c.coded);
+    rill__model_close(&m);
+    return status;
+}

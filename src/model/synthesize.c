@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+// A model of a named shape with random weights, for measuring. A pool of random blocks is made once
+// for each width of row, and rows are copied from random places of it: that takes as long as
+// writing the memory does, and no two rows are alike.
+#include "model/shapes.h"
+#include "model/weights.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    POOL_VALUES = 1 << 20,
+    ALIGNMENT = 64,
+    LOCAL = 256,
+};
+
+// xoshiro256** (Blackman and Vigna, 2018), seeded by splitmix64.
+typedef struct generator {
+    uint64_t s[4];
+} generator;
+
+static uint64_t rotate(uint64_t x, int k) {
+    return x << k | x >> (64 - k);
+}
+
+static uint64_t next(generator *g) {
+    uint64_t *s = g->s, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotate(s[3], 45);
+    return result;
+}
+
+static void seed_generator(generator *g, uint64_t seed) {
+    for (int i = 0; i < 4; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15u;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        g->s[i] = z ^ z >> 31;
+    }
+}
+
+// Close to normal, deviation 1: the sum of eight bytes of a random number. Each byte is uniform
+// with variance (256^2 - 1) / 12.
+static float normal(generator *g) {
+    uint64_t bits = next(g);
+    int sum = 0;
+    for (int i = 0; i < 8; i++) sum += (int)(bits >> 8 * i & 255);
+    return (float)(sum - 1020) / 209.0216f;  // sqrt(8 * (65536 - 1) / 12)
+}
+
+static void put_half(uint8_t *at, float value) {
+    uint16_t half = rill__f32_to_f16(value);
+    memcpy(at, &half, sizeof half);
+}
+
+// Random bits are a block's integers already; only its scales must fit the wanted deviation.
+static void set_scales(rill_type type, uint8_t *block, float deviation) {
+    switch (type) {
+    case RILL_TYPE_Q4_1:  // d * q + m, q uniform in 0..15: deviation 4.61, mean 7.5
+        put_half(block, deviation / 4.61f);
+        put_half(block + 2, -7.5f * deviation / 4.61f);
+        break;
+    case RILL_TYPE_Q5_0: put_half(block, deviation / 9.23f); break;  // d * (q - 16), q in 0..31
+    case RILL_TYPE_Q5_1:
+        put_half(block, deviation / 9.23f);
+        put_half(block + 2, -15.5f * deviation / 9.23f);
+        break;
+    case RILL_TYPE_Q4_K:  // d * scale * q - dmin * min; scale and min uniform in 0..63
+        put_half(block, deviation / 242);
+        put_half(block + 2, 7.5f * deviation / 242);
+        break;
+    case RILL_TYPE_Q6_K:  // d * scale * (q - 32); scale of deviation 73.9, q - 32 of 18.5
+        put_half(block + 208, deviation / 1367);
+        break;
+    default: break;
+    }
+}
+
+// Blocks of `traits` whose values have the deviation; bytes is a whole number of them.
+static void fill_pool(generator *g, const rill__type_traits *traits, uint8_t *pool, size_t bytes,
+                      float deviation) {
+    for (size_t at = 0; at < bytes; at += traits->block_bytes) {
+        float values[LOCAL];
+        uint8_t *block = pool + at;
+        if (traits->from_float) {
+            for (uint32_t i = 0; i < traits->block; i++) values[i] = deviation * normal(g);
+            traits->from_float(values, block, traits->block);
+            continue;
+        }
+        for (uint32_t i = 0; i < traits->block_bytes; i++) block[i] = (uint8_t)next(g);
+        set_scales(traits->type, block, deviation);
+    }
+}
+
+// Where a weight lies in the one block of memory.
+typedef struct layout {
+    rill__model *m;
+    rill_type type;
+    size_t bytes;  // so far
+} layout;
+
+static rill_status place(layout *l, rill__weight_role role, uint32_t layer, rill_error *err) {
+    static const char *const name = "synthetic";
+    const rill__description *d = &l->m->description;
+    uint64_t rows, columns;
+    rill__weight_shape(d, role, &rows, &columns);
+    rill__tensor *t = &l->m->parameters[rill__parameter_index(role, layer)].weight;
+    *t = (rill__tensor){.name = name, .n_dims = columns ? 2 : 1, .shape = {rows, 1, 1, 1}};
+    t->type = columns ? l->type : RILL_TYPE_F32;
+    if (columns) t->shape[1] = columns;
+    size_t row;
+    if (!rill__type_bytes(t->type, columns ? columns : rows, &row) ||
+        !rill__mul_size(row, columns ? rows : 1, &t->bytes) ||
+        !rill__add_size(l->bytes, t->bytes + ALIGNMENT, &l->bytes))
+        return rill__fail(err, RILL_EINVAL, "%s: rows of %llu do not divide into blocks of %s",
+                          d->name, (unsigned long long)columns, rill_type_name(l->type));
+    l->bytes = l->bytes / ALIGNMENT * ALIGNMENT;
+    return RILL_OK;
+}
+
+// The pool that rows of one width are copied from.
+typedef struct pool {
+    uint8_t *data;
+    size_t bytes;
+    uint64_t columns;
+} pool;
+
+static void fill_matrix(generator *g, pool *from, const rill__tensor *t, uint8_t *data) {
+    const rill__type_traits *traits = rill__type_traits_get(t->type);
+    uint64_t rows = t->shape[0], columns = t->shape[1];
+    if (from->columns != columns) {
+        fill_pool(g, traits, from->data, from->bytes, (float)(1 / sqrt((double)columns)));
+        from->columns = columns;
+    }
+    size_t row = t->bytes / rows;
+    size_t starts = (from->bytes - row) / traits->block_bytes + 1;
+    for (uint64_t r = 0; r < rows; r++)
+        memcpy(data + r * row, from->data + next(g) % starts * traits->block_bytes, row);
+}
+
+static void fill_vector(generator *g, const rill__tensor *t, uint8_t *data) {
+    for (uint64_t i = 0; i < t->shape[0]; i++) {
+        float value = 1 + 0.1f * normal(g);  // a norm's weight
+        memcpy(data + i * sizeof value, &value, sizeof value);
+    }
+}
+
+// Weights of equal width one after the other, so that each pool is made once.
+static void fill_all(rill__model *m, generator *g, pool *from) {
+    uint8_t *memory = m->file.memory;
+    size_t n = rill__parameters_count(m->description.n_layers), at = 0;
+    for (size_t i = 0; i < n; i++) {
+        rill__tensor *t = &m->parameters[i].weight;
+        if (t->n_dims == 0) continue;
+        t->data = memory + at;
+        at = (at + t->bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+        if (t->n_dims == 1) fill_vector(g, t, memory + (t->data - memory));
+    }
+    for (int narrow = 1; narrow >= 0; narrow--) {
+        for (size_t i = 0; i < n; i++) {
+            const rill__tensor *t = &m->parameters[i].weight;
+            bool is_narrow = t->shape[1] == m->description.hidden_size;
+            if (t->n_dims == 2 && is_narrow == (narrow != 0))
+                fill_matrix(g, from, t, memory + (t->data - memory));
+        }
+    }
+}
+
+static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_error *err) {
+    const rill__type_traits *traits = rill__type_traits_get(type);
+    if (!traits)
+        return rill__fail(err, RILL_EINVAL, "%s: weights of type number %d: there is no such type",
+                          m->description.name, (int)type);
+    size_t n = rill__parameters_count(m->description.n_layers);
+    m->parameters = rill__calloc(n, sizeof *m->parameters);
+    if (!m->parameters)
+        return rill__fail_memory(err, "the table of weights", n * sizeof *m->parameters);
+    layout l = {.m = m, .type = type};
+    rill_status status = RILL_OK;
+    for (int role = 0; role < RILL_WEIGHTS && status == RILL_OK; role++) {
+        uint32_t times = role < RILL_WEIGHTS_GLOBAL ? 1 : m->description.n_layers;
+        if (!rill__weight_needed(&m->description, (rill__weight_role)role)) continue;
+        for (uint32_t layer = 0; layer < times && status == RILL_OK; layer++)
+            status = place(&l, (rill__weight_role)role, layer, err);
+    }
+    if (status != RILL_OK) return status;
+    pool from = {.bytes = POOL_VALUES / traits->block * traits->block_bytes};
+    from.data = rill__malloc(from.bytes);
+    m->file.memory = rill__map_memory(l.bytes);
+    m->file.memory_bytes = l.bytes;
+    if (from.data && m->file.memory) {
+        generator g;
+        seed_generator(&g, seed);
+        fill_all(m, &g, &from);
+    } else {
+        status = rill__fail_memory(err, m->description.name, l.bytes);
+    }
+    rill__free(from.data);
+    return status;
+}
+
+rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t seed,
+                                   rill__model **out, rill_error *err) {
+    rill__model *m = rill__calloc(1, sizeof *m);
+    if (!m) return rill__fail_memory(err, "a model", sizeof *m);
+    rill_status status = RILL_OK;
+    if (rill__shape_describe(shape, &m->description)) {
+        status = build(m, type, seed, err);
+    } else {
+        char known[128];
+        rill__shape_list(known, sizeof known);
+        status = rill__fail(err, RILL_EINVAL, "shape '%.60s': %s are known", shape, known);
+    }
+    if (status != RILL_OK) {
+        rill__model_close(&m);
+        return status;
+    }
+    rill__weights_summarise(m);
+    *out = m;
+    return RILL_OK;
+}
