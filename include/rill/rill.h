@@ -152,6 +152,8 @@ RILL_API uint64_t rill_token_bytes(const rill_model_info *info, rill_type key_ty
 enum {
     RILL_TEXT_ADD_SPECIAL = 1,    // add what the model's tokenizer adds (a begin token ...)
     RILL_TEXT_PARSE_SPECIAL = 2,  // recognise special tokens written in the text
+    RILL_TEXT_PLAIN = 4,          // recognise no added token, not even one that is not special
+    RILL_TEXT_CONTINUES = 8,      // goes on where other text ended: no space is put in front
 };
 
 // Turns UTF-8 text (length bytes; NULs are text) into tokens. *tokens is the caller's:
@@ -365,7 +367,7 @@ typedef struct rill_generate_options {
     uint64_t max_tokens;       // 0 (default): no limit
     bool until_end;            // stop at an end token; default true. If false it is read on, and a blank line is written in its place
     const char *const *stops;  // strings that end it; they are not written
-    size_t n_stops;            // at most 16, each 1 to 256 bytes
+    size_t n_stops;            // at most 16, each 1 to 256 bytes of UTF-8
 } rill_generate_options;
 
 RILL_API void rill_generate_options_default(rill_generate_options *options);

@@ -123,7 +123,7 @@ static rill_status read_prompt(run_state *r, const char *path, rill_error *err) 
     rill_status status = RILL_OK;
     begin_phase(r, "reading");
     rill_stream_get_report(stream, &report);
-    unsigned flags = report.seen ? 0 : RILL_TEXT_ADD_SPECIAL;
+    unsigned flags = report.seen ? RILL_TEXT_CONTINUES : RILL_TEXT_ADD_SPECIAL;
     if (!r->session.info.has_tokenizer && (s->prompt || path))
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: this model has no tokenizer: it cannot read",
                           s->prompt ? "--prompt" : path);

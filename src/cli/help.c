@@ -11,17 +11,17 @@ void rill__help_overview(void *out) {
     fprintf(
         out,
         "rill runs language models for ever: endless text in constant memory.\n\n"
-        "  rill run                       let the shipped model write until Ctrl-C\n"
+        "  rill run                         let the shipped model write until Ctrl-C\n"
         "  rill run model.gguf -p 'It was'  your own model, your own beginning\n"
-        "  rill chat                      talk; old messages are forgotten, and rill says so\n\n"
+        "  rill chat                        talk; old messages are forgotten, and rill says so\n\n"
         "Commands:\n");
     for (size_t i = 0; rill__commands[i]; i++)
         fprintf(out, "  %-10s %s\n", rill__commands[i]->name, rill__commands[i]->summary);
     fprintf(out,
             "\nMODEL is a .gguf file or a Hugging Face directory. Without it: $RILL_MODEL, or the\n"
             "model that came with rill.\n\n"
-            "  rill COMMAND --help            the options of a command\n"
-            "  rill --version                 which rill this is\n");
+            "  rill COMMAND --help              the options of a command\n"
+            "  rill --version                   which rill this is\n");
 }
 
 static void option_line(const rill__option *o, FILE *out) {

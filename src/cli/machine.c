@@ -45,8 +45,10 @@ static int append(const char *data, size_t length, void *user) {
 bool rill__machine_line(json_t *object) {
     rill__bytes line;
     rill__bytes_init(&line, 0);
-    bool ok = object && json_dump_callback(object, append, &line, JSON_COMPACT) == 0 &&
-              append("\n", 1, &line) == 0 && rill__output(line.data, line.length);
+    bool ok =
+        object &&
+        json_dump_callback(object, append, &line, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0 &&
+        append("\n", 1, &line) == 0 && rill__output(line.data, line.length);
     json_decref(object);
     rill__bytes_deinit(&line);
     return ok;

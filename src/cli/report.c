@@ -27,8 +27,10 @@ int rill__report(const rill_error *err) {
         option = option || !strcmp(o->name, name);
     if (err->status == RILL_EINVAL && option)
         rill__fail(&shown, err->status, "--%s%s", name, err->message + length);
-    char *flag = strstr(shown.message, "over_context");
-    if (flag) flag[4] = '-';
+    const char *flag = strstr(shown.message, "over_context");
+    if (flag)
+        rill__fail(&shown, err->status, "%.*s--over-context%s", (int)(flag - shown.message),
+                   shown.message, flag + strlen("over_context"));
     return say(&shown, err->status == RILL_EINVAL         ? RILL_EXIT_USAGE
                        : err->status == RILL_EINTERRUPTED ? RILL_EXIT_INTERRUPTED
                                                           : RILL_EXIT_FAILED);

@@ -89,6 +89,21 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const rill__tensor *)a)->name, ((const rill__tensor *)b)->name);
 }
 
+static int by_data(const void *a, const void *b) {
+    const rill__tensor *left = a, *right = b;
+    return (left->data > right->data) - (left->data < right->data);
+}
+
+// Sorts by place: every tensor must end before the next begins.
+static rill_status check_overlap(const char *path, rill__safetensors *s, rill_error *err) {
+    qsort(s->tensors, s->n_tensors, sizeof *s->tensors, by_data);
+    for (size_t i = 1; i < s->n_tensors; i++)
+        if (s->tensors[i - 1].data + s->tensors[i - 1].bytes > s->tensors[i].data)
+            return rill__fail(err, RILL_EFORMAT, "%s: tensors '%.80s' and '%.80s' overlap", path,
+                              s->tensors[i - 1].name, s->tensors[i].name);
+    return RILL_OK;
+}
+
 // Fills the table; names are copied into one block, since the JSON goes away.
 static rill_status read_header(const char *path, json_t *header, const uint8_t *data,
                                uint64_t data_bytes, rill__safetensors *out, rill_error *err) {
@@ -111,8 +126,9 @@ static rill_status read_header(const char *path, json_t *header, const uint8_t *
         out->n_tensors += keep;
         names += length;
     }
+    rill_status status = check_overlap(path, out, err);
     qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_name);
-    return RILL_OK;
+    return status;
 }
 
 rill_status rill__safetensors_open(const char *path, rill__safetensors *out, rill_error *err) {

@@ -16,8 +16,8 @@ typedef struct rill__safetensors {
 } rill__safetensors;
 
 // Maps a file and checks its whole header: every tensor lies inside the file and has the bytes that
-// its shape needs. Tensors of other number formats (I64 ...) are checked and left out. RILL_EIO,
-// RILL_EFORMAT, RILL_ENOMEM.
+// its shape needs, and none overlaps another. Tensors of other number formats (I64 ...) are checked
+// and left out. RILL_EIO, RILL_EFORMAT, RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__safetensors_open(const char *path, rill__safetensors *out,
                                                   rill_error *err);
 // Takes an open or zeroed one; leaves it zeroed.

@@ -39,6 +39,11 @@ static rill_status check_shape(const binding *b, const rill__tensor *t, const ch
                                uint64_t rows, uint64_t columns) {
     bool right = columns ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns
                          : t->n_dims == 1 && t->shape[0] == rows;
+    // A vector is cut and permuted entry by entry, which blocks would not let it be.
+    if (right && !columns && rill__type_traits_get(t->type)->block != 1)
+        return rill__fail(b->err, RILL_EUNSUPPORTED,
+                          "%s: tensor '%s': a vector of type %s; f32, f16 and bf16 are known",
+                          b->source->path, name, rill_type_name(t->type));
     if (right) return RILL_OK;
     char found[96], wanted[48];
     size_t n = 0;

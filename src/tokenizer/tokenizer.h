@@ -60,14 +60,6 @@ typedef struct rill__tokens {
 RILL_NODISCARD rill_status rill__tokens_push(rill__tokens *list, rill_token id, rill_error *err);
 void rill__tokens_deinit(rill__tokens *list);
 
-// Flags beside RILL_TEXT_ADD_SPECIAL and RILL_TEXT_PARSE_SPECIAL.
-enum {
-    // No added token is recognised, not even one that is not special: what other people wrote.
-    RILL_TEXT_PLAIN = 1 << 8,
-    // The text goes on where other text ended: no space or begin mark is put in front.
-    RILL_TEXT_CONTINUES = 1 << 9,
-};
-
 // Appends the tokens of UTF-8 text (invalid bytes become U+FFFD). flags: RILL_TEXT_*. A stretch of
 // 1 MiB that its tokenizer would take as one word is cut there, whatever comes after.
 // RILL_ENOMEM; RILL_EUNSUPPORTED if a pattern of the file takes more steps than are allowed.

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// The public device: a backend with an owner count.
+#include "stream/handles.h"
+
+#include <string.h>
+
+void rill_device_options_default(rill_device_options *options) {
+    *options = (rill_device_options){.device = "auto"};
+}
+
+rill_status rill_device_open(const rill_device_options *options, rill_device **out,
+                             rill_error *err) {
+    rill_device_options defaults;
+    rill_device_options_default(&defaults);
+    if (!options) options = &defaults;
+    const char *name = options->device ? options->device : "auto";
+    if (strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0)
+        return rill__fail(err, RILL_EINVAL, "device: there is no '%s'; auto and cpu are known",
+                          name);
+
+    rill_device *device = rill__calloc(1, sizeof *device);
+    if (!device) return rill__fail_memory(err, "a device", sizeof *device);
+    rill_status status = rill__cpu_backend_open(options, &device->backend, err);
+    if (status != RILL_OK) {
+        rill__free(device);
+        return status;
+    }
+    atomic_init(&device->references, 1);
+    device->exact = options->exact;
+    *out = device;
+    return RILL_OK;
+}
+
+void rill_device_close(rill_device **device) {
+    rill_device *d = *device;
+    *device = NULL;
+    if (d && atomic_fetch_sub(&d->references, 1) == 1) {
+        d->backend->ops->close(d->backend);
+        rill__free(d);
+    }
+}
+
+const char *rill_device_describe(const rill_device *device) {
+    return device->backend->ops->describe(device->backend);
+}
+
+unsigned rill_device_threads(const rill_device *device) {
+    return device->backend->ops->threads(device->backend);
+}
+
+const char *rill_device_tier(const rill_device *device) {
+    return device->backend->ops->tier(device->backend);
+}
+
+rill_status rill_device_measure(rill_device *device, rill_roof *out, rill_error *err) {
+    return device->backend->ops->measure(device->backend, out, err);
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+// Sampling: bias, penalties, then temperature, top-k, top-p (nucleus sampling, Holtzman et al.,
+// ICLR 2020) and min-p (Nguyen et al., 2024), each on what the one before it left.
+#include "stream/sampler.h"
+
+#include <math.h>
+#include <string.h>
+
+void rill_sampling_default(rill_sampling *options) {
+    *options = (rill_sampling){
+        .temperature = 0.8f,
+        .top_p = 0.95f,
+        .repetition_penalty = 1.0f,
+        .penalty_window = 256,
+    };
+}
+
+rill_status rill__sampler_init(rill__sampler *s, size_t vocab_size, rill_error *err) {
+    memset(s, 0, sizeof *s);
+    s->vocab_size = vocab_size;
+    s->candidates = rill__calloc(vocab_size, sizeof *s->candidates);
+    s->counts = rill__calloc(vocab_size, sizeof *s->counts);
+    if (!s->candidates || !s->counts) {
+        rill__sampler_deinit(s);
+        return rill__fail_memory(err, "a sampler", vocab_size * rill__sampler_bytes_per_token());
+    }
+    rill_sampling_default(&s->options);
+    s->options.bias = s->bias;
+    rill__sampler_restart(s);
+    return RILL_OK;
+}
+
+void rill__sampler_deinit(rill__sampler *s) {
+    rill__free(s->candidates);
+    rill__free(s->counts);
+    s->candidates = NULL;
+    s->counts = NULL;
+}
+
+size_t rill__sampler_bytes_per_token(void) {
+    return sizeof(rill__candidate) + sizeof(uint32_t);
+}
+
+// One line a number that has a range.
+typedef struct range_check {
+    const char *field;
+    double value;
+    double low;
+    double high;
+} range_check;
+
+rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, rill_error *err) {
+    const range_check checks[] = {
+        {"temperature", options->temperature, 0.0, 100.0},
+        {"top_p", options->top_p, 1e-9, 1.0},
+        {"min_p", options->min_p, 0.0, 1.0},
+        {"repetition_penalty", options->repetition_penalty, 1e-3, 1e3},
+        {"presence_penalty", options->presence_penalty, -1e3, 1e3},
+        {"frequency_penalty", options->frequency_penalty, -1e3, 1e3},
+        {"penalty_window", options->penalty_window, 0, RILL_MAX_PENALTY_WINDOW},
+        {"n_bias", (double)options->n_bias, 0, RILL_MAX_LOGIT_BIAS},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        const range_check *c = &checks[i];
+        if (!(c->value >= c->low && c->value <= c->high))  // written so that NaN fails
+            return rill__fail(err, RILL_EINVAL, "%s: %g; from %g to %g is right", c->field,
+                              c->value, c->low, c->high);
+    }
+    for (size_t i = 0; i < options->n_bias; i++) {
+        const rill_logit_bias *b = &options->bias[i];
+        if (b->token < 0 || (size_t)b->token >= s->vocab_size)
+            return rill__fail(err, RILL_EINVAL, "logit_bias: token %d; 0 to %zu is right", b->token,
+                              s->vocab_size - 1);
+        if (isnan(b->bias))
+            return rill__fail(err, RILL_EINVAL, "logit_bias: token %d has no number", b->token);
+    }
+    if (options->n_bias) memmove(s->bias, options->bias, options->n_bias * sizeof *s->bias);
+    s->options = *options;
+    s->options.bias = s->bias;
+    rill__sampler_restart(s);
+    return RILL_OK;
+}
+
+// splitmix64, as its authors advise for filling the state (Vigna, prng.di.unimi.it).
+void rill__sampler_restart(rill__sampler *s) {
+    uint64_t x = s->options.seed;
+    for (int i = 0; i < 4; i++) {
+        x += 0x9e3779b97f4a7c15u;
+        uint64_t z = x;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        s->random[i] = z ^ (z >> 31);
+    }
+}
+
+static uint64_t rotate_left(uint64_t x, int k) {
+    return (x << k) | (x >> (64 - k));
+}
+
+// xoshiro256** 1.0 (Blackman and Vigna, 2018), as a number in [0, 1).
+static double draw(rill__sampler *s) {
+    uint64_t *r = s->random;
+    uint64_t result = rotate_left(r[1] * 5, 7) * 9;
+    uint64_t t = r[1] << 17;
+    r[2] ^= r[0];
+    r[3] ^= r[1];
+    r[1] ^= r[2];
+    r[0] ^= r[3];
+    r[2] ^= t;
+    r[3] = rotate_left(r[3], 45);
+    return (double)(result >> 11) * 0x1.0p-53;
+}
+
+static void apply_bias(rill__sampler *s) {
+    for (size_t i = 0; i < s->options.n_bias; i++)
+        s->candidates[s->bias[i].token].value += s->bias[i].bias;
+}
+
+// Each token is charged where it is met first, walking back; then the counts are cleared again.
+static void apply_penalties(rill__sampler *s, const rill__history *history) {
+    const rill_sampling *o = &s->options;
+    if (o->repetition_penalty == 1.0f && o->presence_penalty == 0.0f &&
+        o->frequency_penalty == 0.0f)
+        return;
+    uint64_t first = history->seen > o->penalty_window ? history->seen - o->penalty_window : 0;
+    for (uint64_t t = first; t < history->seen; t++) s->counts[rill__history_get(history, t)]++;
+    for (uint64_t t = first; t < history->seen; t++) {
+        rill_token token = rill__history_get(history, t);
+        uint32_t count = s->counts[token];
+        if (count == 0) continue;
+        s->counts[token] = 0;
+        float *logit = &s->candidates[token].value;
+        *logit = *logit > 0.0f ? *logit / o->repetition_penalty : *logit * o->repetition_penalty;
+        *logit -= o->presence_penalty + o->frequency_penalty * (float)count;
+    }
+}
+
+// Likelier first; of equals the smaller id, so that a choice never depends on the order of work.
+static bool before(const rill__candidate *a, const rill__candidate *b) {
+    return a->value != b->value ? a->value > b->value : a->token < b->token;
+}
+
+static size_t best(const rill__candidate *c, size_t n) {
+    size_t at = 0;
+    for (size_t i = 1; i < n; i++)
+        if (before(&c[i], &c[at])) at = i;
+    return at;
+}
+
+// A heap gives the likeliest candidates in order, as many as are asked for, without sorting all.
+static void sift_down(rill__candidate *c, size_t n, size_t i) {
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= n) return;
+        if (child + 1 < n && before(&c[child + 1], &c[child])) child++;
+        if (!before(&c[child], &c[i])) return;
+        rill__candidate swap = c[i];
+        c[i] = c[child];
+        c[child] = swap;
+        i = child;
+    }
+}
+
+static void make_heap(rill__candidate *c, size_t n) {
+    for (size_t i = n / 2; i-- > 0;) sift_down(c, n, i);
+}
+
+// Moves the best to the end of the heap c[0..n).
+static void pop_heap(rill__candidate *c, size_t n) {
+    rill__candidate top = c[0];
+    c[0] = c[n - 1];
+    c[n - 1] = top;
+    sift_down(c, n - 1, 0);
+}
+
+// exp(logit - greatest) at the temperature; returns the sum.
+static double weigh(rill__sampler *s) {
+    rill__candidate *c = s->candidates;
+    double greatest = c[best(c, s->vocab_size)].value;
+    double sum = 0.0;
+    for (size_t i = 0; i < s->vocab_size; i++) {
+        c[i].value = (float)exp((c[i].value - greatest) / s->options.temperature);
+        sum += c[i].value;
+    }
+    return sum;
+}
+
+// Keeps the likeliest: at most top_k, no more than reach top_p of the mass, none below min_p of the
+// best. They end at candidates[vocab_size), likeliest last. Returns how many.
+static size_t keep_likeliest(rill__sampler *s, double sum) {
+    const rill_sampling *o = &s->options;
+    rill__candidate *c = s->candidates;
+    size_t n = s->vocab_size;
+    size_t most = o->top_k && o->top_k < n ? o->top_k : n;
+    size_t kept = 0;
+    make_heap(c, n);
+    if (o->top_k) {  // top-p is a share of what top-k leaves
+        sum = 0.0;
+        while (kept < most) {
+            pop_heap(c, n - kept);
+            sum += c[n - ++kept].value;
+        }
+    }
+    double mass = 0.0;
+    float threshold = 0.0f;
+    for (size_t i = 0; i < most; i++) {
+        if (i >= kept) pop_heap(c, n - kept++);
+        const rill__candidate *next = &c[n - 1 - i];
+        if (i == 0)
+            threshold = o->min_p * next->value;
+        else if (next->value < threshold || next->value == 0.0f)
+            return i;
+        mass += next->value;
+        if (mass >= o->top_p * sum) return i + 1;
+    }
+    return most;
+}
+
+// A draw among c[0..n), in proportion to their values.
+static rill_token draw_among(rill__sampler *s, const rill__candidate *c, size_t n) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += c[i].value;
+    double target = draw(s) * sum;
+    double mass = 0.0;
+    size_t chosen = best(c, n);  // if rounding leaves target at the very end
+    for (size_t i = 0; i < n; i++) {
+        mass += c[i].value;
+        if (target < mass) {
+            chosen = i;
+            break;
+        }
+    }
+    return c[chosen].token;
+}
+
+rill_status rill__sampler_choose(rill__sampler *s, const float *logits,
+                                 const rill__history *history, rill_token *out, rill_error *err) {
+    size_t n = s->vocab_size;
+    for (size_t i = 0; i < n; i++) {
+        bool number = !isnan(logits[i]) && logits[i] < INFINITY;
+        s->candidates[i] =
+            (rill__candidate){.value = number ? logits[i] : -INFINITY, .token = (rill_token)i};
+    }
+    apply_bias(s);
+    apply_penalties(s, history);
+    size_t top = best(s->candidates, n);
+    if (!isfinite(s->candidates[top].value))
+        return rill__fail(err, RILL_EFORMAT,
+                          "sampling: no logit is a finite number; the model's weights are damaged, "
+                          "or every token is excluded by a bias");
+    if (s->options.temperature == 0.0f) {
+        *out = s->candidates[top].token;
+        return RILL_OK;
+    }
+    double sum = weigh(s);
+    const rill_sampling *o = &s->options;
+    if (o->top_k == 0 && o->top_p >= 1.0f && o->min_p == 0.0f) {
+        *out = draw_among(s, s->candidates, n);
+    } else {
+        size_t kept = keep_likeliest(s, sum);
+        *out = draw_among(s, s->candidates + (n - kept), kept);
+    }
+    return RILL_OK;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// A stream: what a user holds. One endless text, its cache, its sampler.
+#ifndef RILL_STREAM_STREAM_H
+#define RILL_STREAM_STREAM_H
+
+#include "stream/options.h"
+#include "stream/policy.h"
+#include "stream/sampler.h"
+
+struct rill_stream {
+    rill_model *model;  // an owner of it
+    rill__stream_plan plan;
+    rill__policy policy;    // what is visible
+    rill__history history;  // which tokens those are
+    rill__cache cache;      // their keys and values
+    rill__workspace workspace;
+    rill__row *rows;     // [chunk]
+    rill_token *window;  // [capacity] visible tokens; recompute only, else NULL
+    rill__sampler sampler;
+    float *logits;        // [vocab_size] after the last token
+    bool logits_valid;    // recompute computes them only when somebody asks
+    bool in_answer;       // between begin_answer and end_answer
+    uint64_t system_end;  // tokens seen when the system message was read; 0: there is none
+};
+
+// True once a token was evicted under recompute: from then on the cache holds nothing of use.
+bool rill__stream_recomputes(const rill_stream *s);
+
+// Whether these tokens can be read: RILL_EINVAL, RILL_ECONTEXT as rill_stream_feed has them.
+RILL_NODISCARD rill_status rill__stream_check(const rill_stream *s, const rill_token *tokens,
+                                              size_t n_tokens, rill_error *err);
+
+// Whether all tokens so far and n_more could be pinned: RILL_EINVAL as rill_stream_pin has it.
+RILL_NODISCARD rill_status rill__stream_check_pin(const rill_stream *s, size_t n_more,
+                                                  rill_error *err);
+
+// Makes s->logits those after the last token, which must exist.
+RILL_NODISCARD rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err);
+
+#endif

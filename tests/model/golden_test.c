@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// Every golden case of every family: exact kernels within 1e-4 + 1e-4 |b| at chunk sizes 1, 7 and 64,
+// bit for bit the same at each; default kernels of every tier within their bound on the divergence.
+#include "rill/rill.h"
+
+#include "support/compare.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const families[] = {
+    "llama", "llama-bias-headdim", "llama-gqa-llama3", "llama-linear", "llama-yarn", "mistral",
+    "mistral-swa", "phi3", "phi3-longrope", "qwen2", "qwen3",
+};
+
+// "stream_4_12", "sinkscale_0.5_stream_4_12", "recompute_16", "dense": as the golden README has them.
+static bool case_options(const char *name, size_t n_tokens, rill_stream_options *o) {
+    rill_stream_options_default(o);
+    if (sscanf(name, "sinkscale_%f_stream_%u_%u", &o->sink_scale, &o->sinks, &o->window) == 3 ||
+        sscanf(name, "stream_%u_%u", &o->sinks, &o->window) == 2)
+        return true;
+    o->sinks = 0;
+    if (sscanf(name, "recompute_%u", &o->window) == 1) {
+        o->method = RILL_METHOD_RECOMPUTE;
+        return true;
+    }
+    o->method = RILL_METHOD_DENSE;
+    o->window = (uint32_t)n_tokens;
+    o->over_context = true;
+    return strcmp(name, "dense") == 0;
+}
+
+static void feed_all(rill_model *model, const rill_stream_options *options,
+                     const rill_token *tokens, size_t n, float *logits) {
+    rill_error err;
+    rill_stream *stream;
+    if (rill_stream_open(model, options, &stream, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    if (rill_stream_feed(stream, tokens, n, logits, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    rill_stream_close(&stream);
+}
+
+typedef struct fixture {
+    test_tensors *golden;
+    rill_model *exact;
+    rill_model *tiers[3];  // of default kernels
+    size_t n_tiers;
+} fixture;
+
+static rill_model *open_on(const rill_device_options *options, const char *path) {
+    rill_error err;
+    rill_device *device;
+    rill_model *model;
+    if (rill_device_open(options, &device, &err) != RILL_OK ||
+        rill_model_open(device, path, &model, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    rill_device_close(&device);
+    return model;
+}
+
+static void check_case(const fixture *f, const char *name, const rill_token *tokens,
+                       size_t n_tokens) {
+    static const uint32_t chunks[] = {1, 7, 64};
+    size_t rows, vocab;
+    const float *expected = test_tensors_get(f->golden, name, &rows, &vocab);
+    rill_stream_options options;
+    assert_true(case_options(name, n_tokens, &options));
+    assert_int_equal(rows, n_tokens);
+    float *first = calloc(rows * vocab, sizeof *first);
+    float *other = calloc(rows * vocab, sizeof *other);
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        options.chunk = chunks[i];
+        feed_all(f->exact, &options, tokens, n_tokens, i == 0 ? first : other);
+        if (i > 0)
+            assert_memory_equal(first, other, rows * vocab * sizeof *first);
+    }
+    double worst = worst_of_bound(first, expected, rows * vocab);
+    print_message("  %-28s exact %.3f of the bound", name, worst);
+    assert_true(worst <= 1.0);
+    for (size_t tier = 0; tier < f->n_tiers; tier++) {
+        feed_all(f->tiers[tier], &options, tokens, n_tokens, other);
+        double kl = 0;
+        for (size_t r = 0; r < rows; r++)
+            kl += kl_divergence(first + r * vocab, other + r * vocab, vocab) / (double)rows;
+        print_message(", tier %zu KL %.1e", tier, kl);
+        assert_true(kl <= 1e-4);
+    }
+    print_message("\n");
+    free(first);
+    free(other);
+}
+
+static void golden_family_matches(void **state) {
+    const char *family = *state;
+    static const char *const tiers[] = {"ref", "avx2", "avx512"};
+    char path[256];
+    snprintf(path, sizeof path, "golden/%s", family);
+    const char *directory = test_data(path);
+    snprintf(path, sizeof path, "golden/%s/golden.safetensors", family);
+    fixture f = {.golden = test_tensors_open(test_data(path))};
+    f.exact = open_on(&(rill_device_options){.exact = true, .threads = 2}, directory);
+    for (size_t i = 0; i < 3; i++)
+        f.tiers[f.n_tiers++] =
+            open_on(&(rill_device_options){.cpu = tiers[i], .threads = 2}, directory);
+
+    size_t n_tokens, one, n_cases = 0;
+    const rill_token *tokens = test_tensors_get(f.golden, "tokens", &n_tokens, &one);
+    assert_non_null(tokens);
+    print_message("%s\n", family);
+    const char *name;
+    for (size_t i = 0; (name = test_tensors_name(f.golden, i)); i++) {
+        if (strcmp(name, "tokens") == 0)
+            continue;
+        check_case(&f, name, tokens, n_tokens);
+        n_cases++;
+    }
+    assert_true(n_cases >= 6);
+
+    for (size_t i = 0; i < f.n_tiers; i++)
+        rill_model_close(&f.tiers[i]);
+    rill_model_close(&f.exact);
+    test_tensors_close(f.golden);
+}
+
+int main(void) {
+    enum { N = sizeof families / sizeof *families };
+    struct CMUnitTest tests[N];
+    for (size_t i = 0; i < N; i++)
+        tests[i] = (struct CMUnitTest){.name = families[i],
+                                       .test_func = golden_family_matches,
+                                       .initial_state = (void *)(uintptr_t)families[i]};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

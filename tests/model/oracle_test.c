@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// The engine against the naive oracle (tests/support/oracle.h) at random shapes: models, sinks, windows,
+// chunks, positions, eviction by message, pinned prefixes, sink scale and cap.
+#include "rill/rill.h"
+
+#include "stream/handles.h"
+#include "support/compare.h"
+#include "support/oracle.h"
+#include "support/random_model.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_CASES = 60, MAX_TOKENS = 160 };
+
+// One random case: what is fed, and how.
+typedef struct scenario {
+    rill_stream_options options;
+    uint32_t n_tokens;
+    rill_token tokens[MAX_TOKENS];
+    bool starts[MAX_TOKENS];  // a message begins here
+    uint32_t pin_at;          // tokens before the pin, 0 for none
+} scenario;
+
+static void make_scenario(test_random *r, const random_shape *shape, scenario *out) {
+    scenario s = {0};
+    rill_stream_options_default(&s.options);
+    s.options.sinks = test_random_between(r, 0, 6);
+    s.options.window = test_random_between(r, 1, 40);
+    s.options.chunk = test_random_between(r, 1, 50);
+    s.options.evict = test_random_between(r, 0, 1) ? RILL_EVICT_MESSAGE : RILL_EVICT_TOKEN;
+    if (test_random_between(r, 0, 2) == 0)
+        s.options.start = test_random_next(r) >> 3;
+    if (test_random_between(r, 0, 2) == 0)
+        s.options.sink_scale = (float)test_random_between(r, 0, 20) / 10.0f;
+    if (test_random_between(r, 0, 2) == 0)
+        s.options.sink_cap = (float)test_random_between(r, 1, 10) / 10.0f;
+    s.n_tokens = test_random_between(r, 1, MAX_TOKENS);
+    uint32_t capacity = s.options.sinks + s.options.window;
+    if (test_random_between(r, 0, 2) == 0 && capacity >= 20) {
+        s.pin_at = test_random_between(r, 1, capacity - 16);
+        if (s.pin_at > s.n_tokens)
+            s.pin_at = 0;
+    }
+    for (uint32_t i = 0; i < s.n_tokens; i++) {
+        s.tokens[i] = (rill_token)test_random_between(r, 0, shape->vocab_size - 1);
+        s.starts[i] = test_random_between(r, 0, 8) == 0;
+    }
+    *out = s;
+}
+
+static void run_oracle(const rill_model *model, const scenario *s, uint32_t vocab, float *logits) {
+    const oracle_options options = {
+        .n_sinks = s->options.sinks,
+        .window = s->options.window,
+        .by_message = s->options.evict == RILL_EVICT_MESSAGE,
+        .capacity = s->options.sinks + s->options.window,
+        .sink_scale = s->options.sink_scale,
+        .sink_cap = s->options.sink_cap,
+    };
+    oracle *o = oracle_new(model->model, &options);
+    double *row = calloc(vocab, sizeof *row);
+    for (uint32_t t = 0; t < s->n_tokens; t++) {
+        if (s->starts[t])
+            oracle_begin_message(o);
+        oracle_step(o, s->tokens[t], row);
+        for (uint32_t i = 0; i < vocab; i++)
+            logits[t * vocab + i] = (float)row[i];
+        if (t + 1 == s->pin_at)
+            oracle_pin(o);
+    }
+    free(row);
+    oracle_free(o);
+}
+
+// Feeds everything in random pieces that end where a message begins or the prefix is pinned.
+static void run_engine(test_random *r, rill_model *model, const scenario *s, uint32_t vocab,
+                       float *logits) {
+    rill_error err;
+    rill_stream *stream;
+    if (rill_stream_open(model, &s->options, &stream, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    for (uint32_t t = 0; t < s->n_tokens;) {
+        if (s->starts[t])
+            rill_stream_begin_message(stream);
+        uint32_t most = test_random_between(r, 1, 60), n = 1;
+        while (n < most && t + n < s->n_tokens && !s->starts[t + n] && t + n != s->pin_at)
+            n++;
+        if (rill_stream_feed(stream, s->tokens + t, n, logits + (size_t)t * vocab, &err) !=
+            RILL_OK)
+            fail_msg("%s", err.message);
+        t += n;
+        if (t == s->pin_at && rill_stream_pin(stream, &err) != RILL_OK)
+            fail_msg("%s", err.message);
+    }
+    rill_stream_close(&stream);
+}
+
+static void one_case(test_random *r, rill_device *device, int number) {
+    random_shape shape;
+    random_shape_make(r, &shape);
+    random_model_write(r, &shape, test_directory());
+    rill_error err;
+    rill_model *model;
+    if (rill_model_open(device, test_directory(), &model, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    scenario s;
+    make_scenario(r, &shape, &s);
+    size_t n = (size_t)s.n_tokens * shape.vocab_size;
+    float *expected = calloc(n, sizeof *expected), *got = calloc(n, sizeof *got);
+    run_oracle(model, &s, shape.vocab_size, expected);
+    run_engine(r, model, &s, shape.vocab_size, got);
+    double worst = worst_of_bound(got, expected, n);
+    print_message("case %d: %s %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
+                  "scale %g cap %g, %u tokens: %.3f of the bound\n",
+                  number, shape.family, shape.n_heads, shape.n_kv_heads, shape.head_dim,
+                  shape.hidden_size, shape.trained_window, s.options.sinks, s.options.window,
+                  s.options.chunk, (unsigned long long)s.options.start, (int)s.options.evict,
+                  s.pin_at, (double)s.options.sink_scale, (double)s.options.sink_cap, s.n_tokens,
+                  worst);
+    assert_true(worst <= 1.0);
+    free(expected);
+    free(got);
+    rill_model_close(&model);
+}
+
+static void engine_equals_oracle_at_random_shapes(void **state) {
+    (void)state;
+    test_random r = {test_seed()};
+    rill_error err;
+    rill_device *device;
+    if (rill_device_open(&(rill_device_options){.exact = true, .threads = 2}, &device, &err) !=
+        RILL_OK)
+        fail_msg("%s", err.message);
+    for (int i = 0; i < N_CASES; i++)
+        one_case(&r, device, i);
+    rill_device_close(&device);
+}
+
+static int remove_directory(void **state) {
+    (void)state;
+    test_directory_remove();
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(engine_equals_oracle_at_random_shapes)};
+    return cmocka_run_group_tests(tests, NULL, remove_directory);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+// Snapshots: a loaded stream continues bit for bit from any point, for every method and cache type;
+// damaged, foreign and cut files are refused, and a failed save leaves the file before it.
+#include "rill/rill.h"
+
+#include "support/random_model.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { VOCAB = 160 };
+
+static rill_model *model, *other_model;
+
+static int open_models(void **state) {
+    (void)state;
+    rill_error err;
+    rill_device *device;
+    if (rill_device_open(&(rill_device_options){.threads = 2}, &device, &err) ||
+        rill_model_open(device, test_data("golden/llama"), &model, &err) ||
+        rill_model_open(device, test_data("golden/qwen3"), &other_model, &err)) {
+        print_error("%s\n", err.message);
+        return 1;
+    }
+    rill_device_close(&device);
+    return 0;
+}
+
+static int close_models(void **state) {
+    (void)state;
+    rill_model_close(&model);
+    rill_model_close(&other_model);
+    test_directory_remove();
+    return 0;
+}
+
+static const char *snapshot_path(void) {
+    static char path[300];
+    snprintf(path, sizeof path, "%s/stream.rill", test_directory());
+    return path;
+}
+
+static void must(rill_status status, const rill_error *err) {
+    if (status != RILL_OK)
+        fail_msg("%s", err->message);
+}
+
+// Writes n tokens by sampling.
+static void write_tokens(rill_stream *s, rill_token *out, size_t n) {
+    rill_error err;
+    for (size_t i = 0; i < n; i++) {
+        must(rill_stream_sample(s, &out[i], &err), &err);
+        must(rill_stream_feed(s, &out[i], 1, NULL, &err), &err);
+    }
+}
+
+static void random_options(test_random *r, rill_stream_options *o) {
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
+    rill_stream_options_default(o);
+    o->method = (rill_method)test_random_between(r, 0, 3);
+    o->sinks = o->method == RILL_METHOD_STREAMING ? test_random_between(r, 0, 6) : RILL_SINKS_AUTO;
+    o->window = o->method == RILL_METHOD_DENSE ? 128 : test_random_between(r, 20, 60);
+    o->evict = (rill_evict)test_random_between(r, 0, 1);
+    o->chunk = test_random_between(r, 1, 40);
+    o->start = test_random_next(r) >> 8;
+    o->default_types = false;
+    o->key_type = types[test_random_between(r, 0, 2)];
+    o->value_type = types[test_random_between(r, 0, 2)];
+    o->over_context = true;
+}
+
+static void loaded_stream_continues_bit_for_bit(void **state) {
+    (void)state;
+    test_random r = {test_seed()};
+    for (int round = 0; round < 40; round++) {
+        rill_error err;
+        rill_stream_options o;
+        random_options(&r, &o);
+        rill_stream *s;
+        must(rill_stream_open(model, &o, &s, &err), &err);
+        rill_sampling sampling;
+        rill_sampling_default(&sampling);
+        const rill_logit_bias bias = {5, 1.0f};
+        sampling.repetition_penalty = 1.2f;
+        sampling.seed = test_random_next(&r);
+        sampling.bias = &bias;
+        sampling.n_bias = 1;
+        must(rill_stream_set_sampling(s, &sampling, &err), &err);
+
+        rill_token tokens[96], after[24], again[24];
+        uint32_t n = test_random_between(&r, 1, 90);
+        for (uint32_t i = 0; i < n; i++)
+            tokens[i] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
+        for (uint32_t i = 0; i < n; i++) {
+            if (test_random_between(&r, 0, 9) == 0)
+                rill_stream_begin_message(s);
+            must(rill_stream_feed(s, &tokens[i], 1, NULL, &err), &err);
+            if (i == 3 && test_random_between(&r, 0, 1))
+                must(rill_stream_pin(s, &err), &err);
+        }
+        must(rill_stream_save(s, snapshot_path(), &err), &err);
+        write_tokens(s, after, 24);
+
+        rill_stream *loaded;
+        must(rill_stream_load(model, snapshot_path(), &loaded, &err), &err);
+        write_tokens(loaded, again, 24);
+        assert_memory_equal(after, again, sizeof after);
+        const float *a, *b;
+        must(rill_stream_logits(s, &a, &err), &err);
+        must(rill_stream_logits(loaded, &b, &err), &err);
+        assert_memory_equal(a, b, VOCAB * sizeof *a);
+        rill_stream_report before, now;
+        rill_stream_get_report(s, &before);
+        rill_stream_get_report(loaded, &now);
+        assert_memory_equal(&before, &now, sizeof now);
+        rill_stream_close(&loaded);
+        rill_stream_close(&s);
+    }
+}
+
+static char *read_all(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    char *bytes = malloc(*size);
+    assert_int_equal(fread(bytes, 1, *size, file), *size);
+    fclose(file);
+    return bytes;
+}
+
+static void write_all(const char *path, const char *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void save_one(void) {
+    rill_error err;
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.window = 12;
+    rill_stream *s;
+    must(rill_stream_open(model, &o, &s, &err), &err);
+    rill_token tokens[40] = {1, 2, 3, 4, 5};
+    must(rill_stream_feed(s, tokens, 40, NULL, &err), &err);
+    must(rill_stream_save(s, snapshot_path(), &err), &err);
+    rill_stream_close(&s);
+}
+
+static void damaged_files_are_refused(void **state) {
+    (void)state;
+    save_one();
+    size_t size;
+    char *bytes = read_all(snapshot_path(), &size);
+    test_random r = {test_seed()};
+    rill_error err;
+    rill_stream *s = NULL;
+    for (int i = 0; i < 200; i++) {
+        size_t at = test_random_next(&r) % size;
+        char flip = (char)(1 << test_random_between(&r, 0, 7));
+        bytes[at] ^= flip;
+        write_all(snapshot_path(), bytes, size);
+        assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
+        bytes[at] ^= flip;
+    }
+    for (int i = 0; i < 200; i++) {
+        write_all(snapshot_path(), bytes, test_random_next(&r) % size);
+        assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
+    }
+    assert_null(s);
+    free(bytes);
+}
+
+static void foreign_files_are_refused_with_the_reason(void **state) {
+    (void)state;
+    save_one();
+    rill_error err;
+    rill_stream *s = NULL;
+    assert_int_equal(rill_stream_load(other_model, snapshot_path(), &s, &err), RILL_EMISMATCH);
+    assert_non_null(strstr(err.message, "another model"));
+    assert_int_equal(rill_stream_load(model, test_data("golden/llama/config.json"), &s, &err),
+                     RILL_EFORMAT);
+    assert_int_equal(rill_stream_load(model, "/nowhere/at/all", &s, &err), RILL_EIO);
+    assert_null(s);
+}
+
+static void failed_save_keeps_the_file_before(void **state) {
+    (void)state;
+    save_one();
+    rill_error err;
+    rill_stream *s;
+    must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
+    assert_int_equal(rill_stream_save(s, "/dev/full", &err), RILL_EIO);
+    assert_int_equal(rill_stream_save(s, "/nowhere/at/all", &err), RILL_EIO);
+    rill_stream_close(&s);
+    must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
+    rill_stream_close(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loaded_stream_continues_bit_for_bit),
+        cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(foreign_files_are_refused_with_the_reason),
+        cmocka_unit_test(failed_save_keeps_the_file_before),
+    };
+    return cmocka_run_group_tests(tests, open_models, close_models);
+}

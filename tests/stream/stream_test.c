@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// The public stream on a small golden model: options, reports, pinning, methods, sharing.
+#include "rill/rill.h"
+
+#include "support/compare.h"
+#include "support/random_model.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { VOCAB = 160, N = 300 };
+
+static rill_model *model;
+
+static int open_model(void **state) {
+    (void)state;
+    rill_error err;
+    rill_device *device;
+    if (rill_device_open(&(rill_device_options){.exact = true, .threads = 2}, &device, &err) ||
+        rill_model_open(device, test_data("golden/llama"), &model, &err)) {
+        print_error("%s\n", err.message);
+        return 1;
+    }
+    rill_device_close(&device);
+    return 0;
+}
+
+static int close_model(void **state) {
+    (void)state;
+    rill_model_close(&model);
+    test_directory_remove();
+    return 0;
+}
+
+static rill_stream_options options_of(uint32_t sinks, uint32_t window) {
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.sinks = sinks;
+    o.window = window;
+    return o;
+}
+
+static rill_stream *open_stream(const rill_stream_options *o) {
+    rill_error err;
+    rill_stream *s;
+    if (rill_stream_open(model, o, &s, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+    return s;
+}
+
+static void random_tokens(test_random *r, rill_token *tokens, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        tokens[i] = (rill_token)test_random_between(r, 0, VOCAB - 1);
+}
+
+static void feed(rill_stream *s, const rill_token *tokens, size_t n, float *logits) {
+    rill_error err;
+    if (rill_stream_feed(s, tokens, n, logits, &err) != RILL_OK)
+        fail_msg("%s", err.message);
+}
+
+static void report_counts_seen_held_and_evicted(void **state) {
+    (void)state;
+    test_random r = {1};
+    rill_token tokens[N];
+    random_tokens(&r, tokens, N);
+    rill_stream_options o = options_of(4, 28);
+    rill_stream *s = open_stream(&o);
+    feed(s, tokens, 20, NULL);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, 20);
+    assert_int_equal(report.held, 20);
+    assert_int_equal(report.evicted, 0);
+    feed(s, tokens + 20, N - 20, NULL);
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, N);
+    assert_int_equal(report.held, 32);
+    assert_int_equal(report.evicted, N - 32);
+    assert_int_equal(report.capacity, 32);
+    rill_token visible[40];
+    assert_int_equal(rill_stream_visible(s, visible, 40), 32);
+    assert_memory_equal(visible, tokens, 4 * sizeof *tokens);
+    assert_memory_equal(visible + 4, tokens + N - 28, 28 * sizeof *tokens);
+    rill_stream_close(&s);
+}
+
+static void reset_equals_a_new_stream(void **state) {
+    (void)state;
+    test_random r = {2};
+    rill_token tokens[N];
+    random_tokens(&r, tokens, N);
+    rill_stream_options o = options_of(2, 30);
+    rill_stream *used = open_stream(&o), *fresh = open_stream(&o);
+    feed(used, tokens, 25, NULL);
+    rill_error err;
+    assert_int_equal(rill_stream_pin(used, &err), RILL_EINVAL);  // fewer than 16 would remain
+    rill_stream_reset(used);
+    feed(used, tokens, 10, NULL);
+    assert_int_equal(rill_stream_pin(used, &err), RILL_OK);
+    feed(used, tokens + 10, N - 10, NULL);
+    rill_stream_reset(used);
+    float *a = calloc((size_t)N * VOCAB, sizeof *a), *b = calloc((size_t)N * VOCAB, sizeof *b);
+    feed(used, tokens, N, a);
+    feed(fresh, tokens, N, b);
+    assert_memory_equal(a, b, (size_t)N * VOCAB * sizeof *a);
+    free(a);
+    free(b);
+    rill_stream_close(&used);
+    rill_stream_close(&fresh);
+}
+
+static void dense_ends_at_its_capacity_and_reads_nothing_more(void **state) {
+    (void)state;
+    rill_stream_options o = options_of(0, 40);
+    o.method = RILL_METHOD_DENSE;
+    rill_stream *s = open_stream(&o);
+    rill_token tokens[41] = {0};
+    rill_error err;
+    assert_int_equal(rill_stream_feed(s, tokens, 41, NULL, &err), RILL_ECONTEXT);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, 0);
+    feed(s, tokens, 40, NULL);
+    rill_generate_result result;
+    assert_int_equal(rill_stream_generate(s, NULL, NULL, NULL, &result, &err), RILL_OK);
+    assert_int_equal(result.stop, RILL_STOP_MEMORY);
+    rill_stream_close(&s);
+}
+
+// Before the first eviction all methods are the same; recompute at any time equals a new dense stream
+// over the tokens that it can see.
+static void recompute_equals_dense_over_the_visible(void **state) {
+    (void)state;
+    test_random r = {3};
+    rill_token tokens[80];
+    random_tokens(&r, tokens, 80);
+    for (uint32_t sinks = 0; sinks <= 4; sinks += 4) {
+        rill_stream_options o = options_of(sinks, 24);
+        o.method = RILL_METHOD_RECOMPUTE;
+        rill_stream *s = open_stream(&o);
+        feed(s, tokens, 80, NULL);
+        const float *got;
+        rill_error err;
+        assert_int_equal(rill_stream_logits(s, &got, &err), RILL_OK);
+        rill_token visible[32];
+        size_t held = rill_stream_visible(s, visible, 32);
+        assert_int_equal(held, sinks + 24);
+        o = options_of(0, (uint32_t)held);
+        o.method = RILL_METHOD_DENSE;
+        rill_stream *dense = open_stream(&o);
+        feed(dense, visible, held, NULL);
+        const float *expected;
+        assert_int_equal(rill_stream_logits(dense, &expected, &err), RILL_OK);
+        assert_memory_equal(got, expected, VOCAB * sizeof *got);
+        rill_stream_close(&dense);
+        rill_stream_close(&s);
+    }
+}
+
+static void far_positions_give_the_same_logits(void **state) {
+    (void)state;
+    test_random r = {4};
+    rill_token tokens[N];
+    random_tokens(&r, tokens, N);
+    float *near = calloc((size_t)N * VOCAB, sizeof *near);
+    float *far = calloc((size_t)N * VOCAB, sizeof *far);
+    rill_stream_options o = options_of(4, 28);
+    rill_stream *s = open_stream(&o);
+    feed(s, tokens, N, near);
+    rill_stream_close(&s);
+    static const uint64_t starts[] = {(uint64_t)1 << 31, 1000000000000u, (uint64_t)1 << 62};
+    for (size_t i = 0; i < 3; i++) {
+        o.start = starts[i];
+        s = open_stream(&o);
+        feed(s, tokens, N, far);
+        rill_stream_close(&s);
+        assert_true(worst_of_bound(far, near, (size_t)N * VOCAB) <= 1.0);
+    }
+    free(near);
+    free(far);
+}
+
+static void cache_types_stay_close(void **state) {
+    (void)state;
+    test_random r = {5};
+    rill_token tokens[N];
+    random_tokens(&r, tokens, N);
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
+    static const double bound[] = {0, 1e-6, 1e-3};  // of the mean divergence from float32
+    float *exact = calloc((size_t)N * VOCAB, sizeof *exact);
+    float *other = calloc((size_t)N * VOCAB, sizeof *other);
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t v = 0; v < 3; v++) {
+            rill_stream_options o = options_of(4, 28);
+            o.default_types = false;
+            o.key_type = types[k];
+            o.value_type = types[v];
+            rill_stream *s = open_stream(&o);
+            feed(s, tokens, N, k + v == 0 ? exact : other);
+            rill_stream_close(&s);
+            double kl = 0;
+            for (size_t i = 0; k + v > 0 && i < N; i++)
+                kl += kl_divergence(exact + i * VOCAB, other + i * VOCAB, VOCAB) / N;
+            assert_true(kl <= fmax(bound[k], bound[v]) * 2);
+        }
+    }
+    free(exact);
+    free(other);
+}
+
+static void impossible_options_name_what_is_right(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream_bytes bytes;
+    rill_stream_options wrong[8];
+    for (int i = 0; i < 8; i++)
+        wrong[i] = options_of(4, 28);
+    wrong[0] = options_of(100000, 0);
+    wrong[1].method = RILL_METHOD_WINDOW;
+    wrong[2] = options_of(0, 100000);
+    wrong[2].method = RILL_METHOD_DENSE;
+    wrong[3].sink_scale = -1;
+    wrong[4].sink_cap = 0;
+    wrong[5].default_types = false;
+    wrong[5].key_type = RILL_TYPE_Q4_K;
+    wrong[6].chunk = 1 << 20;
+    wrong[7] = options_of(4, 1u << 31);
+    static const char *const fields[] = {"sinks",    "sinks",    "window", "sink_scale",
+                                         "sink_cap", "key_type", "chunk",  "window"};
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(rill_stream_estimate(model, &wrong[i], NULL, &bytes, &err), RILL_EINVAL);
+        assert_non_null(strstr(err.message, fields[i]));
+    }
+}
+
+static void tokens_outside_the_vocabulary_are_refused(void **state) {
+    (void)state;
+    rill_stream_options o = options_of(4, 28);
+    rill_stream *s = open_stream(&o);
+    rill_error err;
+    const rill_token tokens[] = {1, VOCAB, -1};
+    assert_int_equal(rill_stream_feed(s, tokens, 2, NULL, &err), RILL_EINVAL);
+    assert_int_equal(rill_stream_feed(s, tokens + 2, 1, NULL, &err), RILL_EINVAL);
+    const float *logits;
+    assert_int_equal(rill_stream_logits(s, &logits, &err), RILL_EINVAL);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, 0);
+    rill_stream_close(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(report_counts_seen_held_and_evicted),
+        cmocka_unit_test(reset_equals_a_new_stream),
+        cmocka_unit_test(dense_ends_at_its_capacity_and_reads_nothing_more),
+        cmocka_unit_test(recompute_equals_dense_over_the_visible),
+        cmocka_unit_test(far_positions_give_the_same_logits),
+        cmocka_unit_test(cache_types_stay_close),
+        cmocka_unit_test(impossible_options_name_what_is_right),
+        cmocka_unit_test(tokens_outside_the_vocabulary_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}

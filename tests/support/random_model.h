@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// Small random models of random shapes, written as Hugging Face directories.
+#ifndef RILL_TESTS_RANDOM_MODEL_H
+#define RILL_TESTS_RANDOM_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// A generator for tests (splitmix64): the same numbers from the same seed everywhere.
+typedef struct test_random {
+    uint64_t state;
+} test_random;
+
+uint64_t test_random_next(test_random *r);
+// A whole number in [low, high].
+uint32_t test_random_between(test_random *r, uint32_t low, uint32_t high);
+// Normally distributed, deviation 1.
+double test_random_normal(test_random *r);
+
+// The seed of a run: $RILL_TEST_SEED, else the clock. Printed, so that a failure can be repeated.
+uint64_t test_seed(void);
+
+typedef struct random_shape {
+    const char *family;  // "llama", "qwen2", "qwen3", "mistral"
+    uint32_t n_layers;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t hidden_size;
+    uint32_t ffn_size;
+    uint32_t vocab_size;
+    uint32_t trained_context;
+    uint32_t trained_window;  // mistral; 0 for none
+    bool tied;
+    bool off_by_one;
+} random_shape;
+
+// Sizes from 1 layer to 3, odd ones among them.
+void random_shape_make(test_random *r, random_shape *out);
+// Writes config.json and model.safetensors (float32) into `directory`, which exists. Ends the program
+// on failure.
+void random_model_write(test_random *r, const random_shape *shape, const char *directory);
+
+#endif
