@@ -21,6 +21,7 @@ typedef enum rill__line {
     RILL_LINE_INTERRUPTED,  // Ctrl-C: the line was dropped
 } rill__line;
 
+// Waits for a line of the person or the pipe.
 rill__line rill__editor_read(rill__editor *editor, const char **text, size_t *length);
 
 #endif

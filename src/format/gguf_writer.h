@@ -20,10 +20,12 @@ typedef struct rill__gguf_writer {
     rill_error *err;
 } rill__gguf_writer;
 
+// An empty writer; what fails later is told in err.
 void rill__gguf_writer_init(rill__gguf_writer *w, rill_error *err);
 // Frees, and discards a file that was begun and not finished.
 void rill__gguf_writer_deinit(rill__gguf_writer *w);
 
+// One entry of metadata each. Once something has failed they do nothing, like all that follows.
 void rill__gguf_put_u32(rill__gguf_writer *w, const char *key, uint32_t value);
 void rill__gguf_put_f32(rill__gguf_writer *w, const char *key, double value);
 void rill__gguf_put_bool(rill__gguf_writer *w, const char *key, bool value);

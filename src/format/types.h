@@ -27,6 +27,7 @@ const rill__type_traits *rill__type_traits_get(rill_type type);
 // Bytes of n values, false if n is not a whole number of blocks or the product overflows.
 bool rill__type_bytes(rill_type type, uint64_t n, size_t *bytes);
 
+// Between 16-bit floats, given as their bits, and float32; to float32 is exact.
 float rill__f16_to_f32(uint16_t h);
 uint16_t rill__f32_to_f16(float f);  // round to nearest even, overflow to infinity, NaN kept
 float rill__bf16_to_f32(uint16_t h);

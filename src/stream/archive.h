@@ -33,6 +33,7 @@ RILL_NODISCARD rill_status rill__archive_load(rill__archive *a, const char *path
 // Loading: fails with RILL_EFORMAT if something is left over.
 RILL_NODISCARD rill_status rill__archive_finish(rill__archive *a);
 
+// Saving: writes the value. Loading: reads it. Nothing is touched once something has failed.
 void rill__archive_bytes(rill__archive *a, void *data, size_t bytes);
 void rill__archive_u32(rill__archive *a, uint32_t *value);
 void rill__archive_u64(rill__archive *a, uint64_t *value);

@@ -113,6 +113,7 @@ typedef struct rill__scheme {
     uint64_t *joints;
 } rill__scheme;
 
+// The bit of `joints` for two pieces side by side.
 static inline size_t rill__joint(uint32_t before, uint32_t after) {
     uint64_t h = ((uint64_t)before << 32 | after) * 0xd6e8feb86659fd93u;
     return (size_t)(h >> 40) & (RILL_CUT_BITS - 1);

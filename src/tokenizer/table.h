@@ -28,6 +28,7 @@ typedef struct rill__strings {
     size_t capacity;
 } rill__strings;
 
+// An empty list; deinit frees what it holds.
 void rill__strings_init(rill__strings *s);
 void rill__strings_deinit(rill__strings *s);
 // Sets the text of an id, growing the list as needed. RILL_EFORMAT if id or length are past the
@@ -71,11 +72,13 @@ typedef struct rill__merges {
     size_t n;
 } rill__merges;
 
+// Frees the table, not the struct.
 void rill__merges_deinit(rill__merges *m);
 // Adds a pair; one that is there already keeps what it has if `keep`, else is overwritten.
 RILL_NODISCARD rill_status rill__merges_add(rill__merges *m, rill__merge merge, bool keep,
                                             rill_error *err);
 
+// A hash of a pair: where looking for it begins, before the mask.
 static inline size_t rill__merges_home(uint32_t left, uint32_t right) {
     uint64_t h = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u;
     return (size_t)(h ^ h >> 29);
@@ -106,6 +109,7 @@ typedef struct rill__trie {
     uint32_t first[256];
 } rill__trie;
 
+// Frees the nodes, not the struct.
 void rill__trie_deinit(rill__trie *t);
 // Adds a key (not empty); a key that is there already keeps its value. RILL_ENOMEM, RILL_EFORMAT
 // (more than 2^24 nodes).

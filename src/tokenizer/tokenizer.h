@@ -57,6 +57,7 @@ typedef struct rill__tokens {
     size_t capacity;
 } rill__tokens;
 
+// Appends an id (RILL_ENOMEM); deinit frees the list and leaves it empty.
 RILL_NODISCARD rill_status rill__tokens_push(rill__tokens *list, rill_token id, rill_error *err);
 void rill__tokens_deinit(rill__tokens *list);
 

@@ -79,6 +79,7 @@ struct rill__encoder {
     size_t n_words;  // encoded so far: the cache is made when it pays
 };
 
+// An encoder at the beginning of a text, borrowing t; deinit frees what it holds.
 void rill__encoder_init(rill__encoder *e, const rill__tokenizer *t, unsigned flags);
 void rill__encoder_deinit(rill__encoder *e);
 // Makes room for n items of `size` bytes in *items. RILL_ENOMEM.

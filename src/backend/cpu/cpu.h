@@ -52,10 +52,12 @@ typedef struct rill__cpu {
     size_t scratch_bytes;
 } rill__cpu;
 
+// The CPU backend behind a backend of this folder.
 static inline rill__cpu *rill__cpu_of(rill__backend *be) {
     return (rill__cpu *)(void *)be;
 }
 
+// The floats of a buffer, which owns them.
 static inline float *rill__cpu_floats(const rill__buffer *b) {
     return (float *)(void *)b->data;
 }
