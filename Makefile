@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+# The commands of rill's tree; Meson and ninja do the work. `make help` lists them.
+#
+#   make run ARGS="-n 200 -p 'Once upon a time'"     arguments for `rill run`
+#   make test TESTS="tokenizer ring"                 only these test programs
+#   make install PREFIX=/usr DESTDIR=/tmp/package
+
+BUILD     ?= build
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+ARGS      ?=
+TESTS     ?=
+CLANG     ?= clang-14
+CC_gcc     = gcc
+CC_clang   = $(CLANG)
+FORMATTER ?= clang-format-14
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+# Warnings are errors where the tree is checked, and only warnings where it is merely used.
+WERROR ?= $(if $(CI),true,false)
+
+SANITIZED = -Db_lundef=false -Dwerror=$(WERROR) -Dc_args=-fno-sanitize-recover=all
+RUN_TESTS = scripts/run_tests.py
+
+# Running, testing and benching with one command at a time keeps their output whole.
+.NOTPARALLEL:
+.PHONY: all run test lint werror-gcc werror-clang asan tsan fuzz format bench install clean help ready
+
+all: ready  ## build the command, build/rill, and the library
+	@ninja -C $(BUILD)
+	@ln -sf src/cli/rill $(BUILD)/rill
+
+run: all  ## write for ever with the shipped model (ARGS="-n 200 -p 'It was'")
+	@$(BUILD)/rill run $(ARGS) || { status=$$?; [ $$status -eq 130 ] || exit $$status; }
+
+test: all  ## run every test (TESTS="name ..." for some)
+	@$(RUN_TESTS) $(BUILD) $(if $(CI),--step clang-warnings="$(MAKE) werror-clang") $(TESTS)
+
+# Everything that reads the sources instead of running them, in both compilers' opinion.
+lint: all ready-lint  ## check the sources: layers, names, comments, format, warnings
+	@$(RUN_TESTS) $(BUILD) --suite lint --step gcc-warnings="$(MAKE) werror-gcc" \
+	    --step clang-warnings="$(MAKE) werror-clang"
+
+werror-gcc werror-clang: werror-%:
+	@[ -f $(BUILD)-$@/build.ninja ] || CC=$(CC_$*) meson setup $(BUILD)-$@ -Dwerror=true >/dev/null
+	@ninja -C $(BUILD)-$@ --quiet
+
+asan: ready  ## run the tests under the address and undefined-behaviour sanitizers
+	@[ -f $(BUILD)-asan/build.ninja ] || meson setup $(BUILD)-asan -Db_sanitize=address,undefined $(SANITIZED)
+	@ninja -C $(BUILD)-asan
+	@$(RUN_TESTS) $(BUILD)-asan --no-suite lint --slower 4 $(TESTS)
+
+tsan: ready  ## run the tests under the thread sanitizer
+	@[ -f $(BUILD)-tsan/build.ninja ] || meson setup $(BUILD)-tsan -Db_sanitize=thread $(SANITIZED)
+	@ninja -C $(BUILD)-tsan
+	@$(RUN_TESTS) $(BUILD)-tsan --no-suite lint --slower 10 $(TESTS)
+
+fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
+	@[ -f $(BUILD)-fuzz/build.ninja ] || CC=$(CLANG) meson setup $(BUILD)-fuzz -Dfuzz=true -Db_lundef=false
+	@ninja -C $(BUILD)-fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
+
+format: ready-lint  ## lay out every C file as .clang-format says
+	@git ls-files '*.c' '*.h' | xargs $(FORMATTER) -i
+
+bench: all  ## measure kernels and tokens a second (minutes; wants a quiet machine)
+	@scripts/bench.sh $(BUILD)
+
+install: all  ## install library, header, command, manual, model, completions (PREFIX, DESTDIR)
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+
+clean:  ## remove every build directory
+	@rm -rf $(BUILD) $(BUILD)-werror-gcc $(BUILD)-werror-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+# What a build needs is installed if it is missing, and the build directory is configured once.
+.PHONY: ready-lint ready-fuzz
+ready:
+	@scripts/bootstrap.sh build
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) -Dprefix=$(PREFIX) -Dwerror=$(WERROR)
+
+ready-lint ready-fuzz: ready-%:
+	@scripts/bootstrap.sh build $*
