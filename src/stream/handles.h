@@ -23,6 +23,11 @@ struct rill_model {
     rill__network network;
 };
 
+// Puts a model that was just opened on a device (NULL: only its tokenizer is of use); takes the model
+// over in every case.
+RILL_NODISCARD rill_status rill__model_wrap(rill_device *device, rill__model *files,
+                                            rill_model **out, rill_error *err);
+
 // Another owner of the same model; rill_model_close gives it back.
 rill_model *rill__model_ref(rill_model *model);
 

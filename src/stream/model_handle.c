@@ -10,9 +10,8 @@ const char *rill_version(void) {
     return RILL_VERSION;
 }
 
-// Puts a model that was just opened on a device; takes the model over in every case.
-static rill_status finish_open(rill_device *device, rill__model *files, rill_model **out,
-                               rill_error *err) {
+rill_status rill__model_wrap(rill_device *device, rill__model *files, rill_model **out,
+                             rill_error *err) {
     rill_model *model = rill__calloc(1, sizeof *model);
     rill_status status = RILL_OK;
     if (!model) status = rill__fail_memory(err, "a model", sizeof *model);
@@ -35,20 +34,20 @@ rill_status rill_model_open(rill_device *device, const char *path, rill_model **
                             rill_error *err) {
     rill__model *files;
     rill_status status = rill__model_open(path, &files, err);
-    return status == RILL_OK ? finish_open(device, files, out, err) : status;
+    return status == RILL_OK ? rill__model_wrap(device, files, out, err) : status;
 }
 
 rill_status rill_model_open_synthetic(rill_device *device, const char *shape, rill_type type,
                                       uint64_t seed, rill_model **out, rill_error *err) {
     rill__model *files;
     rill_status status = rill__model_synthesize(shape, type, seed, &files, err);
-    return status == RILL_OK ? finish_open(device, files, out, err) : status;
+    return status == RILL_OK ? rill__model_wrap(device, files, out, err) : status;
 }
 
 rill_status rill_tokenizer_open(const char *path, rill_model **out, rill_error *err) {
     rill__model *files;
     rill_status status = rill__model_open_tokenizer(path, &files, err);
-    return status == RILL_OK ? finish_open(NULL, files, out, err) : status;
+    return status == RILL_OK ? rill__model_wrap(NULL, files, out, err) : status;
 }
 
 rill_model *rill__model_ref(rill_model *model) {

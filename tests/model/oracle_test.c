@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The engine against the naive oracle (tests/support/oracle.h) at random shapes: models, sinks, windows,
-// chunks, positions, eviction by message, pinned prefixes, sink scale and cap.
+// The engine against the naive oracle (tests/support/oracle.h) at random shapes: models, sinks,
+// windows, chunks, positions, eviction by message, pinned prefixes, sink scale and cap.
 #include "rill/rill.h"
 
 #include "stream/handles.h"
@@ -36,8 +36,7 @@ static void make_scenario(test_random *r, const random_shape *shape, scenario *o
     s.options.window = test_random_between(r, 1, 40);
     s.options.chunk = test_random_between(r, 1, 50);
     s.options.evict = test_random_between(r, 0, 1) ? RILL_EVICT_MESSAGE : RILL_EVICT_TOKEN;
-    if (test_random_between(r, 0, 2) == 0)
-        s.options.start = test_random_next(r) >> 3;
+    if (test_random_between(r, 0, 2) == 0) s.options.start = test_random_next(r) >> 3;
     if (test_random_between(r, 0, 2) == 0)
         s.options.sink_scale = (float)test_random_between(r, 0, 20) / 10.0f;
     if (test_random_between(r, 0, 2) == 0)
@@ -46,8 +45,7 @@ static void make_scenario(test_random *r, const random_shape *shape, scenario *o
     uint32_t capacity = s.options.sinks + s.options.window;
     if (test_random_between(r, 0, 2) == 0 && capacity >= 20) {
         s.pin_at = test_random_between(r, 1, capacity - 16);
-        if (s.pin_at > s.n_tokens)
-            s.pin_at = 0;
+        if (s.pin_at > s.n_tokens) s.pin_at = 0;
     }
     for (uint32_t i = 0; i < s.n_tokens; i++) {
         s.tokens[i] = (rill_token)test_random_between(r, 0, shape->vocab_size - 1);
@@ -68,13 +66,10 @@ static void run_oracle(const rill_model *model, const scenario *s, uint32_t voca
     oracle *o = oracle_new(model->model, &options);
     double *row = calloc(vocab, sizeof *row);
     for (uint32_t t = 0; t < s->n_tokens; t++) {
-        if (s->starts[t])
-            oracle_begin_message(o);
+        if (s->starts[t]) oracle_begin_message(o);
         oracle_step(o, s->tokens[t], row);
-        for (uint32_t i = 0; i < vocab; i++)
-            logits[t * vocab + i] = (float)row[i];
-        if (t + 1 == s->pin_at)
-            oracle_pin(o);
+        for (uint32_t i = 0; i < vocab; i++) logits[t * vocab + i] = (float)row[i];
+        if (t + 1 == s->pin_at) oracle_pin(o);
     }
     free(row);
     oracle_free(o);
@@ -85,20 +80,15 @@ static void run_engine(test_random *r, rill_model *model, const scenario *s, uin
                        float *logits) {
     rill_error err;
     rill_stream *stream;
-    if (rill_stream_open(model, &s->options, &stream, &err) != RILL_OK)
-        fail_msg("%s", err.message);
+    if (rill_stream_open(model, &s->options, &stream, &err) != RILL_OK) fail_msg("%s", err.message);
     for (uint32_t t = 0; t < s->n_tokens;) {
-        if (s->starts[t])
-            rill_stream_begin_message(stream);
+        if (s->starts[t]) rill_stream_begin_message(stream);
         uint32_t most = test_random_between(r, 1, 60), n = 1;
-        while (n < most && t + n < s->n_tokens && !s->starts[t + n] && t + n != s->pin_at)
-            n++;
-        if (rill_stream_feed(stream, s->tokens + t, n, logits + (size_t)t * vocab, &err) !=
-            RILL_OK)
+        while (n < most && t + n < s->n_tokens && !s->starts[t + n] && t + n != s->pin_at) n++;
+        if (rill_stream_feed(stream, s->tokens + t, n, logits + (size_t)t * vocab, &err) != RILL_OK)
             fail_msg("%s", err.message);
         t += n;
-        if (t == s->pin_at && rill_stream_pin(stream, &err) != RILL_OK)
-            fail_msg("%s", err.message);
+        if (t == s->pin_at && rill_stream_pin(stream, &err) != RILL_OK) fail_msg("%s", err.message);
     }
     rill_stream_close(&stream);
 }
@@ -118,13 +108,13 @@ static void one_case(test_random *r, rill_device *device, int number) {
     run_oracle(model, &s, shape.vocab_size, expected);
     run_engine(r, model, &s, shape.vocab_size, got);
     double worst = worst_of_bound(got, expected, n);
-    print_message("case %d: %s %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
-                  "scale %g cap %g, %u tokens: %.3f of the bound\n",
-                  number, shape.family, shape.n_heads, shape.n_kv_heads, shape.head_dim,
-                  shape.hidden_size, shape.trained_window, s.options.sinks, s.options.window,
-                  s.options.chunk, (unsigned long long)s.options.start, (int)s.options.evict,
-                  s.pin_at, (double)s.options.sink_scale, (double)s.options.sink_cap, s.n_tokens,
-                  worst);
+    print_message(
+        "case %d: %s %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
+        "scale %g cap %g, %u tokens: %.3f of the bound\n",
+        number, shape.family, shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.hidden_size,
+        shape.trained_window, s.options.sinks, s.options.window, s.options.chunk,
+        (unsigned long long)s.options.start, (int)s.options.evict, s.pin_at,
+        (double)s.options.sink_scale, (double)s.options.sink_cap, s.n_tokens, worst);
     assert_true(worst <= 1.0);
     free(expected);
     free(got);
@@ -139,8 +129,61 @@ static void engine_equals_oracle_at_random_shapes(void **state) {
     if (rill_device_open(&(rill_device_options){.exact = true, .threads = 2}, &device, &err) !=
         RILL_OK)
         fail_msg("%s", err.message);
-    for (int i = 0; i < N_CASES; i++)
-        one_case(&r, device, i);
+    for (int i = 0; i < N_CASES; i++) one_case(&r, device, i);
+    rill_device_close(&device);
+}
+
+// The golden models, with the frequencies that their configurations mean: where golden.safetensors
+// has rounded ones (tests/data/golden/README.md), this is what holds the real ones.
+static void engine_equals_oracle_on_golden_models(void **state) {
+    (void)state;
+    static const char *const families[] = {
+        "llama",
+        "llama-bias-headdim",
+        "llama-gqa-llama3",
+        "llama-linear",
+        "llama-yarn",
+        "mistral",
+        "mistral-swa",
+        "phi3",
+        "phi3-longrope",
+        "qwen2",
+        "qwen3",
+    };
+    static const uint32_t sizes[][2] = {{4, 12}, {1, 15}, {0, 16}, {4, 28}, {0, 72}};
+    enum { N = 72, VOCAB = 160 };
+    test_random r = {test_seed()};
+    rill_error err;
+    rill_device *device;
+    if (rill_device_open(&(rill_device_options){.exact = true, .threads = 2}, &device, &err) !=
+        RILL_OK)
+        fail_msg("%s", err.message);
+    float *expected = calloc(N * VOCAB, sizeof *expected), *got = calloc(N * VOCAB, sizeof *got);
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        char name[64];
+        snprintf(name, sizeof name, "golden/%s", families[f]);
+        rill_model *model;
+        if (rill_model_open(device, test_data(name), &model, &err) != RILL_OK)
+            fail_msg("%s", err.message);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            scenario s = {.n_tokens = N};
+            rill_stream_options_default(&s.options);
+            s.options.sinks = sizes[i][0];
+            s.options.window = sizes[i][1];
+            s.options.chunk = test_random_between(&r, 1, 64);
+            for (uint32_t t = 0; t < N; t++)
+                s.tokens[t] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
+            run_oracle(model, &s, VOCAB, expected);
+            run_engine(&r, model, &s, VOCAB, got);
+            double worst = worst_of_bound(got, expected, N * VOCAB);
+            print_message("%s %u+%u: %.3f of the bound\n", families[f], sizes[i][0], sizes[i][1],
+                          worst);
+            assert_true(worst <= 1.0);
+        }
+        rill_model_close(&model);
+    }
+    free(expected);
+    free(got);
     rill_device_close(&device);
 }
 
@@ -151,6 +194,9 @@ static int remove_directory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(engine_equals_oracle_at_random_shapes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(engine_equals_oracle_at_random_shapes),
+        cmocka_unit_test(engine_equals_oracle_on_golden_models),
+    };
     return cmocka_run_group_tests(tests, NULL, remove_directory);
 }

@@ -31,8 +31,7 @@ static void naive_take_out(naive *v, size_t at, size_t count) {
 static void naive_next(naive *v, uint64_t token, bool begins, bool by_message) {
     if (v->n == v->capacity) {
         size_t count = 1;
-        while (by_message && v->n_sinks + count < v->n && !v->starts[v->n_sinks + count])
-            count++;
+        while (by_message && v->n_sinks + count < v->n && !v->starts[v->n_sinks + count]) count++;
         bool whole = by_message && (v->n_sinks + count < v->n || begins);
         naive_take_out(v, v->n_sinks, whole ? count : 1);
     }
@@ -45,10 +44,8 @@ static void check_row(const rill__row *row, const naive *v, uint64_t token, uint
     assert_int_equal(row->stream_pos, start + token);
     assert_int_equal(row->sink_pos, v->n - 1);
     size_t i = 0;
-    for (; i < row->n_sinks; i++)
-        assert_int_equal(v->tokens[i], i);
-    for (uint64_t t = row->first_recent; t <= token; t++)
-        assert_int_equal(v->tokens[i++], t);
+    for (; i < row->n_sinks; i++) assert_int_equal(v->tokens[i], i);
+    for (uint64_t t = row->first_recent; t <= token; t++) assert_int_equal(v->tokens[i++], t);
     assert_int_equal(i, v->n);
 }
 
@@ -69,8 +66,7 @@ static void policy_equals_a_list(void **state) {
         uint32_t pin_at = test_random_between(&r, 0, n + m - 1);
         for (uint64_t t = 0; t < 400; t++) {
             bool begins = test_random_between(&r, 0, 6) == 0;
-            if (begins)
-                rill__policy_begin_message(&p);
+            if (begins) rill__policy_begin_message(&p);
             rill__row row;
             rill__policy_next(&p, start, &row);
             naive_next(v, t, begins, by_message);
@@ -90,10 +86,8 @@ static void policy_equals_a_list(void **state) {
 
 static void feed(rill__policy *p, int n, bool message) {
     rill__row row;
-    if (message)
-        rill__policy_begin_message(p);
-    while (n-- > 0)
-        rill__policy_next(p, 0, &row);
+    if (message) rill__policy_begin_message(p);
+    while (n-- > 0) rill__policy_next(p, 0, &row);
 }
 
 static void whole_messages_are_counted(void **state) {

@@ -44,8 +44,7 @@ static void count_draws(const rill_sampling *options, const rill__history *histo
 static void expect_softmax(const double share[VOCAB], const double values[VOCAB],
                            const bool kept[VOCAB]) {
     double sum = 0;
-    for (int i = 0; i < VOCAB; i++)
-        sum += kept[i] ? exp(values[i]) : 0;
+    for (int i = 0; i < VOCAB; i++) sum += kept[i] ? exp(values[i]) : 0;
     for (int i = 0; i < VOCAB; i++) {
         double p = kept[i] ? exp(values[i]) / sum : 0;
         // Five standard deviations of a share.
@@ -73,8 +72,7 @@ static void draws_follow_temperature(void **state) {
 static void top_k_top_p_and_min_p_keep_the_likeliest(void **state) {
     (void)state;
     double share[VOCAB], values[VOCAB];
-    for (int i = 0; i < VOCAB; i++)
-        values[i] = logits[i];
+    for (int i = 0; i < VOCAB; i++) values[i] = logits[i];
     const bool three[VOCAB] = {[1] = true, [3] = true, [5] = true};
     rill_sampling o = plain();
     o.top_k = 3;
@@ -107,8 +105,7 @@ static void penalties_change_seen_tokens_only(void **state) {
     rill__history h;
     assert_int_equal(rill__history_init(&h, 4, 64, NULL), RILL_OK);
     const rill_token said[] = {0, 2, 1, 1, 1, 2};
-    for (size_t i = 0; i < 6; i++)
-        rill__history_push(&h, said[i]);
+    for (size_t i = 0; i < 6; i++) rill__history_push(&h, said[i]);
     rill_sampling o = plain();
     o.repetition_penalty = 1.5f;
     o.presence_penalty = 0.25f;
@@ -155,8 +152,7 @@ static void damaged_logits_are_an_error(void **state) {
     rill__sampler s;
     assert_int_equal(rill__sampler_init(&s, VOCAB, NULL), RILL_OK);
     float none[VOCAB];
-    for (int i = 0; i < VOCAB; i++)
-        none[i] = i % 2 ? NAN : INFINITY;
+    for (int i = 0; i < VOCAB; i++) none[i] = i % 2 ? NAN : INFINITY;
     rill_token token;
     rill_error err;
     assert_int_equal(rill__sampler_choose(&s, none, &nothing, &token, &err), RILL_EFORMAT);
@@ -202,8 +198,7 @@ static void impossible_options_name_their_field(void **state) {
     rill_error err;
     const rill_logit_bias outside = {VOCAB, 1.0f};
     rill_sampling wrong[5];
-    for (int i = 0; i < 5; i++)
-        wrong[i] = plain();
+    for (int i = 0; i < 5; i++) wrong[i] = plain();
     wrong[0].temperature = -1;
     wrong[1].top_p = NAN;
     wrong[2].min_p = 2;

@@ -49,20 +49,17 @@ static rill_stream_options options_of(uint32_t sinks, uint32_t window) {
 static rill_stream *open_stream(const rill_stream_options *o) {
     rill_error err;
     rill_stream *s;
-    if (rill_stream_open(model, o, &s, &err) != RILL_OK)
-        fail_msg("%s", err.message);
+    if (rill_stream_open(model, o, &s, &err) != RILL_OK) fail_msg("%s", err.message);
     return s;
 }
 
 static void random_tokens(test_random *r, rill_token *tokens, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        tokens[i] = (rill_token)test_random_between(r, 0, VOCAB - 1);
+    for (size_t i = 0; i < n; i++) tokens[i] = (rill_token)test_random_between(r, 0, VOCAB - 1);
 }
 
 static void feed(rill_stream *s, const rill_token *tokens, size_t n, float *logits) {
     rill_error err;
-    if (rill_stream_feed(s, tokens, n, logits, &err) != RILL_OK)
-        fail_msg("%s", err.message);
+    if (rill_stream_feed(s, tokens, n, logits, &err) != RILL_OK) fail_msg("%s", err.message);
 }
 
 static void report_counts_seen_held_and_evicted(void **state) {
@@ -134,8 +131,8 @@ static void dense_ends_at_its_capacity_and_reads_nothing_more(void **state) {
     rill_stream_close(&s);
 }
 
-// Before the first eviction all methods are the same; recompute at any time equals a new dense stream
-// over the tokens that it can see.
+// Before the first eviction all methods are the same; recompute at any time equals a new dense
+// stream over the tokens that it can see.
 static void recompute_equals_dense_over_the_visible(void **state) {
     (void)state;
     test_random r = {3};
@@ -193,7 +190,7 @@ static void cache_types_stay_close(void **state) {
     rill_token tokens[N];
     random_tokens(&r, tokens, N);
     static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
-    static const double bound[] = {0, 1e-6, 1e-3};  // of the mean divergence from float32
+    static const double bound[] = {0, 1e-4, 1e-3};  // as for default kernels
     float *exact = calloc((size_t)N * VOCAB, sizeof *exact);
     float *other = calloc((size_t)N * VOCAB, sizeof *other);
     for (size_t k = 0; k < 3; k++) {
@@ -208,7 +205,8 @@ static void cache_types_stay_close(void **state) {
             double kl = 0;
             for (size_t i = 0; k + v > 0 && i < N; i++)
                 kl += kl_divergence(exact + i * VOCAB, other + i * VOCAB, VOCAB) / N;
-            assert_true(kl <= fmax(bound[k], bound[v]) * 2);
+            print_message("keys %s, values %s: KL %.1e\n", rill_type_name(types[k]), rill_type_name(types[v]), kl);
+            assert_true(kl <= bound[k] + bound[v]);
         }
     }
     free(exact);
@@ -220,8 +218,7 @@ static void impossible_options_name_what_is_right(void **state) {
     rill_error err;
     rill_stream_bytes bytes;
     rill_stream_options wrong[8];
-    for (int i = 0; i < 8; i++)
-        wrong[i] = options_of(4, 28);
+    for (int i = 0; i < 8; i++) wrong[i] = options_of(4, 28);
     wrong[0] = options_of(100000, 0);
     wrong[1].method = RILL_METHOD_WINDOW;
     wrong[2] = options_of(0, 100000);

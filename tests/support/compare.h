@@ -12,8 +12,7 @@ static inline double worst_of_bound(const float *a, const float *b, size_t n) {
     double worst = 0;
     for (size_t i = 0; i < n; i++) {
         double ratio = fabs((double)a[i] - b[i]) / (1e-4 + 1e-4 * fabs((double)b[i]));
-        if (!(ratio <= worst))
-            worst = isnan(ratio) ? INFINITY : ratio;
+        if (!(ratio <= worst)) worst = isnan(ratio) ? INFINITY : ratio;
     }
     return worst;
 }

@@ -11,20 +11,19 @@ struct oracle {
     const rill__description *d;
     oracle_options options;
     uint64_t seen;
-    size_t room;       // tokens that fit before the arrays grow
-    double **keys;     // [n_layers][seen * n_kv_heads * head_dim] unrotated
-    double **values;   // the same
-    double *frequency; // [n_pairs] radians a position
+    size_t room;        // tokens that fit before the arrays grow
+    double **keys;      // [n_layers][seen * n_kv_heads * head_dim] unrotated
+    double **values;    // the same
+    double *frequency;  // [n_pairs] radians a position
     double magnitude;
-    uint64_t *visible; // the tokens that are seen, in order
+    uint64_t *visible;  // the tokens that are seen, in order
     size_t n_visible;
-    bool *starts;      // [room] whether a token begins a message
+    bool *starts;  // [room] whether a token begins a message
     bool next_starts;
 };
 
 static void *must(void *memory) {
-    if (!memory)
-        abort();
+    if (!memory) abort();
     return memory;
 }
 
@@ -34,8 +33,7 @@ static void weight_row(const rill__tensor *t, uint64_t row, double *out, size_t 
     size_t row_bytes = columns / traits->block * traits->block_bytes;
     float *floats = must(malloc(columns * sizeof *floats));
     traits->to_float(t->data + row * row_bytes, floats, columns);
-    for (size_t i = 0; i < columns; i++)
-        out[i] = floats[i];
+    for (size_t i = 0; i < columns; i++) out[i] = floats[i];
     free(floats);
 }
 
@@ -44,13 +42,11 @@ static void project(const rill__parameter *p, const double *x, double *out) {
     uint64_t rows = p->weight.shape[0], columns = p->weight.shape[1];
     double *row = must(malloc(columns * sizeof *row));
     double *bias = must(calloc(rows, sizeof *bias));
-    if (p->bias.data)
-        weight_row(&p->bias, 0, bias, rows);
+    if (p->bias.data) weight_row(&p->bias, 0, bias, rows);
     for (uint64_t r = 0; r < rows; r++) {
         weight_row(&p->weight, r, row, columns);
         double sum = bias[r];
-        for (uint64_t c = 0; c < columns; c++)
-            sum += row[c] * x[c];
+        for (uint64_t c = 0; c < columns; c++) sum += row[c] * x[c];
         out[r] = sum;
     }
     free(bias);
@@ -62,11 +58,9 @@ static void rms_norm(const oracle *o, const rill__parameter *p, const double *x,
     double *weight = must(malloc(width * sizeof *weight));
     weight_row(&p->weight, 0, weight, width);
     double sum = 0;
-    for (size_t i = 0; i < width; i++)
-        sum += x[i] * x[i];
+    for (size_t i = 0; i < width; i++) sum += x[i] * x[i];
     double scale = 1 / sqrt(sum / (double)width + o->d->norm_eps);
-    for (size_t i = 0; i < width; i++)
-        out[i] = x[i] * scale * weight[i];
+    for (size_t i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
     free(weight);
 }
 
@@ -117,7 +111,9 @@ void oracle_free(oracle *o) {
     free(o);
 }
 
-void oracle_begin_message(oracle *o) { o->next_starts = true; }
+void oracle_begin_message(oracle *o) {
+    o->next_starts = true;
+}
 
 void oracle_pin(oracle *o) {
     if (o->seen > o->options.n_sinks) {
@@ -127,8 +123,7 @@ void oracle_pin(oracle *o) {
 }
 
 static void grow(oracle *o) {
-    if (o->seen < o->room)
-        return;
+    if (o->seen < o->room) return;
     o->room = o->room ? 2 * o->room : 64;
     size_t width = (size_t)o->d->n_kv_heads * o->d->head_dim * sizeof(double);
     for (uint32_t i = 0; i < o->d->n_layers; i++) {
@@ -153,10 +148,8 @@ static void update_visible(oracle *o) {
         size_t count = 1;
         if (o->options.by_message) {
             size_t next = n + 1;
-            while (next < o->n_visible && !o->starts[o->visible[next]])
-                next++;
-            if (next < o->n_visible || o->next_starts)
-                count = next - n;
+            while (next < o->n_visible && !o->starts[o->visible[next]]) next++;
+            if (next < o->n_visible || o->next_starts) count = next - n;
         }
         forget(o, n, count);
     }
@@ -168,12 +161,10 @@ static void update_visible(oracle *o) {
 // Caps the sinks' share of the mass; `rest` holds every other term of the denominator.
 static void cap_sinks(const oracle *o, double *weights, size_t n_sinks, double rest) {
     double sinks = 0;
-    for (size_t i = 0; i < n_sinks; i++)
-        sinks += weights[i];
+    for (size_t i = 0; i < n_sinks; i++) sinks += weights[i];
     double cap = o->options.sink_cap;
     if (sinks > cap * (sinks + rest) && rest > 0)
-        for (size_t i = 0; i < n_sinks; i++)
-            weights[i] *= cap * rest / ((1 - cap) * sinks);
+        for (size_t i = 0; i < n_sinks; i++) weights[i] *= cap * rest / ((1 - cap) * sinks);
 }
 
 // One head: softmax over the visible keys at their positions, times values.
@@ -193,11 +184,9 @@ static void attend(const oracle *o, uint32_t layer, uint32_t head, const double 
     for (size_t i = 0; i < n; i++) {
         rotate(o, o->keys[layer] + (o->visible[i] * d->n_kv_heads + kv_head) * dim, i, key);
         double dot = 0;
-        for (size_t c = 0; c < dim; c++)
-            dot += query[c] * key[c];
+        for (size_t c = 0; c < dim; c++) dot += query[c] * key[c];
         weights[i] = dot * d->attention_scale * (i < n_sinks ? o->options.sink_scale : 1);
-        if (trained && n - 1 - i >= trained)
-            weights[i] = -INFINITY;
+        if (trained && n - 1 - i >= trained) weights[i] = -INFINITY;
         greatest = fmax(greatest, weights[i]);
     }
     double rest = d->softmax_off_by_one ? exp(-greatest) : 0;
@@ -207,14 +196,11 @@ static void attend(const oracle *o, uint32_t layer, uint32_t head, const double 
     }
     cap_sinks(o, weights, n_sinks, rest);
     double sum = rest;
-    for (size_t i = 0; i < n_sinks; i++)
-        sum += weights[i];
+    for (size_t i = 0; i < n_sinks; i++) sum += weights[i];
     memset(out, 0, dim * sizeof *out);
     for (size_t i = 0; i < n; i++) {
-        const double *value =
-            o->values[layer] + (o->visible[i] * d->n_kv_heads + kv_head) * dim;
-        for (size_t c = 0; c < dim; c++)
-            out[c] += weights[i] / sum * value[c];
+        const double *value = o->values[layer] + (o->visible[i] * d->n_kv_heads + kv_head) * dim;
+        for (size_t c = 0; c < dim; c++) out[c] += weights[i] / sum * value[c];
     }
     free(weights);
     free(key);
@@ -245,8 +231,7 @@ static void attention_block(oracle *o, uint32_t layer, double *x) {
     for (uint32_t i = 0; i < d->n_heads; i++)
         attend(o, layer, i, q + i * d->head_dim, out + i * d->head_dim);
     project(parameter(o, RILL_WEIGHT_O, layer), out, h);
-    for (uint32_t i = 0; i < d->hidden_size; i++)
-        x[i] += h[i];
+    for (uint32_t i = 0; i < d->hidden_size; i++) x[i] += h[i];
     free(h);
     free(q);
     free(out);
@@ -260,11 +245,9 @@ static void feed_forward_block(const oracle *o, uint32_t layer, double *x) {
     rms_norm(o, parameter(o, RILL_WEIGHT_FFN_NORM, layer), x, h, d->hidden_size);
     project(parameter(o, RILL_WEIGHT_GATE, layer), h, gate);
     project(parameter(o, RILL_WEIGHT_UP, layer), h, up);
-    for (uint32_t i = 0; i < d->ffn_size; i++)
-        gate[i] *= up[i] / (1 + exp(-gate[i]));
+    for (uint32_t i = 0; i < d->ffn_size; i++) gate[i] *= up[i] / (1 + exp(-gate[i]));
     project(parameter(o, RILL_WEIGHT_DOWN, layer), gate, h);
-    for (uint32_t i = 0; i < d->hidden_size; i++)
-        x[i] += h[i];
+    for (uint32_t i = 0; i < d->hidden_size; i++) x[i] += h[i];
     free(h);
     free(gate);
     free(up);
@@ -275,8 +258,7 @@ void oracle_step(oracle *o, rill_token token, double *logits) {
     grow(o);
     update_visible(o);
     double *x = must(malloc(d->hidden_size * sizeof *x));
-    weight_row(&parameter(o, RILL_WEIGHT_EMBEDDING, 0)->weight, (uint64_t)token, x,
-               d->hidden_size);
+    weight_row(&parameter(o, RILL_WEIGHT_EMBEDDING, 0)->weight, (uint64_t)token, x, d->hidden_size);
     for (uint32_t layer = 0; layer < d->n_layers; layer++) {
         attention_block(o, layer, x);
         feed_forward_block(o, layer, x);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The naive oracle: DESIGN's definition of a stream (docs/stream.md), taken literally, in float64.
 //
-// It keeps every key and value, unrotated, for ever. For each token it lists what that token sees, gives
-// the list positions 0, 1, 2 ..., rotates every key of it for its position, and computes plain
-// attention. It shares nothing with the engine but the description and the weights.
+// It keeps every key and value, unrotated, for ever. For each token it lists what that token sees,
+// gives the list positions 0, 1, 2 ..., rotates every key of it for its position, and computes
+// plain attention. It shares nothing with the engine but the description and the weights.
 #ifndef RILL_TESTS_ORACLE_H
 #define RILL_TESTS_ORACLE_H
 
@@ -12,10 +12,10 @@
 typedef struct oracle oracle;
 
 typedef struct oracle_options {
-    uint32_t n_sinks;  // n
-    uint32_t window;   // m
-    bool by_message;   // evict whole messages
-    uint64_t capacity; // for RoPE's frequencies
+    uint32_t n_sinks;   // n
+    uint32_t window;    // m
+    bool by_message;    // evict whole messages
+    uint64_t capacity;  // for RoPE's frequencies
     double sink_scale;
     double sink_cap;
 } oracle_options;

@@ -48,8 +48,7 @@ void random_shape_make(test_random *r, random_shape *out) {
     s.tied = test_random_between(r, 0, 1);
     s.off_by_one = strcmp(s.family, "llama") == 0 && test_random_between(r, 0, 3) == 0;
     // These families take the head's size from the hidden one.
-    if (strcmp(s.family, "qwen2") == 0)
-        s.hidden_size = s.n_heads * s.head_dim;
+    if (strcmp(s.family, "qwen2") == 0) s.hidden_size = s.n_heads * s.head_dim;
     *out = s;
 }
 
@@ -65,8 +64,7 @@ static void add_tensor(weights *w, test_random *r, const char *name, uint32_t ro
                        uint32_t columns) {
     size_t count = (size_t)(rows ? rows : 1) * columns;
     w->data = realloc(w->data, (w->n + count) * sizeof *w->data);
-    if (!w->data)
-        abort();
+    if (!w->data) abort();
     double scale = rows ? 1 / sqrt(columns) : 0.2;
     for (size_t i = 0; i < count; i++)
         w->data[w->n + i] = (float)((rows ? 0 : 1) + scale * test_random_normal(r));
@@ -75,10 +73,10 @@ static void add_tensor(weights *w, test_random *r, const char *name, uint32_t ro
         snprintf(shape, sizeof shape, "%u,%u", rows, columns);
     else
         snprintf(shape, sizeof shape, "%u", columns);
-    w->header_length += (size_t)snprintf(
-        w->header + w->header_length, sizeof w->header - w->header_length,
-        "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-        w->header_length ? "," : "{", name, shape, w->n * 4, (w->n + count) * 4);
+    w->header_length +=
+        (size_t)snprintf(w->header + w->header_length, sizeof w->header - w->header_length,
+                         "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                         w->header_length ? "," : "{", name, shape, w->n * 4, (w->n + count) * 4);
     w->n += count;
 }
 
@@ -108,14 +106,12 @@ static void add_layer(weights *w, test_random *r, const random_shape *s, uint32_
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char name[96];
         snprintf(name, sizeof name, "model.layers.%u.%s", layer, all[i].name);
-        if (all[i].wanted)
-            add_tensor(w, r, name, all[i].rows, all[i].columns);
+        if (all[i].wanted) add_tensor(w, r, name, all[i].rows, all[i].columns);
     }
 }
 
-static void write_file(const char *directory, const char *name, const void *head,
-                       size_t head_bytes, const void *text, size_t text_bytes, const void *data,
-                       size_t data_bytes) {
+static void write_file(const char *directory, const char *name, const void *head, size_t head_bytes,
+                       const void *text, size_t text_bytes, const void *data, size_t data_bytes) {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     FILE *file = fopen(path, "wb");
@@ -129,14 +125,11 @@ static void write_file(const char *directory, const char *name, const void *head
 
 void random_model_write(test_random *r, const random_shape *s, const char *directory) {
     weights *w = calloc(1, sizeof *w);
-    if (!w)
-        abort();
+    if (!w) abort();
     add_tensor(w, r, "model.embed_tokens.weight", s->vocab_size, s->hidden_size);
-    for (uint32_t layer = 0; layer < s->n_layers; layer++)
-        add_layer(w, r, s, layer);
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) add_layer(w, r, s, layer);
     add_tensor(w, r, "model.norm.weight", 0, s->hidden_size);
-    if (!s->tied)
-        add_tensor(w, r, "lm_head.weight", s->vocab_size, s->hidden_size);
+    if (!s->tied) add_tensor(w, r, "lm_head.weight", s->vocab_size, s->hidden_size);
     w->header[w->header_length++] = '}';
     uint64_t length = w->header_length;
     write_file(directory, "model.safetensors", &length, 8, w->header, w->header_length, w->data,
@@ -145,8 +138,7 @@ void random_model_write(test_random *r, const random_shape *s, const char *direc
     free(w);
 
     char window[64] = "null";
-    if (s->trained_window)
-        snprintf(window, sizeof window, "%u", s->trained_window);
+    if (s->trained_window) snprintf(window, sizeof window, "%u", s->trained_window);
     char config[2048];
     int n = snprintf(
         config, sizeof config,

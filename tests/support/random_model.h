@@ -11,6 +11,7 @@ typedef struct test_random {
     uint64_t state;
 } test_random;
 
+// The next 64 random bits.
 uint64_t test_random_next(test_random *r);
 // A whole number in [low, high].
 uint32_t test_random_between(test_random *r, uint32_t low, uint32_t high);
@@ -37,8 +38,8 @@ typedef struct random_shape {
 
 // Sizes from 1 layer to 3, odd ones among them.
 void random_shape_make(test_random *r, random_shape *out);
-// Writes config.json and model.safetensors (float32) into `directory`, which exists. Ends the program
-// on failure.
+// Writes config.json and model.safetensors (float32) into `directory`, which exists. Ends the
+// program on failure.
 void random_model_write(test_random *r, const random_shape *shape, const char *directory);
 
 #endif
