@@ -11,6 +11,33 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { LARGEST = 64 << 20 };  // bytes: far more than a small file should lead to
+
+static void *refuse_alloc(void *user, size_t bytes) {
+    (void)user;
+    return bytes <= LARGEST ? malloc(bytes ? bytes : 1) : NULL;
+}
+
+static void *refuse_resize(void *user, void *old, size_t bytes) {
+    (void)user;
+    return bytes <= LARGEST ? realloc(old, bytes ? bytes : 1) : NULL;
+}
+
+static void refuse_release(void *user, void *memory) {
+    (void)user;
+    free(memory);
+}
+
+// A snapshot may ask for a cache of any size, and so may a model. Here memory is out past LARGEST,
+// and what fails then must fail cleanly.
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    static const rill_allocator refusing = {refuse_alloc, refuse_resize, refuse_release, NULL};
+    (void)argc;
+    (void)argv;
+    rill_allocator_replace(&refusing);
+    return 0;
+}
+
 static char directory[64];
 
 static void remove_directory(void) {

@@ -13,6 +13,8 @@
 
 // libFuzzer's entry point, one a target.
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+// Called once, before it: requests for much memory are refused from then on.
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 // Writes a file into this process's own directory in memory (/dev/shm), replacing one of that name,
 // and returns its path: in one of four static buffers. The directory goes when the process ends.

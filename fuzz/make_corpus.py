@@ -171,8 +171,9 @@ def gguf_vocabulary(kind, pre=""):
 
 def make_gguf():
     save("corpus/gguf", "seed-llama-q8_0", gguf(gguf_metadata() + gguf_vocabulary("llama"), list(gguf_tensors(8))))
-    save("corpus/gguf", "seed-llama-f16", gguf(gguf_metadata() + gguf_vocabulary("gpt2", "llama-bpe"),
-                                               list(gguf_tensors(1))))
+    halves = list(gguf_tensors(1))
+    save("corpus/gguf", "seed-llama-f16", gguf(gguf_metadata() + gguf_vocabulary("gpt2", "llama-bpe"), halves))
+    save("corpus/gguf", "seed-no-pre", gguf(gguf_metadata() + gguf_vocabulary("gpt2", ""), halves))
     save("corpus/gguf", "seed-qwen2-q4_0", gguf(gguf_metadata("qwen2") + gguf_vocabulary("gpt2", "qwen2"),
                                                 list(gguf_tensors(2)), version=2))
     scaled = [("llama.rope.scaling.type", "str", "yarn"), ("llama.rope.scaling.factor", "f32", 4.0),

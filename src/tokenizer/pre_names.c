@@ -72,8 +72,9 @@ static const pre_row rows[] = {
 
 static bool has_name(const char *names, const char *name) {
     size_t n = strlen(name);
+    if (n == 0) return false;  // it would be found at the very end, and past it
     for (const char *at = names; (at = strstr(at, name)); at++)
-        if ((at == names || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')) return n > 0;
+        if ((at == names || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')) return true;
     return false;
 }
 
