@@ -2,13 +2,12 @@
 // Every golden case of every family: exact kernels within 1e-4 + 1e-4 |b| at chunk sizes 1, 7 and
 // 64, bit for bit the same at each; default kernels of every tier within their bound on the
 // divergence.
-#include "stream/handles.h"
+#include "rill/rill.h"
 
-#include "format/types.h"
 #include "support/compare.h"
+#include "support/reference_model.h"
 #include "support/tensors.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -67,44 +66,6 @@ typedef struct fixture {
     size_t n_tiers;
 } fixture;
 
-static double through_float(double value, rill_type type) {
-    const rill__type_traits *traits = rill__type_traits_get(type);
-    float in = (float)value, out;
-    uint32_t stored;
-    traits->from_float(&in, &stored, 1);
-    traits->to_float(&stored, &out, 1);
-    return out;
-}
-
-// The reference was made by casting the whole model to the type of its weights, its table of
-// frequencies with it (tests/data/golden/README.md). Computes with such frequencies.
-static void round_frequencies(rill__model *m, uint64_t capacity) {
-    rill__rope_description *r = &m->description.rope;
-    if (m->weight_type == RILL_TYPE_F32) return;
-    // transformers computes the long factors' table anew, when a text first needs it.
-    if (r->scaling == RILL_ROPE_LONGROPE && capacity > r->original_context) return;
-    float *factors = rill__calloc(r->n_dims / 2, sizeof *factors);
-    for (uint32_t i = 0; i < r->n_dims / 2; i++) {
-        double right = rill__rope_frequency(r, m->description.trained_context, capacity, i);
-        double base = pow(r->theta, -2.0 * i / r->n_dims);
-        factors[i] = (float)(base / through_float(right, m->weight_type));
-    }
-    r->attention_factor = rill__rope_magnitude(r);
-    r->scaling = RILL_ROPE_FACTORS;
-    rill__free(r->short_factors);
-    r->short_factors = factors;
-}
-
-static rill_model *open_on(rill_device *device, const char *directory, uint64_t capacity) {
-    rill_error err;
-    rill__model *files;
-    rill_model *model;
-    if (rill__model_open(directory, &files, &err) != RILL_OK) fail_msg("%s", err.message);
-    round_frequencies(files, capacity);
-    if (rill__model_wrap(device, files, &model, &err) != RILL_OK) fail_msg("%s", err.message);
-    return model;
-}
-
 static rill_device *open_device(const rill_device_options *options) {
     rill_error err;
     rill_device *device;
@@ -129,7 +90,7 @@ static void check_case(const fixture *f, const char *name, const rill_token *tok
     uint64_t capacity = options.window + (options.sinks == RILL_SINKS_AUTO ? 0 : options.sinks);
     float *first = calloc(rows * vocab, sizeof *first);
     float *other = calloc(rows * vocab, sizeof *other);
-    rill_model *model = open_on(f->exact, f->directory, capacity);
+    rill_model *model = reference_model_open(f->exact, f->directory, capacity);
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
         options.chunk = chunks[i];
         feed_all(model, &options, tokens, n_tokens, i == 0 ? first : other);
@@ -140,7 +101,7 @@ static void check_case(const fixture *f, const char *name, const rill_token *tok
     print_message("  %-28s exact %.3f of the bound", name, worst);
     assert_true(worst <= 1.0);
     for (size_t tier = 0; tier < f->n_tiers; tier++) {
-        model = open_on(f->tiers[tier], f->directory, capacity);
+        model = reference_model_open(f->tiers[tier], f->directory, capacity);
         feed_all(model, &options, tokens, n_tokens, other);
         rill_model_close(&model);
         double kl = 0;
