@@ -6,7 +6,7 @@
 #   scripts/bare_machine.sh FOLDER [PACKAGES.tar]
 #
 # FOLDER is made anew. PACKAGES.tar, if it exists, saves debootstrap's downloads (see --make-tarball).
-# The last line is one of `make test` and one of `make run`, with the seconds that each took.
+# Prints a line for `make test` and one for `make run`, with the seconds that each took.
 set -euo pipefail
 root=${1:?a folder to make the machine in}
 packages=${2:-}
@@ -21,39 +21,39 @@ root=$(cd "$root" && pwd)
 echo "bare_machine: debootstrap" >&2
 options=(--variant=minbase)
 [ -f "$packages" ] && options+=("--unpack-tarball=$(realpath "$packages")")
-debootstrap "${options[@]}" bookworm "$root" >"$root.log" 2>&1 ||
-    { tail -5 "$root.log" >&2; exit 1; }
-cp /etc/resolv.conf "$root/etc/resolv.conf"
-for debian in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-    [ -f "$debian" ] || continue
-    rm -f "$root/etc/apt/sources.list"
-    cp "$debian" "$root/etc/apt/${debian#/etc/apt/}"
+debootstrap "${options[@]}" bookworm "$root/bare" >"$root/bare.log" 2>&1 ||
+    { tail -5 "$root/bare.log" >&2; exit 1; }
+cp /etc/resolv.conf "$root/bare/etc/resolv.conf"
+for sources in sources.list sources.list.d/debian.sources; do
+    [ -f "/etc/apt/$sources" ] || continue
+    rm -f "$root/bare/etc/apt/sources.list"
+    cp "/etc/apt/$sources" "$root/bare/etc/apt/$sources"
 done
-trap 'umount "$root/proc" "$root/dev" 2>/dev/null || true' EXIT
-mount -t proc proc "$root/proc"
-mount --bind /dev "$root/dev"
+git -C "$repository" bundle create --quiet "$root/bare/root/rill.bundle" HEAD
 
-# inside COMMAND: runs it in the bare machine, with nothing of this one's environment.
+# inside NAME COMMAND: runs it in a machine, with nothing of this one's environment.
 inside() {
-    chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc "$1"
+    mount -t proc proc "$root/$1/proc"
+    local status=0
+    chroot "$root/$1" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc "$2" ||
+        status=$?
+    umount "$root/$1/proc"
+    return $status
 }
-inside 'apt-get -q update && apt-get -q -y install --no-install-recommends git make' \
-    >>"$root.log" 2>&1 || { tail -5 "$root.log" >&2; exit 1; }
-git -C "$repository" bundle create --quiet "$root/root/rill.bundle" HEAD
-inside 'cd && git clone --quiet rill.bundle rill'
-# Packages are fetched anew by each command that is timed, as on a machine that never had them.
-inside 'apt-get clean'
+inside bare 'apt-get -q update && apt-get -q -y install --no-install-recommends git make &&
+    apt-get clean && cd && git -c advice.detachedHead=false clone --quiet rill.bundle rill' \
+    >>"$root/bare.log" 2>&1 || { tail -5 "$root/bare.log" >&2; exit 1; }
 
-# timed NAME COMMAND: its output goes to ROOT-NAME.log, its time to $seconds.
+# timed NAME COMMAND LINE: each command has a machine of its own; its output goes to FOLDER/NAME.log.
 timed() {
-    local start=$SECONDS
-    inside "cd && cd rill && $2" >"$root-$1.log" 2>&1 || failed=1
-    seconds=$((SECONDS - start))
+    cp -a "$root/bare" "$root/$1"
+    local start=$SECONDS closing
+    inside "$1" "cd && cd rill && $2" >"$root/$1.log" 2>&1 || failed=1
+    closing=$(grep -E "$3" "$root/$1.log" | tail -1)
+    echo "$2: $((SECONDS - start)) s: ${closing:-failed, see $root/$1.log}"
 }
 failed=0
-timed test 'make test'
-echo "make test: $seconds s: $(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$root-test.log" || echo failed)"
-timed run 'make run ARGS="-n 50"'
-echo "make run ARGS=\"-n 50\": $seconds s: $(grep '^rill: stopped' "$root-run.log" || echo failed)"
+timed test 'make test' '^[0-9]+ passed, [0-9]+ failed$'
+timed run 'make run ARGS="-n 50"' '^rill: stopped'
 exit $failed
