@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // rill bench: tokens a second, beside what the machine could do at most.
 //
-// A token written reads every weight of its matrices once and the whole cache once; a token read
-// takes two operations for each such weight. Both are divided by what rill_device_measure found in
-// the same run: the shares say how near the roof is.
+// A token written reads every weight of its matrices once and the whole cache once; tokens read
+// together share that, and take two operations for each weight and four for each number of a key
+// that they see. The roof is the nearer of what rill_device_measure found in the same run: bytes a
+// second, operations a second. The share says how near to it we are.
 #include "cli/command.h"
 #include "cli/machine.h"
 #include "cli/number.h"
@@ -12,6 +13,7 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { MAX_RUNS = 1000 };
@@ -115,63 +117,99 @@ static rill_status measure(bench *b, rill_error *err) {
     return status;
 }
 
-// Weights in the matrices that a token goes through: all but the table of embeddings.
-static double active_weights(const rill_model_info *m) {
+// What a token costs, and what the machine allows.
+typedef struct cost {
+    double bytes;  // weights and cache that a token reads
+    double flops;  // multiply and add count as two
+    double roof;   // tokens a second at the nearer of the two limits
+} cost;
+
+// Weights in the matrices of all layers; the table of embeddings is only looked up.
+static double layer_weights(const rill_model_info *m) {
     double heads = (double)m->n_heads * m->head_dim, kv = (double)m->n_kv_heads * m->head_dim;
-    double layer = 2.0 * m->hidden_size * heads + 2.0 * m->hidden_size * kv +
-                   3.0 * m->hidden_size * m->ffn_size;
-    return m->n_layers * layer + (double)m->vocab_size * m->hidden_size;
+    return m->n_layers * (2.0 * m->hidden_size * heads + 2.0 * m->hidden_size * kv +
+                          3.0 * m->hidden_size * m->ffn_size);
+}
+
+// Weights in blocks of bytes are multiplied as bytes, the others as floats.
+static double peak_flops(const bench *b) {
+    rill_type type = b->session.info.weight_type;
+    bool floats = type == RILL_TYPE_F32 || type == RILL_TYPE_F16 || type == RILL_TYPE_BF16;
+    return floats ? b->roof.f32_flops_per_second : b->roof.int8_ops_per_second;
+}
+
+// `sharing` tokens are read together and share one pass over the weights, each sees `visible`
+// others, and `outputs` of a token's share of the logits is computed.
+static cost token_cost(const bench *b, double sharing, double visible, double outputs) {
+    const rill_model_info *m = &b->session.info;
+    const rill_stream_options *o = rill_stream_get_options(b->session.stream);
+    double weights = layer_weights(m), logits = outputs * m->vocab_size * m->hidden_size;
+    double per_weight = m->n_parameters ? (double)m->weight_bytes / (double)m->n_parameters : 0;
+    double cache = visible * (double)rill_token_bytes(m, o->key_type, o->value_type);
+    cost c = {
+        .bytes = weights / sharing * per_weight + logits * per_weight + cache / sharing,
+        .flops = 2 * (weights + logits) + 4 * visible * m->n_layers * m->n_heads * m->head_dim,
+    };
+    double by_bytes = b->roof.read_bytes_per_second / c.bytes, by_flops = peak_flops(b) / c.flops;
+    c.roof = by_bytes < by_flops ? by_bytes : by_flops;
+    return c;
+}
+
+// One case: a line for people, an object for machines.
+static void print_row(const bench *b, const char *name, uint32_t tokens, const figure *f, cost c) {
+    const rill_model_info *m = &b->session.info;
+    double share = c.roof > 0 ? f->median / c.roof : 0;
+    if (b->settings->json) {
+        (void)rill__machine_line(json_pack(
+            "{s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i}", "case",
+            name, "model", m->name, "type", rill_type_name(m->weight_type), "tier",
+            rill_device_tier(b->session.device), "threads",
+            (int)rill_device_threads(b->session.device), "tokens", (int)tokens, "tokens_per_second",
+            f->median, "low", f->low, "high", f->high, "bytes_per_token", c.bytes,
+            "roof_bytes_per_second", b->roof.read_bytes_per_second, "flops_per_token", c.flops,
+            "roof_flops_per_second", peak_flops(b), "share", share, "runs",
+            (int)b->settings->runs));
+        return;
+    }
+    bool memory_bound = c.bytes / b->roof.read_bytes_per_second > c.flops / peak_flops(b);
+    char range[48];
+    snprintf(range, sizeof range, "%.1f to %.1f", f->low, f->high);
+    rill__outputf("%-8s %6u %10.1f   %-20s %8.1f  %5.1f%%  %s\n", name, tokens, f->median, range,
+                  c.roof, 100 * share, memory_bound ? "memory" : "arithmetic");
 }
 
 static void print(const bench *b) {
     const rill_model_info *m = &b->session.info;
+    uint32_t prefill = b->settings->prefill;
+    uint32_t chunk = rill_stream_get_options(b->session.stream)->chunk;
     rill_stream_report report;
     rill_stream_get_report(b->session.stream, &report);
-    double weights = active_weights(m);
-    double weight_bytes =
-        m->n_parameters ? weights * (double)m->weight_bytes / (double)m->n_parameters : 0;
-    const rill_stream_options *o = rill_stream_get_options(b->session.stream);
-    double cache_bytes =
-        (double)report.capacity * (double)rill_token_bytes(m, o->key_type, o->value_type);
-    double bytes = weight_bytes + cache_bytes;
-    // Weights in blocks of bytes are multiplied as bytes, the others as floats.
-    bool quantised = m->weight_type != RILL_TYPE_F32 && m->weight_type != RILL_TYPE_F16 &&
-                     m->weight_type != RILL_TYPE_BF16;
-    double peak = quantised ? b->roof.int8_ops_per_second : b->roof.f32_flops_per_second;
-    double read_share = bytes * b->decode.median / b->roof.read_bytes_per_second;
-    double ops_share = 2 * weights * b->prefill.median / peak;
-    if (b->settings->json) {
-        (void)rill__machine_line(json_pack(
-            "{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
-            "s:f, s:i}",
-            "model", m->name, "type", rill_type_name(m->weight_type), "device",
-            rill_device_describe(b->session.device), "runs", (int)b->settings->runs, "prefill",
-            (int)b->settings->prefill, "prefill_tokens_per_second", b->prefill.median,
-            "prefill_low", b->prefill.low, "prefill_high", b->prefill.high, "window",
-            (int)report.capacity, "decode_tokens_per_second", b->decode.median, "decode_low",
-            b->decode.low, "decode_high", b->decode.high, "bytes_per_token", bytes, "ops_per_token",
-            2 * weights, "read_bytes_per_second", b->roof.read_bytes_per_second, "ops_per_second",
-            peak, "decode_share", read_share, "prefill_share", ops_share, "threads",
-            (int)rill_device_threads(b->session.device)));
-        return;
+    double together = chunk < prefill ? chunk : prefill;
+    double seen = prefill < report.capacity ? prefill / 2.0 : report.capacity;
+    cost reading = token_cost(b, together, seen, 1.0 / prefill);
+    cost writing = token_cost(b, 1, report.capacity, 1);
+    if (!b->settings->json) {
+        char size[32];
+        rill__number_bytes(size, sizeof size, (uint64_t)writing.bytes);
+        rill__outputf("%s, %s, %s\n", m->name, rill_type_name(m->weight_type),
+                      rill_device_describe(b->session.device));
+        rill__outputf("machine: reads %.1f GB/s, computes %.0f G%s/s; a token written reads %s\n\n",
+                      b->roof.read_bytes_per_second / 1e9, peak_flops(b) / 1e9,
+                      peak_flops(b) == b->roof.f32_flops_per_second ? "flop (f32)" : "op (int8)",
+                      size);
+        rill__outputf("%-8s %6s %10s   %-20s %8s  %6s  %s\n", "case", "tokens", "tokens/s",
+                      "low to high", "roof", "share", "roof is");
     }
-    char size[32];
-    rill__number_bytes(size, sizeof size, (uint64_t)bytes);
-    rill__outputf("%s, %s, %s\n", m->name, rill_type_name(m->weight_type),
-                  rill_device_describe(b->session.device));
-    rill__outputf("reading %u tokens       %9.1f tokens/s  (%.1f to %.1f)  %5.1f%% of %.0f G%s/s\n",
-                  b->settings->prefill, b->prefill.median, b->prefill.low, b->prefill.high,
-                  100 * ops_share, peak / 1e9, quantised ? "op (int8)" : "flop");
-    rill__outputf(
-        "writing, %u visible    %9.1f tokens/s  (%.1f to %.1f)  %5.1f%% of %.1f GB/s, %s a "
-        "token\n",
-        report.capacity, b->decode.median, b->decode.low, b->decode.high, 100 * read_share,
-        b->roof.read_bytes_per_second / 1e9, size);
+    print_row(b, "prefill", prefill, &b->prefill, reading);
+    print_row(b, "decode", report.capacity, &b->decode, writing);
 }
 
 static rill_status open_model(bench *b, rill_error *err) {
     const rill__settings *s = b->settings;
     rill__session *session = &b->session;
+    if (!s->synthetic && rill__options_given(s, RILL_FOR_BENCH, "type"))
+        return rill__fail(err, RILL_EINVAL,
+                          "--type: a model has its own: this is for --synthetic, and rill convert");
     if (!s->synthetic)
         return rill__session_open(session, s, s->n_positionals ? s->positionals[0] : NULL, err);
     if (s->n_positionals)
@@ -209,8 +247,8 @@ const rill__command rill__command_bench = {
     .summary = "measure tokens a second beside the machine's limits",
     .details =
         "Reads --prefill tokens at once and writes --decode tokens with a full window, several\n"
-        "times: medians, spreads, and their shares of the memory bandwidth and arithmetic that\n"
-        "were measured in the same run. --type is for --synthetic.",
+        "times: median and spread, beside the roof that the machine's bandwidth and arithmetic,\n"
+        "measured in the same run, set. --type is for --synthetic.",
     .max_positionals = 1,
     .run = run,
 };

@@ -69,15 +69,16 @@ static int run(rill__settings *s) {
     rill__perplexity result;
     collector text = {0};
     if (!s->n_positionals || strcmp(s->positionals[0], "perplexity") != 0)
-        return rill__usage("eval: %.80s: wants rill eval perplexity [MODEL] -f FILE",
-                           s->n_positionals ? s->positionals[0] : "what?");
+        return rill__usage("eval: %s%.80s: rill eval perplexity [MODEL] -f FILE is right",
+                           s->n_positionals ? "no such evaluation: " : "of what is not said",
+                           s->n_positionals ? s->positionals[0] : "");
     rill_status status =
         rill__session_open(&session, s, s->n_positionals > 1 ? s->positionals[1] : NULL, &err);
     if (status == RILL_OK) status = read_text(&session, s, &text, &err);
     size_t n = text.tokens.length / sizeof(rill_token);
     if (status == RILL_OK && n < 2)
-        status =
-            rill__fail(&err, RILL_EINVAL, "--file: the text is %zu tokens: wants 2 or more", n);
+        status = rill__fail(&err, RILL_EINVAL,
+                            "--file: the text is too short (%zu tokens): wants 2 or more", n);
     if (status == RILL_OK && s->stream.method == RILL_METHOD_DENSE && !s->stream.window)
         s->stream.window = n - 1 < UINT32_MAX ? (uint32_t)(n - 1) : UINT32_MAX;
     if (status == RILL_OK) status = rill__session_stream(&session, s, RILL_FOR_EVAL, false, &err);

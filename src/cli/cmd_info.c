@@ -113,6 +113,7 @@ static rill_status gather(const rill__settings *s, rill__session *session, facts
         if (status != RILL_OK) return status;
         f->real = true;
         f->model = session->info;
+        rill__warn_past_context(session, &f->used);
     }
     f->token_bytes = rill_token_bytes(&f->model, f->used.key_type, f->used.value_type);
     f->full_tokens = s->n_tokens ? s->n_tokens : DEFAULT_TOKENS;

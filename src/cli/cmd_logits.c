@@ -17,6 +17,16 @@ static rill_status check(const rill__settings *s, rill_error *err) {
     return RILL_OK;
 }
 
+static rill_status check_ids(const rill__settings *s, const rill__session *session,
+                             const rill_token *tokens, size_t n, rill_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if ((uint32_t)tokens[i] >= session->info.vocab_size)
+            return rill__fail(err, RILL_EINVAL, "%s: token %d is not one of this model's 0 to %u",
+                              s->token_list ? "--tokens" : s->token_file, tokens[i],
+                              session->info.vocab_size - 1);
+    return RILL_OK;
+}
+
 // In pieces, for Ctrl-C's sake; rows [n, vocabulary] of floats.
 static rill_status compute(rill__session *session, const rill_token *tokens, size_t n, float *rows,
                            rill_error *err) {
@@ -43,6 +53,7 @@ static int run(rill__settings *s) {
     rill_status status = check(s, &err);
     if (status == RILL_OK) status = rill__read_ids(s->token_list, s->token_file, &tokens, &n, &err);
     if (status == RILL_OK) status = rill__session_open(&session, s, s->positionals[0], &err);
+    if (status == RILL_OK) status = check_ids(s, &session, tokens, n, &err);
     if (status == RILL_OK && s->stream.method == RILL_METHOD_DENSE) {
         // Dense here has the capacity that the tokens need, past the trained context too.
         if (!s->stream.window) s->stream.window = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;

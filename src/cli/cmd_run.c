@@ -20,8 +20,9 @@ enum { FEED_PIECE = 256 };  // tokens between two looks at Ctrl-C and the status
 typedef struct run_state {
     rill__session session;
     const rill__settings *settings;
-    double started;   // of the phase, reading or writing
-    uint64_t before;  // tokens seen when the phase began
+    double started;     // of the phase, reading or writing
+    uint64_t before;    // tokens seen when the phase began
+    uint64_t at_start;  // tokens seen when the stream was opened
     uint64_t written;
     const char *phase;
     bool ends_line;  // the last text written ended a line
@@ -102,6 +103,9 @@ static void summary(run_state *r, rill_stop stop) {
         "cache %s\n",
         why, (unsigned long long)r->written, rate, seen, (unsigned long long)report.held, evicted,
         cache);
+    if (stop == RILL_STOP_MEMORY)
+        rill__warn("--attention: dense ends when its %u tokens are full; streaming never does",
+                   report.capacity);
 }
 
 // Hours of writing that cannot be saved at the end would be lost: find out now.
@@ -123,17 +127,15 @@ static rill_status read_prompt(run_state *r, const char *path, rill_error *err) 
     rill_status status = RILL_OK;
     begin_phase(r, "reading");
     rill_stream_get_report(stream, &report);
+    r->at_start = report.seen;
     unsigned flags = report.seen ? RILL_TEXT_CONTINUES : RILL_TEXT_ADD_SPECIAL;
-    if (!r->session.info.has_tokenizer && (s->prompt || path))
-        return rill__fail(err, RILL_EUNSUPPORTED, "%s: this model has no tokenizer: it cannot read",
-                          s->prompt ? "--prompt" : path);
     if (s->prompt || path)
         status = rill__read_tokens(model, s->prompt, path, flags, take_prompt, r, err);
-    else if (!report.seen && r->session.info.has_tokenizer)
+    else if (!report.seen)
         status = rill__read_tokens(model, "", NULL, flags, take_prompt, r, err);
     rill_stream_get_report(stream, &report);
     // A model without a begin token starts from an empty line.
-    if (status == RILL_OK && !report.seen && r->session.info.has_tokenizer)
+    if (status == RILL_OK && !report.seen)
         status = rill__read_tokens(model, "\n", NULL, 0, take_prompt, r, err);
     return status;
 }
@@ -179,6 +181,13 @@ static rill_status sort_positionals(const rill__settings *s, const char **model,
     return RILL_OK;
 }
 
+// After a failure only if something new was read: an empty stream must not replace a snapshot.
+static bool worth_saving(const run_state *r, rill_status status) {
+    rill_stream_report report;
+    rill_stream_get_report(r->session.stream, &report);
+    return status == RILL_OK || report.seen > r->at_start;
+}
+
 static int run(rill__settings *s) {
     run_state r = {.settings = s, .ends_line = true};
     rill_error err = {0}, save_err = {0};
@@ -187,6 +196,9 @@ static int run(rill__settings *s) {
     rill_status status = sort_positionals(s, &model, &path, &err);
     if (status == RILL_OK) status = check_save(s->save, &err);
     if (status == RILL_OK) status = rill__session_open(&r.session, s, model, &err);
+    if (status == RILL_OK && !r.session.info.has_tokenizer)
+        status = rill__fail(&err, RILL_EUNSUPPORTED, "%s: no tokenizer: run needs one",
+                            r.session.info.name);
     if (status == RILL_OK) status = rill__session_stream(&r.session, s, RILL_FOR_RUN, false, &err);
     if (status != RILL_OK) {
         rill__session_close(&r.session);
@@ -201,7 +213,8 @@ static int run(rill__settings *s) {
                       : stop == RILL_STOP_MEMORY || stop == RILL_STOP_ERROR ? RILL_EXIT_FAILED
                       : rill__interrupted()                                 ? RILL_EXIT_INTERRUPTED
                                                                             : rill__output_status();
-    if (s->save && rill_stream_save(r.session.stream, s->save, &save_err) != RILL_OK)
+    if (s->save && worth_saving(&r, status) &&
+        rill_stream_save(r.session.stream, s->save, &save_err) != RILL_OK)
         exit_status = rill__report(&save_err);
     rill__session_close(&r.session);
     return exit_status;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // One line on stderr for what went wrong, in the words of the command line.
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static int say(const rill_error *err, int status) {
+    rill__progress_clear();
     fprintf(stderr, "rill: %s\n", err->message);
     return status;
 }

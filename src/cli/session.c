@@ -3,6 +3,7 @@
 #include "cli/session.h"
 
 #include "cli/command.h"
+#include "cli/number.h"
 
 #include "base/file.h"
 
@@ -73,10 +74,23 @@ rill_status rill__find_model(const char *name, char **out, rill_error *err) {
     return *out ? RILL_OK : rill__fail_memory(err, "a path", strlen(name) + 1);
 }
 
+// A folder without config.json is nobody's model: say so, not that a file is missing.
+static rill_status check_folder(const char *path, rill_error *err) {
+    if (!rill__directory_exists(path)) return RILL_OK;
+    char *config = rill__path_join(path, "config.json");
+    if (!config) return rill__fail_memory(err, "a path", strlen(path));
+    bool is_model = rill__file_exists(config);
+    rill__free(config);
+    if (is_model) return RILL_OK;
+    return rill__fail(err, RILL_EIO, "%s: no model in it: neither config.json nor a .gguf file",
+                      path);
+}
+
 rill_status rill__session_open(rill__session *session, const rill__settings *s, const char *model,
                                rill_error *err) {
     char *path = NULL;
     rill_status status = rill__find_model(model, &path, err);
+    if (status == RILL_OK) status = check_folder(path, err);
     if (status == RILL_OK) status = rill_device_open(&s->device, &session->device, err);
     if (status == RILL_OK) status = rill_model_open(session->device, path, &session->model, err);
     rill__free(path);
@@ -118,15 +132,28 @@ static bool sampling_given(const rill__settings *s, unsigned command) {
     return false;
 }
 
-static void warn_past_context(const rill__session *session, const rill__settings *s) {
-    rill_stream_report report;
-    rill_stream_get_report(session->stream, &report);
+void rill__warn_past_context(const rill__session *session, const rill_stream_options *o) {
     uint32_t trained = session->info.trained_context;
-    if (trained && report.capacity > trained && !s->stream.over_context)
-        rill__warn("--window: the model sees %u tokens at once but was trained on %u: expect "
+    uint64_t capacity = (uint64_t)o->sinks + o->window;
+    if (trained && capacity > trained && !o->over_context)
+        rill__warn("--window: the model sees %llu tokens at once but was trained on %u: expect "
                    "nonsense; at most --window %u is right",
-                   report.capacity, trained,
-                   trained > report.sinks ? trained - report.sinks : trained);
+                   (unsigned long long)capacity, trained,
+                   trained > o->sinks ? trained - o->sinks : trained);
+}
+
+// In the words of the command line: which option asked for so much.
+static rill_status too_large(const rill__session *session, const rill__settings *s,
+                             rill_error *err) {
+    rill_stream_options used;
+    rill_stream_bytes bytes;
+    rill_error unused;
+    char total[32];
+    if (rill_stream_estimate(session->model, &s->stream, &used, &bytes, &unused) != RILL_OK)
+        return RILL_ENOMEM;
+    rill__number_bytes(total, sizeof total, bytes.total);
+    return rill__fail(err, RILL_ENOMEM, "--window: %u sinks and %u tokens take %s: out of memory",
+                      used.sinks, used.window, total);
 }
 
 rill_status rill__session_stream(rill__session *session, rill__settings *s, unsigned command,
@@ -143,8 +170,10 @@ rill_status rill__session_stream(rill__session *session, rill__settings *s, unsi
         return status;
     }
     status = rill_stream_open(session->model, &s->stream, &session->stream, err);
+    if (status == RILL_ENOMEM) status = too_large(session, s, err);
     if (status == RILL_OK) status = rill_stream_set_sampling(session->stream, &s->sampling, err);
-    if (status == RILL_OK && !silent) warn_past_context(session, s);
+    if (status == RILL_OK && !silent)
+        rill__warn_past_context(session, rill_stream_get_options(session->stream));
     return status;
 }
 

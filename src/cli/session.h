@@ -26,6 +26,8 @@ RILL_NODISCARD rill_status rill__session_open(rill__session *session, const rill
 // Warns if the stream sees more than the model was trained on, unless `silent`.
 RILL_NODISCARD rill_status rill__session_stream(rill__session *session, rill__settings *s,
                                                 unsigned command, bool silent, rill_error *err);
+// Warns if a stream of those (resolved) options sees more than the model was trained on at once.
+void rill__warn_past_context(const rill__session *session, const rill_stream_options *o);
 // Takes a zeroed session as well.
 void rill__session_close(rill__session *session);
 

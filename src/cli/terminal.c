@@ -164,18 +164,26 @@ void rill__status_close(void) {
     line.open = false;
 }
 
+static bool bar_shown;
+
+void rill__progress_clear(void) {
+    if (bar_shown) fprintf(stderr, "\r\033[K");
+    bar_shown = false;
+}
+
 bool rill__progress(void *user, uint64_t done, uint64_t total) {
     enum { WIDTH = 30 };
+    static const char full[] = "##############################";
     static double shown;
-    if (!isatty(STDERR_FILENO)) return !rill__interrupted();
     double now = rill__seconds();
-    if (done >= total || now - shown > 0.1) {
-        double share = total ? (double)done / (double)total : 1;
-        int filled = (int)(share * WIDTH);
-        fprintf(stderr, "\r\033[K%s [%.*s%.*s] %3.0f%%", (const char *)user, filled,
-                "##############################", WIDTH - filled, "                              ",
-                share * 100);
-        if (done >= total) fprintf(stderr, "\r\033[K");
+    if (!isatty(STDERR_FILENO)) return !rill__interrupted();
+    if (done >= total) {
+        rill__progress_clear();
+    } else if (now - shown > 0.1) {
+        double share = (double)done / (double)total;
+        fprintf(stderr, "\r\033[K%s [%-*.*s] %3.0f%%", (const char *)user, WIDTH,
+                (int)(share * WIDTH), full, share * 100);
+        bar_shown = true;
         shown = now;
     }
     return !rill__interrupted();

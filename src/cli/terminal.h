@@ -42,5 +42,7 @@ void rill__status_close(void);
 // A progress bar on stderr for rill_progress_fn: user is its label (const char *). Returns false
 // after Ctrl-C.
 bool rill__progress(void *user, uint64_t done, uint64_t total);
+// Takes the bar away, if one is there.
+void rill__progress_clear(void);
 
 #endif
