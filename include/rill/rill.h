@@ -14,8 +14,8 @@
 // its parent and dies with it. Inputs are never kept past the call. A model keeps its device alive,
 // a stream its model: they may be closed in any order.
 //
-// Errors. A function that can fail returns rill_status; `err` (NULL if not wanted) receives one line
-// that says what was wrong where. Out-parameters are written only on success. Unless said
+// Errors. A function that can fail returns rill_status; `err` (NULL if not wanted) receives one
+// line that says what was wrong where. Out-parameters are written only on success. Unless said
 // otherwise, an object is unchanged by a call that failed.
 //
 // Threads. A device and a model may be used by any number of threads at once; a stream, like
@@ -68,7 +68,8 @@ typedef struct rill_device_options {
     const char *device;  // "auto" or "cpu"; default "auto"
     unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;          // reference kernels in float32 with double accumulation; default false
-    const char *cpu;     // highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all
+    const char
+        *cpu;  // highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all
 } rill_device_options;
 
 RILL_API void rill_device_options_default(rill_device_options *options);
@@ -98,14 +99,14 @@ RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, ril
 
 // ---- Model ----------------------------------------------------------------------------------
 
-// Opens a .gguf file or a Hugging Face directory, its weights mapped read-only, and its tokenizer if
-// it has one. Returns RILL_EIO, RILL_EFORMAT (malformed), RILL_EUNSUPPORTED (a family, tensor type or
-// setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read.
+// Opens a .gguf file or a Hugging Face directory, its weights mapped read-only, and its tokenizer
+// if it has one. Returns RILL_EIO, RILL_EFORMAT (malformed), RILL_EUNSUPPORTED (a family, tensor
+// type or setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read.
 RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const char *path,
                                                     rill_model **out, rill_error *err);
 
-// A model of a named shape ("llama-1b", "llama-7b", "llama-13b": rill_shape_name) with seeded random
-// weights of `type`, in memory and without a tokenizer: for measuring.
+// A model of a named shape ("llama-1b", "llama-7b", "llama-13b": rill_shape_name) with seeded
+// random weights of `type`, in memory and without a tokenizer: for measuring.
 RILL_NODISCARD RILL_API rill_status rill_model_open_synthetic(rill_device *device,
                                                               const char *shape, rill_type type,
                                                               uint64_t seed, rill_model **out,
@@ -114,8 +115,8 @@ RILL_API void rill_model_close(rill_model **model);
 
 // The sizes of a model. Counts, not bytes, unless named so.
 typedef struct rill_model_info {
-    char family[32];           // "llama", "qwen3" ...
-    char name[96];             // the model's own name, or the last part of its path
+    char family[32];  // "llama", "qwen3" ...
+    char name[96];    // the model's own name, or the last part of its path
     uint32_t n_layers;
     uint32_t hidden_size;
     uint32_t n_heads;
@@ -126,16 +127,16 @@ typedef struct rill_model_info {
     uint32_t trained_context;  // tokens the model was trained on at once
     uint32_t trained_window;   // narrowest attention window of any layer, 0 if none has one
     uint64_t n_parameters;
-    uint64_t weight_bytes;     // as stored
-    rill_type weight_type;     // of the most bytes
+    uint64_t weight_bytes;  // as stored
+    rill_type weight_type;  // of the most bytes
     bool has_tokenizer;
-    char chat_template[32];    // "chatml", "llama3" ...; "" without a tokenizer
+    char chat_template[32];  // "chatml", "llama3" ...; "" without a tokenizer
 } rill_model_info;
 
 RILL_API void rill_model_get_info(const rill_model *model, rill_model_info *out);
 
-// Warnings of opening (an unknown chat template, an unknown pre-tokenizer), one line each; NULL past
-// the last. Valid while the model lives.
+// Warnings of opening (an unknown chat template, an unknown pre-tokenizer), one line each; NULL
+// past the last. Valid while the model lives.
 RILL_API const char *rill_model_warning(const rill_model *model, size_t index);
 
 // Fills out with the sizes of a named shape. Returns false if there is none of that name.
@@ -159,9 +160,8 @@ enum {
 // Turns UTF-8 text (length bytes; NULs are text) into tokens. *tokens is the caller's:
 // rill_tokens_free. RILL_EUNSUPPORTED if the model has no tokenizer; RILL_ENOMEM.
 RILL_NODISCARD RILL_API rill_status rill_encode(const rill_model *model, const char *text,
-                                                size_t length, unsigned flags,
-                                                rill_token **tokens, size_t *n_tokens,
-                                                rill_error *err);
+                                                size_t length, unsigned flags, rill_token **tokens,
+                                                size_t *n_tokens, rill_error *err);
 RILL_API void rill_tokens_free(rill_token *tokens);
 
 // Turns tokens into text, special tokens as they are written. *text is NUL-terminated and the
@@ -171,13 +171,14 @@ RILL_NODISCARD RILL_API rill_status rill_decode(const rill_model *model, const r
                                                 rill_error *err);
 RILL_API void rill_text_free(char *text);
 
-// Encodes text that arrives in pieces, as if it had been one: holds back what more text could change.
+// Encodes text that arrives in pieces, as if it had been one: holds back what more text could
+// change.
 typedef struct rill_encoder rill_encoder;
 RILL_NODISCARD RILL_API rill_status rill_encoder_open(const rill_model *model, unsigned flags,
                                                       rill_encoder **out, rill_error *err);
 RILL_API void rill_encoder_close(rill_encoder **encoder);
-// Takes the next `length` bytes; `end` says that no more will come. *tokens is borrowed and valid until
-// the next call on this encoder; *n_tokens may be 0.
+// Takes the next `length` bytes; `end` says that no more will come. *tokens is borrowed and valid
+// until the next call on this encoder; *n_tokens may be 0.
 RILL_NODISCARD RILL_API rill_status rill_encoder_push(rill_encoder *encoder, const char *text,
                                                       size_t length, bool end,
                                                       const rill_token **tokens, size_t *n_tokens,
@@ -186,8 +187,8 @@ RILL_NODISCARD RILL_API rill_status rill_encoder_push(rill_encoder *encoder, con
 // True for each of the model's end tokens (there may be several).
 RILL_API bool rill_is_end(const rill_model *model, rill_token token);
 
-// A tokenizer without a model: a directory with tokenizer.json or tokenizer.model in it, such a file
-// by itself, or a .gguf. Close it with rill_model_close; only the functions on text accept it.
+// A tokenizer without a model: a directory with tokenizer.json or tokenizer.model in it, such a
+// file by itself, or a .gguf. Close it with rill_model_close; only the functions on text accept it.
 RILL_NODISCARD RILL_API rill_status rill_tokenizer_open(const char *path, rill_model **out,
                                                         rill_error *err);
 
@@ -214,20 +215,24 @@ typedef enum rill_evict {
 #define RILL_SINKS_AUTO UINT32_MAX
 
 typedef struct rill_stream_options {
-    rill_method method;     // default streaming
-    uint32_t sinks;         // n, tokens kept for ever; default RILL_SINKS_AUTO; none for window and dense
-    uint32_t window;        // m, recent tokens kept, all of them for dense; default 0: trained context - sinks
-                            // (of a model whose layers all have a window: the widest of those, if less)
-    rill_evict evict;       // default by token
-    rill_type key_type;     // f32, f16 or q8_0; default f16 (f32 on an exact device)
-    rill_type value_type;   // the same
-    bool default_types;     // default true: key_type and value_type are chosen as said above
-    float sink_scale;       // s: logits of sinks are multiplied by it; default 1; 0 or more
-    float sink_cap;         // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1: no cap
-    uint32_t chunk;         // tokens computed together when reading, at most 65536; a result never depends on
-                            // it; default 0: half the window, at least 32, at most 512
-    uint64_t start;         // position of the first token in the stream frame; default 0. Results do not depend on it
-    bool over_context;      // let dense go past the trained context (8 times as far by default); default false
+    rill_method method;  // default streaming
+    uint32_t sinks;  // n, tokens kept for ever; default RILL_SINKS_AUTO; none for window and dense
+    uint32_t
+        window;  // m, recent tokens kept, all of them for dense; default 0: trained context - sinks
+                 // (of a model whose layers all have a window: the widest of those, if less)
+    rill_evict evict;      // default by token
+    rill_type key_type;    // f32, f16 or q8_0; default f16 (f32 on an exact device)
+    rill_type value_type;  // the same
+    bool default_types;    // default true: key_type and value_type are chosen as said above
+    float sink_scale;      // s: logits of sinks are multiplied by it; default 1; 0 or more
+    float
+        sink_cap;  // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1: no cap
+    uint32_t chunk;  // tokens computed together when reading, at most 65536; a result never depends
+                     // on it; default 0: half the window, at least 32, at most 512
+    uint64_t start;  // position of the first token in the stream frame; default 0. Results do not
+                     // depend on it
+    bool over_context;  // let dense go past the trained context (8 times as far by default);
+                        // default false
 } rill_stream_options;
 
 RILL_API void rill_stream_options_default(rill_stream_options *options);
@@ -254,7 +259,8 @@ RILL_NODISCARD RILL_API rill_status rill_stream_open(rill_model *model,
                                                      rill_stream **out, rill_error *err);
 RILL_API void rill_stream_close(rill_stream **stream);
 
-// Forgets everything, sinks too, and keeps the memory and the sampling options. The seed starts anew.
+// Forgets everything, sinks too, and keeps the memory and the sampling options. The seed starts
+// anew.
 RILL_API void rill_stream_reset(rill_stream *stream);
 
 // Reads n tokens, each seeing exactly S(t), as if fed one by one. logits: NULL, or room for
@@ -271,8 +277,9 @@ RILL_NODISCARD RILL_API rill_status rill_stream_logits(rill_stream *stream, cons
                                                        rill_error *err);
 
 // Makes everything read so far permanent: those tokens become the sinks (n grows to their number, m
-// shrinks by as much, the capacity stays). For a system prompt. RILL_EINVAL if something was evicted
-// already, or fewer than 16 recent tokens (or half the capacity, if that is less) would remain.
+// shrinks by as much, the capacity stays). For a system prompt. RILL_EINVAL if something was
+// evicted already, or fewer than 16 recent tokens (or half the capacity, if that is less) would
+// remain.
 RILL_NODISCARD RILL_API rill_status rill_stream_pin(rill_stream *stream, rill_error *err);
 
 // Says that the next token begins a message: where eviction by message may cut. Harmless otherwise.
@@ -302,8 +309,8 @@ RILL_API rill_model *rill_stream_model(const rill_stream *stream);
 RILL_API size_t rill_stream_visible(const rill_stream *stream, rill_token *out, size_t capacity);
 
 // Reads one message of a conversation in the model's chat template, boundaries marked. A system
-// message is allowed only first; `pin` makes it (and all before it) permanent. Special tokens written
-// in the text are taken as plain text. RILL_EUNSUPPORTED without a tokenizer.
+// message is allowed only first; `pin` makes it (and all before it) permanent. Special tokens
+// written in the text are taken as plain text. RILL_EUNSUPPORTED without a tokenizer.
 RILL_NODISCARD RILL_API rill_status rill_stream_feed_message(rill_stream *stream, rill_role role,
                                                              const char *text, size_t length,
                                                              bool pin, rill_error *err);
@@ -326,7 +333,8 @@ typedef struct rill_sampling {
     uint32_t top_k;               // keep the k likeliest; default 0: all
     float top_p;                  // keep the smallest set of this mass; default 0.95; 0 < p <= 1
     float min_p;                  // drop what is less likely than this share of the best; default 0
-    float repetition_penalty;     // positive logits of seen tokens are divided by it, negative ones multiplied; default 1
+    float repetition_penalty;     // positive logits of seen tokens are divided by it, negative ones
+                                  // multiplied; default 1
     float presence_penalty;       // subtracted once from a seen token; default 0
     float frequency_penalty;      // subtracted for each time it was seen; default 0
     uint32_t penalty_window;      // how many last tokens count as seen; default 256; at most 65536
@@ -337,7 +345,8 @@ typedef struct rill_sampling {
 
 RILL_API void rill_sampling_default(rill_sampling *options);
 
-// Sets how this stream samples, and starts the generator from the seed. RILL_EINVAL names the field.
+// Sets how this stream samples, and starts the generator from the seed. RILL_EINVAL names the
+// field.
 RILL_NODISCARD RILL_API rill_status rill_stream_set_sampling(rill_stream *stream,
                                                              const rill_sampling *options,
                                                              rill_error *err);
@@ -364,8 +373,9 @@ RILL_API const char *rill_stop_name(rill_stop stop);
 typedef bool (*rill_write_fn)(void *user, rill_token token, const char *text, size_t length);
 
 typedef struct rill_generate_options {
-    uint64_t max_tokens;       // 0 (default): no limit
-    bool until_end;            // stop at an end token; default true. If false it is read on, and a blank line is written in its place
+    uint64_t max_tokens;  // 0 (default): no limit
+    bool until_end;  // stop at an end token; default true. If false it is read on, and a blank line
+                     // is written in its place
     const char *const *stops;  // strings that end it; they are not written
     size_t n_stops;            // at most 16, each 1 to 256 bytes of UTF-8
 } rill_generate_options;
@@ -374,7 +384,8 @@ RILL_API void rill_generate_options_default(rill_generate_options *options);
 
 typedef struct rill_generate_result {
     rill_stop stop;
-    uint64_t n_tokens;  // written and read back into the stream; an end token that stopped it is not
+    uint64_t
+        n_tokens;  // written and read back into the stream; an end token that stopped it is not
 } rill_generate_result;
 
 // Writes: samples a token, hands its text to `write`, reads it, again and again. `result` is filled
@@ -389,14 +400,15 @@ RILL_NODISCARD RILL_API rill_status rill_stream_generate(rill_stream *stream,
 
 // ---- Snapshots ------------------------------------------------------------------------------
 
-// Writes the whole state (tokens, cache, sampler, position) to `path`: to a temporary file beside it
-// first, which is synced and renamed, so that an earlier snapshot there survives a crash or a full
-// disk. RILL_EIO, RILL_ENOMEM.
+// Writes the whole state (tokens, cache, sampler, position) to `path`: to a temporary file beside
+// it first, which is synced and renamed, so that an earlier snapshot there survives a crash or a
+// full disk. RILL_EIO, RILL_ENOMEM.
 RILL_NODISCARD RILL_API rill_status rill_stream_save(const rill_stream *stream, const char *path,
                                                      rill_error *err);
 
 // Opens the stream of a snapshot, which continues bit for bit. RILL_EFORMAT: not a snapshot, or
-// damaged (a checksum says so). RILL_EMISMATCH: made with another model. RILL_EUNSUPPORTED: a newer version.
+// damaged (a checksum says so). RILL_EMISMATCH: made with another model. RILL_EUNSUPPORTED: a newer
+// version.
 RILL_NODISCARD RILL_API rill_status rill_stream_load(rill_model *model, const char *path,
                                                      rill_stream **out, rill_error *err);
 
@@ -405,9 +417,10 @@ RILL_NODISCARD RILL_API rill_status rill_stream_load(rill_model *model, const ch
 // Called now and then with bytes done and bytes to do. Returns false to interrupt.
 typedef bool (*rill_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-// Converts a .gguf file or a Hugging Face directory to a GGUF file with weights of `type` (f32, f16,
-// bf16, q8_0 or q4_0; vectors stay f32, rows that do not divide into blocks stay f16), metadata and
-// names as GGUF's standard has them. Written as a snapshot is. RILL_EINTERRUPTED if progress said so.
+// Converts a .gguf file or a Hugging Face directory to a GGUF file with weights of `type` (f32,
+// f16, bf16, q8_0 or q4_0; vectors stay f32, rows that do not divide into blocks stay f16),
+// metadata and names as GGUF's standard has them. Written as a snapshot is. RILL_EINTERRUPTED if
+// progress said so.
 RILL_NODISCARD RILL_API rill_status rill_convert(const char *source, const char *target,
                                                  rill_type type, rill_progress_fn progress,
                                                  void *user, rill_error *err);

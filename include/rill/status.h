@@ -10,9 +10,9 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define RILL_NODISCARD __attribute__((warn_unused_result))
+#define RILL_NODISCARD           __attribute__((warn_unused_result))
 #define RILL_PRINTF(text, first) __attribute__((format(printf, text, first)))
-#define RILL_API __attribute__((visibility("default")))
+#define RILL_API                 __attribute__((visibility("default")))
 #else
 #define RILL_NODISCARD
 #define RILL_PRINTF(format, first)
@@ -49,10 +49,10 @@ RILL_API const char *rill_status_text(rill_status status);
 
 // The three functions through which the whole library takes and returns heap memory.
 typedef struct rill_allocator {
-    void *(*alloc)(void *user, size_t bytes);               // NULL on failure; 64-byte aligned not required
-    void *(*resize)(void *user, void *old, size_t bytes);   // as realloc
-    void (*release)(void *user, void *memory);              // memory may be NULL
-    void *user;                                             // handed to each of the three
+    void *(*alloc)(void *user, size_t bytes);  // NULL on failure; 64-byte aligned not required
+    void *(*resize)(void *user, void *old, size_t bytes);  // as realloc
+    void (*release)(void *user, void *memory);             // memory may be NULL
+    void *user;                                            // handed to each of the three
 } rill_allocator;
 
 // Replaces the allocator of the process, NULL for the C library's. Call it before any other rill

@@ -2,15 +2,16 @@
 // The backend's table: everything the forward pass asks of a processor.
 //
 // The engine writes the forward pass once, against this table; a backend (cpu/, later cuda/) fills
-// it. Operations are coarse: each works on all rows of a batch, and a backend fuses and tiles inside.
-// Memory is opaque: the engine never looks into a buffer, it reads and writes through the table.
+// it. Operations are coarse: each works on all rows of a batch, and a backend fuses and tiles
+// inside. Memory is opaque: the engine never looks into a buffer, it reads and writes through the
+// table.
 //
 // Operations return nothing: they are queued, and a failure is kept until `synchronize`, which
 // returns the first one. (The CPU backend computes at once and cannot fail.)
 //
 // Determinism. A row of a result is bit for bit the same whatever other rows are computed with it,
-// whatever the number of threads, and wherever in the ring a key happens to lie: reductions run over
-// keys in the order of tokens and over a row's columns in an order fixed by the tier.
+// whatever the number of threads, and wherever in the ring a key happens to lie: reductions run
+// over keys in the order of tokens and over a row's columns in an order fixed by the tier.
 //
 // All activations are float32, row-major, rows without gaps: [n_rows, width].
 #ifndef RILL_BACKEND_H
@@ -21,7 +22,8 @@
 
 typedef struct rill__backend rill__backend;
 typedef struct rill__buffer rill__buffer;  // memory of the backend
-typedef struct rill__weight rill__weight;  // a matrix or vector of a model, in the backend's own form
+typedef struct rill__weight
+    rill__weight;  // a matrix or vector of a model, in the backend's own form
 
 // One token of a batch: which stream it belongs to and what it sees (DESIGN.md section 2).
 typedef struct rill__row {
@@ -34,9 +36,9 @@ typedef struct rill__row {
 } rill__row;
 
 // The cache of one stream in one layer. Row r of head h begins at byte
-// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, a later
-// one in row n_sinks + (t - n_sinks) % ring_rows; each is rotated at its stream_pos. Rows are written
-// once and never changed until the ring comes round.
+// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, a
+// later one in row n_sinks + (t - n_sinks) % ring_rows; each is rotated at its stream_pos. Rows are
+// written once and never changed until the ring comes round.
 typedef struct rill__kv {
     rill__buffer *keys;
     rill__buffer *values;
@@ -80,8 +82,8 @@ typedef struct rill__attention {
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
-    uint32_t window;        // trained window of this layer: keys at cache distance < window; 0 for none
-    float scale;            // logits are scale * (q . k), 1 / sqrt(head_dim) as a rule
+    uint32_t window;  // trained window of this layer: keys at cache distance < window; 0 for none
+    float scale;      // logits are scale * (q . k), 1 / sqrt(head_dim) as a rule
     bool softmax_off_by_one;  // the denominator has one more term, exp(0)
 } rill__attention;
 
@@ -103,16 +105,17 @@ typedef struct rill__backend_ops {
                          size_t bytes);
     void (*buffer_read)(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
                         size_t bytes);
-    // Takes what operations need beside their buffers (attention scores, quantised activations), so that
-    // none allocates: batches of max_rows rows that see at most max_visible tokens, no activation wider
-    // than max_width. Called at each stream's opening; keeps the greatest.
+    // Takes what operations need beside their buffers (attention scores, quantised activations), so
+    // that none allocates: batches of max_rows rows that see at most max_visible tokens, no
+    // activation wider than max_width. Called at each stream's opening; keeps the greatest.
     rill_status (*reserve)(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
                            rill_error *err);
     // Waits for what is queued; returns the first failure since the last call.
     rill_status (*synchronize)(rill__backend *be, rill_error *err);
 
     // Takes a matrix [rows, columns] or a vector [columns] of any type that the format layer reads.
-    // May keep pointing into tensor->data, which must outlive the weight. RILL_EUNSUPPORTED by name.
+    // May keep pointing into tensor->data, which must outlive the weight. RILL_EUNSUPPORTED by
+    // name.
     rill_status (*weight_new)(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
                               rill_error *err);
     void (*weight_free)(rill__backend *be, rill__weight *weight);
@@ -129,23 +132,23 @@ typedef struct rill__backend_ops {
     void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
                     const rill__projection *projections, size_t n_projections);
     // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
-    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The sink frame begins where the
-    // stream does, so its position is stream_pos - token + sink_pos, and a key that becomes a sink stays
-    // as it is. The angle is reduced in 64-bit integers and evaluated in double.
+    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The sink frame begins where
+    // the stream does, so its position is stream_pos - token + sink_pos, and a key that becomes a
+    // sink stays as it is. The angle is reduced in 64-bit integers and evaluated in double.
     void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__rope *rope,
                          const rill__row *rows, size_t n_rows);
-    // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for the
-    // sink frame; rotates k ([n_rows, n_kv_heads, head_dim], stream frame), and stores k and v in the
-    // streams' caches (a token's own row: see rill__kv).
+    // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for
+    // the sink frame; rotates k ([n_rows, n_kv_heads, head_dim], stream frame), and stores k and v
+    // in the streams' caches (a token's own row: see rill__kv).
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
                          rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,
                          const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
                          uint32_t head_dim);
     // softmax over the visible keys (sinks first, then recent tokens in order), times values.
-    // Sinks: logit = sink_scale * scale * (q_sink . k); if their share of the mass (all terms of the
-    // denominator counted) exceeds sink_cap and anything else has mass, their weights are scaled
-    // down so that the share is sink_cap.
+    // Sinks: logit = sink_scale * scale * (q_sink . k); if their share of the mass (all terms of
+    // the denominator counted) exceeds sink_cap and anything else has mass, their weights are
+    // scaled down so that the share is sink_cap.
     void (*attend)(rill__backend *be, const rill__attention *a);
     // out = act(gate) * up, or act(gate) if up is NULL. out may be gate.
     void (*activate)(rill__backend *be, rill__buffer *out, const rill__buffer *gate,

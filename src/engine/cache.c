@@ -41,8 +41,7 @@ static rill_status open_layer(const rill__description *d, rill__backend *be,
         .sink_cap = options->sink_cap,
     };
     size_t heads = (size_t)d->n_kv_heads * options->rows;
-    rill_status status =
-        be->ops->buffer_new(be, heads * kv->key_row_bytes, &kv->keys, err);
+    rill_status status = be->ops->buffer_new(be, heads * kv->key_row_bytes, &kv->keys, err);
     if (status == RILL_OK)
         status = be->ops->buffer_new(be, heads * kv->value_row_bytes, &kv->values, err);
     return status;
@@ -67,9 +66,8 @@ rill_status rill__cache_open(const rill__network *net, const rill__cache_options
         rill__cache_close(&cache);
         return status;
     }
-    cache.rope = (rill__rope){.n_pairs = n_pairs,
-                              .interleaved = d->rope.interleaved,
-                              .phase_step = cache.phase_steps};
+    cache.rope = (rill__rope){
+        .n_pairs = n_pairs, .interleaved = d->rope.interleaved, .phase_step = cache.phase_steps};
     rill__rope_phase_steps(&d->rope, d->trained_context, options->capacity, cache.phase_steps,
                            &cache.rope.magnitude);
     *out = cache;
@@ -113,8 +111,7 @@ static void copy_rows(const rill__cache *cache, uint32_t layer, bool values, uin
         for (size_t i = 0; i < count;) {
             size_t row = token_row(kv, first + i);
             size_t run = 1;
-            while (i + run < count && token_row(kv, first + i + run) == row + run)
-                run++;
+            while (i + run < count && token_row(kv, first + i + run) == row + run) run++;
             size_t offset = ((size_t)head * cache->rows + row) * bytes;
             size_t at = ((size_t)head * count + i) * bytes;
             if (out)

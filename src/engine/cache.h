@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The sink cache: keys and values of one stream, in all layers, in memory that never grows.
 //
-// Mechanism only. Which tokens a token sees is the policy's (stream/policy.h); here is where the row of
-// a token lies and how it comes out and in again. A layer and head has `rows` rows. Token t < n lives
-// in row t for ever, a later one in row n + (t - n) % (rows - n). As long as nothing has come round,
-// that is row t for any n, so the prefix that is pinned may grow then without moving a byte.
+// Mechanism only. Which tokens a token sees is the policy's (stream/policy.h); here is where the
+// row of a token lies and how it comes out and in again. A layer and head has `rows` rows. Token t
+// < n lives in row t for ever, a later one in row n + (t - n) % (rows - n). As long as nothing has
+// come round, that is row t for any n, so the prefix that is pinned may grow then without moving a
+// byte.
 #ifndef RILL_ENGINE_CACHE_H
 #define RILL_ENGINE_CACHE_H
 
@@ -21,12 +22,12 @@ typedef struct rill__cache_options {
 } rill__cache_options;
 
 typedef struct rill__cache {
-    rill__backend *backend;    // borrowed
+    rill__backend *backend;  // borrowed
     uint32_t n_layers;
     uint32_t n_kv_heads;
-    rill__kv *layers;          // [n_layers]
-    uint64_t *phase_steps;     // [rope.n_pairs]
-    rill__rope rope;           // points at phase_steps
+    rill__kv *layers;       // [n_layers]
+    uint64_t *phase_steps;  // [rope.n_pairs]
+    rill__rope rope;        // points at phase_steps
     uint32_t rows;
 } rill__cache;
 
@@ -46,9 +47,9 @@ void rill__cache_set_sinks(rill__cache *cache, uint32_t n_sinks);
 // Bytes of one token's keys and values in all layers.
 size_t rill__cache_token_bytes(const rill__cache *cache);
 
-// Copies the rows of tokens [first, first + count), which are in the cache, out to or in from `bytes`,
-// for one layer: [head][token] keys, then [head][token] values. The order does not depend on where the
-// ring stands.
+// Copies the rows of tokens [first, first + count), which are in the cache, out to or in from
+// `bytes`, for one layer: [head][token] keys, then [head][token] values. The order does not depend
+// on where the ring stands.
 void rill__cache_read(const rill__cache *cache, uint32_t layer, uint64_t first, size_t count,
                       uint8_t *bytes);
 void rill__cache_write(rill__cache *cache, uint32_t layer, uint64_t first, size_t count,

@@ -58,8 +58,7 @@ bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t
     workspace_parts(d, max_rows, parts);
     size_t total = 0, one;
     for (int i = 0; i < N_PARTS; i++)
-        if (!part_bytes(&parts[i], &one) || !rill__add_size(total, one, &total))
-            return false;
+        if (!part_bytes(&parts[i], &one) || !rill__add_size(total, one, &total)) return false;
     *bytes = total;
     return true;
 }
@@ -68,8 +67,7 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size
                                  rill__workspace *out, rill_error *err) {
     const rill__description *d = net->model;
     rill__backend *be = net->backend;
-    rill__workspace ws = {
-        .backend = be, .max_rows = max_rows, .max_logits = logits_rows(max_rows)};
+    rill__workspace ws = {.backend = be, .max_rows = max_rows, .max_logits = logits_rows(max_rows)};
     workspace_part parts[N_PARTS];
     workspace_parts(d, max_rows, parts);
     rill_status status = RILL_OK;
@@ -83,8 +81,7 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size
         if (parts[i].width > widest && parts[i].field != offsetof(rill__workspace, logits))
             widest = parts[i].width;
     }
-    if (status == RILL_OK)
-        status = be->ops->reserve(be, max_rows, max_visible, widest, err);
+    if (status == RILL_OK) status = be->ops->reserve(be, max_rows, max_visible, widest, err);
     if (status != RILL_OK) {
         rill__workspace_close(&ws);
         return status;
@@ -94,8 +91,9 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size
 }
 
 void rill__workspace_close(rill__workspace *ws) {
-    rill__buffer *const buffers[] = {ws->x,        ws->h,    ws->q,  ws->q_sink, ws->k,    ws->v,
-                                     ws->attended, ws->gate, ws->up, ws->table,  ws->ends, ws->logits};
+    rill__buffer *const buffers[] = {ws->x,  ws->h,     ws->q,        ws->q_sink,
+                                     ws->k,  ws->v,     ws->attended, ws->gate,
+                                     ws->up, ws->table, ws->ends,     ws->logits};
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
     memset(ws, 0, sizeof *ws);
@@ -187,21 +185,20 @@ static void feed_forward_block(const pass *p, uint32_t layer) {
 static rill_status read_logits(const pass *p, float *logits, rill_error *err) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
-    rill__projection output = projection(
-        p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0, ws->logits);
+    rill__projection output =
+        projection(p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0,
+                   ws->logits);
 
     size_t row = p->batch->first_logits;
     while (row < p->batch->n_rows) {
         uint32_t rows[LOGITS_ROWS];
         size_t n = 0;
-        while (n < ws->max_logits && row < p->batch->n_rows)
-            rows[n++] = (uint32_t)row++;
+        while (n < ws->max_logits && row < p->batch->n_rows) rows[n++] = (uint32_t)row++;
         p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
         norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
         p->ops->project(p->be, ws->ends, n, &output, 1);
         rill_status status = p->ops->synchronize(p->be, err);
-        if (status != RILL_OK)
-            return status;
+        if (status != RILL_OK) return status;
         p->ops->buffer_read(p->be, ws->logits, 0, logits, n * d->vocab_size * sizeof *logits);
         logits += n * d->vocab_size;
     }
@@ -224,7 +221,6 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
         attention_block(&p, layer);
         feed_forward_block(&p, layer);
     }
-    if (batch->first_logits < batch->n_rows)
-        return read_logits(&p, logits, err);
+    if (batch->first_logits < batch->n_rows) return read_logits(&p, logits, err);
     return p.ops->synchronize(p.be, err);
 }

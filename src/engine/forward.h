@@ -33,8 +33,8 @@ RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t
                                                 rill_error *err);
 void rill__workspace_close(rill__workspace *ws);
 
-// Tokens computed together. Today they are of one stream; `streams` is where several will meet, with
-// rows[i].stream as the index (they share RoPE's frequencies then).
+// Tokens computed together. Today they are of one stream; `streams` is where several will meet,
+// with rows[i].stream as the index (they share RoPE's frequencies then).
 typedef struct rill__batch {
     const rill_token *tokens;  // [n_rows], each inside the vocabulary
     const rill__row *rows;     // [n_rows], what each sees
@@ -43,8 +43,9 @@ typedef struct rill__batch {
     size_t first_logits;       // logits are wanted for rows [first_logits, n_rows)
 } rill__batch;
 
-// Computes a batch: stores its keys and values, and writes logits [n_rows - first_logits, vocab] (host
-// memory; not touched when no row wants them). Returns what the backend latched. Allocates nothing.
+// Computes a batch: stores its keys and values, and writes logits [n_rows - first_logits, vocab]
+// (host memory; not touched when no row wants them). Returns what the backend latched. Allocates
+// nothing.
 RILL_NODISCARD rill_status rill__forward(const rill__network *net, rill__workspace *ws,
                                          const rill__batch *batch, float *logits, rill_error *err);
 

@@ -5,16 +5,14 @@
 #include <string.h>
 
 static size_t parameter_index(rill__weight_role role, uint32_t layer) {
-    if (role < RILL_WEIGHTS_GLOBAL)
-        return role;
+    if (role < RILL_WEIGHTS_GLOBAL) return role;
     return RILL_WEIGHTS_GLOBAL + (size_t)layer * (RILL_WEIGHTS - RILL_WEIGHTS_GLOBAL) +
            (role - RILL_WEIGHTS_GLOBAL);
 }
 
 static rill_status upload(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
                           rill_error *err) {
-    if (!tensor->data)
-        return RILL_OK;
+    if (!tensor->data) return RILL_OK;
     return be->ops->weight_new(be, tensor, out, err);
 }
 
@@ -36,8 +34,7 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
                 rill__model_parameter(model, (rill__weight_role)role, layer);
             rill__linear *to = &net.parameters[parameter_index((rill__weight_role)role, layer)];
             rill_status status = upload(backend, &from->weight, &to->weight, err);
-            if (status == RILL_OK)
-                status = upload(backend, &from->bias, &to->bias, err);
+            if (status == RILL_OK) status = upload(backend, &from->bias, &to->bias, err);
             if (status != RILL_OK) {
                 rill__network_close(&net);
                 return status;

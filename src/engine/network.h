@@ -14,9 +14,9 @@ typedef struct rill__linear {
 
 // Immutable after open; any number of streams share it.
 typedef struct rill__network {
-    rill__backend *backend;            // borrowed
-    const rill__description *model;    // borrowed from the model, as the weights' data is
-    rill__linear *parameters;          // [n_parameters] global roles first, then layer by layer
+    rill__backend *backend;          // borrowed
+    const rill__description *model;  // borrowed from the model, as the weights' data is
+    rill__linear *parameters;        // [n_parameters] global roles first, then layer by layer
     size_t n_parameters;
 } rill__network;
 

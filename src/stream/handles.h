@@ -23,8 +23,8 @@ struct rill_model {
     rill__network network;
 };
 
-// Puts a model that was just opened on a device (NULL: only its tokenizer is of use); takes the model
-// over in every case.
+// Puts a model that was just opened on a device (NULL: only its tokenizer is of use); takes the
+// model over in every case.
 RILL_NODISCARD rill_status rill__model_wrap(rill_device *device, rill__model *files,
                                             rill_model **out, rill_error *err);
 

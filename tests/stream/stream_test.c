@@ -205,7 +205,8 @@ static void cache_types_stay_close(void **state) {
             double kl = 0;
             for (size_t i = 0; k + v > 0 && i < N; i++)
                 kl += kl_divergence(exact + i * VOCAB, other + i * VOCAB, VOCAB) / N;
-            print_message("keys %s, values %s: KL %.1e\n", rill_type_name(types[k]), rill_type_name(types[v]), kl);
+            print_message("keys %s, values %s: KL %.1e\n", rill_type_name(types[k]),
+                          rill_type_name(types[v]), kl);
             assert_true(kl <= bound[k] + bound[v]);
         }
     }
