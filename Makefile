@@ -33,7 +33,7 @@ all: ready  ## build the command, build/rill, and the library
 run: all  ## write for ever with the shipped model (ARGS="-n 200 -p 'It was'")
 	@$(BUILD)/rill run $(ARGS) || { status=$$?; [ $$status -eq 130 ] || exit $$status; }
 
-test: all  ## run every test (TESTS="name ..." for some)
+test: all $(if $(CI),ready-lint)  ## run every test (TESTS="name ..." for some)
 	@$(RUN_TESTS) $(BUILD) $(if $(CI),--step clang-warnings="$(MAKE) werror-clang") $(TESTS)
 
 # Everything that reads the sources instead of running them, in both compilers' opinion.
@@ -61,7 +61,7 @@ fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
 
 format: ready-lint  ## lay out every C file as .clang-format says
-	@git ls-files '*.c' '*.h' | xargs $(FORMATTER) -i
+	@find include src tests fuzz -name '*.[ch]' | xargs $(FORMATTER) -i
 
 bench: all  ## measure kernels and tokens a second (minutes; wants a quiet machine)
 	@scripts/bench.sh $(BUILD)

@@ -26,6 +26,7 @@ for part in "$@"; do
         need libc6-dev test -e /usr/include/stdio.h
         need make have make
         need git have git
+        need python3 have python3
         need meson have meson
         need ninja-build have ninja
         need pkg-config have pkg-config
@@ -62,11 +63,22 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=sudo
 fi
 echo "bootstrap: installing$packages" >&2
-apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0"
+apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=3"
+start=$(date +%s)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# The package lists may be old or absent: fetch them only if installing without does not work.
-# shellcheck disable=SC2086
-$apt install --no-install-recommends $packages >"$log" 2>&1 ||
-    { $apt update >"$log" 2>&1 && $apt install --no-install-recommends $packages >"$log" 2>&1; } ||
-    { cat "$log" >&2; echo "bootstrap: apt-get could not install$packages" >&2; exit 1; }
+# The package lists may be old or absent, and mirrors fail for moments: fetch the lists when installing
+# without does not work, and try again after a while.
+for pause in 0 0 10 30; do
+    [ "$pause" -eq 0 ] || echo "bootstrap: apt-get failed; trying again in $pause s" >&2
+    sleep "$pause"
+    # shellcheck disable=SC2086
+    if $apt install --no-install-recommends $packages >"$log" 2>&1; then
+        echo "bootstrap: done in $(($(date +%s) - start)) s; $(grep '^Fetched' "$log" || true)" >&2
+        exit 0
+    fi
+    $apt update >>"$log" 2>&1 || true
+done
+cat "$log" >&2
+echo "bootstrap: apt-get could not install$packages" >&2
+exit 1
