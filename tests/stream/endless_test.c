@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+// Endless streams: nothing is allocated and nothing grows while a model writes, and far into the
+// text, or from position 10^12 on, the logits are still those of the oracle that forgets nothing.
+//
+// RILL_ENDLESS_TOKENS=200000 makes it as long as docs/results.md reports; by default it is short
+// enough for every run of the tests.
+#include "rill/rill.h"
+
+#include "base/base.h"
+#include "stream/handles.h"
+#include "support/compare.h"
+#include "support/oracle.h"
+#include "support/random_model.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SINKS = 4, WINDOW = 252, FIRST_WINDOWS = 2 * (SINKS + WINDOW) };
+static const uint64_t far_start = 1000000000000;
+// DESIGN's bound of default kernels against exact ones, in nats (docs/architecture.md).
+static const double DEFAULT_KL = 1e-3;
+
+static uint64_t n_endless(uint64_t by_default) {
+    const char *wanted = getenv("RILL_ENDLESS_TOKENS");
+    return wanted ? strtoull(wanted, NULL, 10) : by_default;
+}
+
+static void must(rill_status status, const rill_error *err) {
+    if (status != RILL_OK) fail_msg("%s", err->message);
+}
+
+static rill_model *open_model(const char *path, bool exact) {
+    rill_error err;
+    rill_device *device;
+    rill_model *model;
+    must(rill_device_open(&(rill_device_options){.exact = exact, .threads = 2}, &device, &err),
+         &err);
+    must(rill_model_open(device, path, &model, &err), &err);
+    rill_device_close(&device);
+    return model;
+}
+
+static const char *shipped_path(void) {
+    static char path[300];
+    const char *folder = getenv("RILL_MODEL");
+    snprintf(path, sizeof path, "%s/rill-30m.gguf", folder ? folder : "models");
+    return path;
+}
+
+static rill_stream *open_stream(rill_model *model, uint64_t start, uint32_t chunk) {
+    rill_error err;
+    rill_stream *s;
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.sinks = SINKS;
+    o.window = WINDOW;
+    o.start = start;
+    o.chunk = chunk;
+    must(rill_stream_open(model, &o, &s, &err), &err);
+    return s;
+}
+
+// Bytes of this process that are in memory.
+static uint64_t resident_bytes(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file) {
+        if (fscanf(file, "%*u %lu", &pages) != 1) pages = 0;
+        fclose(file);
+    }
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+// What was written while the guard stood.
+typedef struct guard {
+    uint64_t written;
+    uint64_t allocations, resident;  // after the first windows
+    rill_token *tokens;              // all that was written
+} guard;
+
+static bool watch(void *user, rill_token token, const char *text, size_t length) {
+    guard *g = user;
+    (void)text;
+    (void)length;
+    if (token >= 0) g->tokens[g->written++] = token;
+    if (g->written == FIRST_WINDOWS) {
+        g->resident = resident_bytes();
+        g->allocations = rill__allocation_count();
+    }
+    return true;
+}
+
+// The logits after n tokens, read in chunks by a new stream.
+static float *logits_after(rill_model *model, uint64_t start, const rill_token *tokens, size_t n) {
+    rill_error err;
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    float *logits = calloc(info.vocab_size, sizeof *logits);
+    const float *last;
+    rill_stream *s = open_stream(model, start, 64);
+    must(rill_stream_feed(s, tokens, n, NULL, &err), &err);
+    must(rill_stream_logits(s, &last, &err), &err);
+    memcpy(logits, last, info.vocab_size * sizeof *logits);
+    rill_stream_close(&s);
+    return logits;
+}
+
+// The same by the oracle, which keeps every key of those tokens.
+static float *oracle_logits_after(const rill_model *model, const rill_token *tokens, size_t n) {
+    const oracle_options options = {.n_sinks = SINKS,
+                                    .window = WINDOW,
+                                    .capacity = SINKS + WINDOW,
+                                    .sink_scale = 1,
+                                    .sink_cap = 1};
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    oracle *o = oracle_new(model->model, &options);
+    double *row = calloc(info.vocab_size, sizeof *row);
+    float *logits = calloc(info.vocab_size, sizeof *logits);
+    for (size_t t = 0; t < n; t++) oracle_step(o, tokens[t], row);
+    for (size_t i = 0; i < info.vocab_size; i++) logits[i] = (float)row[i];
+    free(row);
+    oracle_free(o);
+    return logits;
+}
+
+// Exact kernels, from position 0 and from 10^12, within the bound of the oracle.
+static void expect_oracle(rill_model *exact, const rill_token *tokens, size_t n,
+                          const float *expected) {
+    rill_model_info info;
+    rill_model_get_info(exact, &info);
+    const uint64_t starts[] = {0, far_start};
+    for (int i = 0; i < 2; i++) {
+        float *got = logits_after(exact, starts[i], tokens, n);
+        double worst = worst_of_bound(got, expected, info.vocab_size);
+        print_message("exact, %zu tokens from position %llu: %.3f of the bound\n", n,
+                      (unsigned long long)starts[i], worst);
+        assert_true(worst <= 1.0);
+        free(got);
+    }
+}
+
+static void expect_divergence(const char *what, const float *expected, const float *got,
+                              size_t vocab) {
+    double kl = kl_divergence(expected, got, vocab);
+    print_message("%s: KL divergence %.2e\n", what, kl);
+    assert_true(kl <= DEFAULT_KL);
+}
+
+// The tail of the text: a token's logits depend on the sinks and, through every layer, on WINDOW
+// tokens more; older ones change nothing.
+static size_t make_tail(const guard *g, uint64_t length, rill_token *tail) {
+    if (length + SINKS > g->written) length = g->written - SINKS;
+    memcpy(tail, g->tokens, SINKS * sizeof *tail);
+    memcpy(tail + SINKS, g->tokens + g->written - length, length * sizeof *tail);
+    return SINKS + length;
+}
+
+static void check_tail(const guard *g, const float *last, rill_model *model) {
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    bool whole = getenv("RILL_ENDLESS_TOKENS") != NULL;
+    uint64_t length = whole ? (uint64_t)info.n_layers * WINDOW : WINDOW + 64;
+    rill_token *tail = calloc(SINKS + length, sizeof *tail);
+    size_t n = make_tail(g, length, tail);
+    float *expected = oracle_logits_after(model, tail, n);
+    if (whole) expect_divergence("oracle and what was written", expected, last, info.vocab_size);
+    rill_model *exact = open_model(shipped_path(), true);
+    expect_oracle(exact, tail, n, expected);
+    rill_model_close(&exact);
+    free(expected);
+    free(tail);
+}
+
+static void write_guarded(rill_stream *s, guard *g, uint64_t n) {
+    rill_error err;
+    const rill_token first = 0;
+    g->tokens = calloc(n + 1, sizeof *g->tokens);
+    memset(g->tokens, 1, (n + 1) * sizeof *g->tokens);  // resident from now on
+    g->tokens[g->written++] = first;
+    must(rill_stream_feed(s, &first, 1, NULL, &err), &err);
+    rill_generate_options options;
+    rill_generate_options_default(&options);
+    options.until_end = false;
+    options.max_tokens = n;
+    rill_generate_result result;
+    must(rill_stream_generate(s, &options, watch, g, &result, &err), &err);
+    uint64_t allocations = rill__allocation_count(), resident = resident_bytes();
+    assert_int_equal(result.stop, RILL_STOP_LENGTH);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    print_message("%llu tokens: resident %llu bytes after %d, %llu at the end; cache %llu bytes\n",
+                  (unsigned long long)report.seen, (unsigned long long)g->resident, FIRST_WINDOWS,
+                  (unsigned long long)resident, (unsigned long long)report.bytes.cache);
+    assert_int_equal(allocations, g->allocations);
+    assert_true(resident <= g->resident);
+}
+
+static void writing_allocates_and_grows_nothing(void **state) {
+    (void)state;
+    rill_error err;
+    rill_model_info info;
+    rill_model *model = open_model(shipped_path(), false);
+    rill_model_get_info(model, &info);
+    rill_stream *s = open_stream(model, 0, 64);
+    guard g = {0};
+    write_guarded(s, &g, n_endless(2000));
+
+    const float *last;
+    must(rill_stream_logits(s, &last, &err), &err);
+    float *again = logits_after(model, 0, g.tokens, g.written);
+    assert_memory_equal(again, last, info.vocab_size * sizeof *last);
+    free(again);
+    float *far = logits_after(model, far_start, g.tokens, g.written);
+    expect_divergence("from position 0 and from 10^12", last, far, info.vocab_size);
+    free(far);
+    check_tail(&g, last, model);
+    free(g.tokens);
+    rill_stream_close(&s);
+    rill_model_close(&model);
+}
+
+// No key of the whole text is forgotten by the oracle.
+static void tail_equals_the_oracle(void **state) {
+    (void)state;
+    enum { VOCAB = 160 };
+    rill_model *model = open_model(test_data("golden/llama"), true);
+    uint64_t n = n_endless(10000);
+    rill_token *tokens = calloc(n, sizeof *tokens);
+    test_random r = {test_seed()};
+    for (uint64_t i = 0; i < n; i++) tokens[i] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
+    float *expected = oracle_logits_after(model, tokens, n);
+    expect_oracle(model, tokens, n, expected);
+    free(expected);
+    free(tokens);
+    rill_model_close(&model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writing_allocates_and_grows_nothing),
+        cmocka_unit_test(tail_equals_the_oracle),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
