@@ -68,16 +68,18 @@ typedef struct rill_device_options {
     const char *device;  // "auto" or "cpu"; default "auto"
     unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;          // reference kernels in float32 with double accumulation; default false
-    const char
-        *cpu;  // highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all
+    // Highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all.
+    const char *cpu;
 } rill_device_options;
 
+// Fills options with the defaults above.
 RILL_API void rill_device_options_default(rill_device_options *options);
 
 // Opens a processor with a pool of threads. options may be NULL for the defaults.
 // Returns RILL_EINVAL (unknown device or tier), RILL_ENOMEM.
 RILL_NODISCARD RILL_API rill_status rill_device_open(const rill_device_options *options,
                                                      rill_device **out, rill_error *err);
+// Ends its threads once no model uses it any more. Sets *device to NULL; NULL in it is allowed.
 RILL_API void rill_device_close(rill_device **device);
 
 // What was opened, for people: "cpu AMD EPYC, avx512, 2 threads". Valid while the device lives.
@@ -111,6 +113,7 @@ RILL_NODISCARD RILL_API rill_status rill_model_open_synthetic(rill_device *devic
                                                               const char *shape, rill_type type,
                                                               uint64_t seed, rill_model **out,
                                                               rill_error *err);
+// Gives the model back once no stream uses it any more. Sets *model to NULL; NULL in it is allowed.
 RILL_API void rill_model_close(rill_model **model);
 
 // The sizes of a model. Counts, not bytes, unless named so.
@@ -133,6 +136,7 @@ typedef struct rill_model_info {
     char chat_template[32];  // "chatml", "llama3" ...; "" without a tokenizer
 } rill_model_info;
 
+// Fills out with the sizes of an open model.
 RILL_API void rill_model_get_info(const rill_model *model, rill_model_info *out);
 
 // Warnings of opening (an unknown chat template, an unknown pre-tokenizer), one line each; NULL
@@ -225,16 +229,17 @@ typedef struct rill_stream_options {
     rill_type value_type;  // the same
     bool default_types;    // default true: key_type and value_type are chosen as said above
     float sink_scale;      // s: logits of sinks are multiplied by it; default 1; 0 or more
-    float
-        sink_cap;  // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1: no cap
+    float sink_cap;        // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1:
+                           // no cap
     uint32_t chunk;  // tokens computed together when reading, at most 65536; a result never depends
                      // on it; default 0: half the window, at least 32, at most 512
-    uint64_t start;  // position of the first token in the stream frame; default 0. Results do not
-                     // depend on it
+    uint64_t start;  // position of the first token in the stream frame; default 0. It
+                     // changes no result but by rounding
     bool over_context;  // let dense go past the trained context (8 times as far by default);
                         // default false
 } rill_stream_options;
 
+// Fills options with the defaults above.
 RILL_API void rill_stream_options_default(rill_stream_options *options);
 
 // Bytes that a stream takes, by purpose; all of it at open.
@@ -257,6 +262,7 @@ RILL_NODISCARD RILL_API rill_status rill_stream_estimate(const rill_model *model
 RILL_NODISCARD RILL_API rill_status rill_stream_open(rill_model *model,
                                                      const rill_stream_options *options,
                                                      rill_stream **out, rill_error *err);
+// Gives back all that the stream holds. Sets *stream to NULL; NULL in it is allowed.
 RILL_API void rill_stream_close(rill_stream **stream);
 
 // Forgets everything, sinks too, and keeps the memory and the sampling options. The seed starts
@@ -299,9 +305,11 @@ typedef struct rill_stream_report {
     rill_stream_bytes bytes;
 } rill_stream_report;
 
+// Fills out with what the stream holds now.
 RILL_API void rill_stream_get_report(const rill_stream *stream, rill_stream_report *out);
 // The options in force, resolved. Valid while the stream lives.
 RILL_API const rill_stream_options *rill_stream_get_options(const rill_stream *stream);
+// The model that the stream was opened with; still owned by the caller and the stream.
 RILL_API rill_model *rill_stream_model(const rill_stream *stream);
 
 // Copies the tokens the model can still see, oldest first, at most `capacity` of them; returns how
@@ -343,6 +351,7 @@ typedef struct rill_sampling {
     size_t n_bias;                // at most 1024
 } rill_sampling;
 
+// Fills options with the defaults above.
 RILL_API void rill_sampling_default(rill_sampling *options);
 
 // Sets how this stream samples, and starts the generator from the seed. RILL_EINVAL names the
@@ -380,12 +389,13 @@ typedef struct rill_generate_options {
     size_t n_stops;            // at most 16, each 1 to 256 bytes of UTF-8
 } rill_generate_options;
 
+// Fills options with the defaults above.
 RILL_API void rill_generate_options_default(rill_generate_options *options);
 
 typedef struct rill_generate_result {
     rill_stop stop;
-    uint64_t
-        n_tokens;  // written and read back into the stream; an end token that stopped it is not
+    // Written and read back into the stream; an end token that stopped it is not counted.
+    uint64_t n_tokens;
 } rill_generate_result;
 
 // Writes: samples a token, hands its text to `write`, reads it, again and again. `result` is filled
