@@ -164,8 +164,10 @@ rill_status rill__matcher_open(rill__matcher **out, rill_error *err) {
         m->context = pcre2_match_context_create(general);
         m->stack = pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, general);
     }
-    // No stack is no failure where there is no just-in-time compiler: the default serves.
-    bool whole = general && m && m->data && m->context;
+    // Without a just-in-time compiler there is no such stack, and none is needed.
+    uint32_t compiles = 0;
+    (void)pcre2_config(PCRE2_CONFIG_JIT, &compiles);
+    bool whole = general && m && m->data && m->context && (m->stack || !compiles);
     pcre2_general_context_free(general);
     if (!whole) {
         rill__matcher_close(&m);

@@ -68,15 +68,16 @@ static rill_stream *open_stream(rill_model *model, uint64_t start, uint32_t chun
     return s;
 }
 
-// Bytes of this process that are in memory.
+// Bytes of this process that are in memory. statm is off by up to 32 pages a processor: the kernel
+// counts in batches; smaps_rollup walks the pages.
 static uint64_t resident_bytes(void) {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file) {
-        if (fscanf(file, "%*u %lu", &pages) != 1) pages = 0;
-        fclose(file);
-    }
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    unsigned long kibibytes = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Rss: %lu", &kibibytes) == 1) break;
+    if (file) fclose(file);
+    return (uint64_t)kibibytes * 1024;
 }
 
 // What was written while the guard stood.

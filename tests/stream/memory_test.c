@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+// Memory that runs out at every allocation of a stream's life: an error each time, nothing leaked,
+// and an earlier snapshot left as it was. Reading and writing tokens take none at all.
+#include "rill/rill.h"
+
+#include "failing_allocator.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static rill_model *model;
+
+static int open_model(void **state) {
+    (void)state;
+    failing_allocator_install();
+    char path[300];
+    const char *folder = getenv("RILL_MODEL");
+    snprintf(path, sizeof path, "%s/rill-30m.gguf", folder ? folder : "models");
+    rill_error err;
+    rill_device *device;
+    if (rill_device_open(&(rill_device_options){.threads = 2}, &device, &err) ||
+        rill_model_open(device, path, &model, &err)) {
+        print_error("%s\n", err.message);
+        return 1;
+    }
+    rill_device_close(&device);
+    return 0;
+}
+
+static int close_model(void **state) {
+    (void)state;
+    rill_model_close(&model);
+    test_directory_remove();
+    uint64_t left = failing_allocator_live_blocks();
+    failing_allocator_remove();
+    return left != 0;
+}
+
+static const char *snapshot_path(void) {
+    static char path[300];
+    snprintf(path, sizeof path, "%s/stream.rill", test_directory());
+    return path;
+}
+
+typedef rill_status (*scenario)(rill_error *err);
+
+// Runs the scenario with its first, second ... allocation failing (and, with for_good, all after
+// it), until none is left to fail. Returns how many there were.
+static uint64_t fail_each(const char *name, scenario run, bool for_good, bool leaks_count) {
+    uint64_t alive = failing_allocator_live_blocks(), n = 0;
+    for (bool fired = true; fired;) {
+        rill_error err;
+        failing_allocator_arm(++n, for_good);
+        rill_status status = run(&err);
+        fired = failing_allocator_disarm();
+        if (status != (fired ? RILL_ENOMEM : RILL_OK))
+            fail_msg("%s, allocation %llu: status %d, %s", name, (unsigned long long)n, status,
+                     status ? err.message : "no error");
+        if (leaks_count) assert_int_equal(failing_allocator_live_blocks(), alive);
+    }
+    return n - 1;
+}
+
+static void fail_everywhere(const char *name, scenario run) {
+    // The device keeps what its widest stream so far needs: only the second round must be even.
+    uint64_t n = fail_each(name, run, false, false);
+    assert_true(n > 0);
+    print_message("%s: %llu allocations, each failed\n", name, (unsigned long long)n);
+    (void)fail_each(name, run, true, true);
+}
+
+static rill_stream_options small(rill_method method, rill_evict evict) {
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.method = method;
+    o.evict = evict;
+    o.sinks = method == RILL_METHOD_STREAMING ? 4 : 0;
+    o.window = 60;
+    return o;
+}
+
+static rill_status open_one(rill_method method, rill_evict evict, rill_error *err) {
+    rill_stream_options o = small(method, evict);
+    rill_stream *s;
+    rill_status status = rill_stream_open(model, &o, &s, err);
+    if (status == RILL_OK) rill_stream_close(&s);
+    return status;
+}
+
+static rill_status open_streaming(rill_error *err) {
+    return open_one(RILL_METHOD_STREAMING, RILL_EVICT_TOKEN, err);
+}
+
+static rill_status open_by_message(rill_error *err) {
+    return open_one(RILL_METHOD_STREAMING, RILL_EVICT_MESSAGE, err);
+}
+
+static rill_status open_dense(rill_error *err) {
+    return open_one(RILL_METHOD_DENSE, RILL_EVICT_TOKEN, err);
+}
+
+static rill_status open_recompute(rill_error *err) {
+    return open_one(RILL_METHOD_RECOMPUTE, RILL_EVICT_TOKEN, err);
+}
+
+static void opening(void **state) {
+    (void)state;
+    fail_everywhere("open, streaming", open_streaming);
+    fail_everywhere("open, by message", open_by_message);
+    fail_everywhere("open, dense", open_dense);
+    fail_everywhere("open, recompute", open_recompute);
+}
+
+static rill_stream *talker;
+
+static rill_status talk(rill_error *err) {
+    static const char text[] = "How do you do? I came by the river, and found the gate open.";
+    rill_stream_reset(talker);
+    return rill_stream_feed_message(talker, RILL_ROLE_USER, text, sizeof text - 1, false, err);
+}
+
+// Running out is a reason to stop, not an error: what was written before stays.
+static rill_status answer(rill_error *err) {
+    rill_generate_result result;
+    const rill_generate_options options = {
+        .max_tokens = 5, .stops = (const char *[]){"zebra"}, .n_stops = 1};
+    rill_stream_reset(talker);
+    rill_status status = rill_stream_begin_answer(talker, err);
+    if (status == RILL_OK)
+        status = rill_stream_generate(talker, &options, NULL, NULL, &result, err);
+    if (status == RILL_OK && result.stop == RILL_STOP_MEMORY) status = RILL_ENOMEM;
+    return status;
+}
+
+static void talking(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream_options o = small(RILL_METHOD_STREAMING, RILL_EVICT_MESSAGE);
+    assert_int_equal(rill_stream_open(model, &o, &talker, &err), RILL_OK);
+    fail_everywhere("a message", talk);
+    fail_everywhere("an answer", answer);
+    rill_stream_close(&talker);
+}
+
+static void reading_takes_nothing(void **state) {
+    (void)state;
+    const rill_method methods[] = {RILL_METHOD_STREAMING, RILL_METHOD_WINDOW,
+                                   RILL_METHOD_RECOMPUTE};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        rill_error err;
+        rill_stream_options o = small(methods[i], RILL_EVICT_TOKEN);
+        rill_stream *s;
+        assert_int_equal(rill_stream_open(model, &o, &s, &err), RILL_OK);
+        rill_token tokens[150];
+        for (int t = 0; t < 150; t++) tokens[t] = 100 + t;
+        failing_allocator_arm(1, true);
+        rill_status status = rill_stream_feed(s, tokens, 150, NULL, &err);
+        for (int t = 0; t < 8 && status == RILL_OK; t++) {
+            status = rill_stream_sample(s, tokens, &err);
+            if (status == RILL_OK) status = rill_stream_feed(s, tokens, 1, NULL, &err);
+        }
+        assert_false(failing_allocator_disarm());
+        assert_int_equal(status, RILL_OK);
+        rill_stream_close(&s);
+    }
+}
+
+static rill_stream *saved;
+
+static rill_status save(rill_error *err) {
+    return rill_stream_save(saved, snapshot_path(), err);
+}
+
+static rill_status load(rill_error *err) {
+    rill_stream *s;
+    rill_status status = rill_stream_load(model, snapshot_path(), &s, err);
+    if (status == RILL_OK) rill_stream_close(&s);
+    return status;
+}
+
+static void saving_and_loading(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream_options o = small(RILL_METHOD_STREAMING, RILL_EVICT_TOKEN);
+    const rill_logit_bias bias = {.token = 5, .bias = -1};
+    rill_sampling sampling;
+    rill_sampling_default(&sampling);
+    sampling.bias = &bias;
+    sampling.n_bias = 1;
+    assert_int_equal(rill_stream_open(model, &o, &saved, &err), RILL_OK);
+    assert_int_equal(rill_stream_set_sampling(saved, &sampling, &err), RILL_OK);
+    rill_token tokens[100];
+    for (int t = 0; t < 100; t++) tokens[t] = 200 + t;
+    assert_int_equal(rill_stream_feed(saved, tokens, 100, NULL, &err), RILL_OK);
+    assert_int_equal(save(&err), RILL_OK);
+    // A save that fails leaves the snapshot before it, which every load below reads.
+    fail_everywhere("save", save);
+    fail_everywhere("load", load);
+    rill_stream_close(&saved);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening),
+        cmocka_unit_test(talking),
+        cmocka_unit_test(reading_takes_nothing),
+        cmocka_unit_test(saving_and_loading),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
