@@ -202,7 +202,7 @@ typedef enum rill_role { RILL_ROLE_SYSTEM, RILL_ROLE_USER, RILL_ROLE_ASSISTANT }
 
 // ---- Stream ---------------------------------------------------------------------------------
 
-// How a stream forgets. S(t), what token t sees, as DESIGN's section 2 (docs/stream.md) defines it.
+// How a stream forgets. S(t), what token t sees, as docs/stream.md defines it.
 typedef enum rill_method {
     RILL_METHOD_STREAMING,  // the first n tokens and the m most recent
     RILL_METHOD_WINDOW,     // the m most recent (n = 0)

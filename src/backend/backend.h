@@ -25,7 +25,7 @@ typedef struct rill__buffer rill__buffer;  // memory of the backend
 typedef struct rill__weight
     rill__weight;  // a matrix or vector of a model, in the backend's own form
 
-// One token of a batch: which stream it belongs to and what it sees (DESIGN.md section 2).
+// One token of a batch: which stream it belongs to and what it sees (docs/stream.md).
 typedef struct rill__row {
     uint32_t stream;        // index into the batch's streams
     uint32_t n_sinks;       // visible sinks: min(n, token + 1)
@@ -87,7 +87,6 @@ typedef struct rill__attention {
     bool softmax_off_by_one;  // the denominator has one more term, exp(0)
 } rill__attention;
 
-// Measured limits; see rill_roof.
 typedef struct rill__backend_ops {
     const char *name;  // "cpu"
 

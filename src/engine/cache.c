@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The sink cache's memory: sizes, rows, and the way of a row out and in. DESIGN: docs/stream.md.
+// The sink cache's memory: sizes, rows, and the way of a row out and in. See docs/stream.md.
 #include "engine/cache.h"
 
 #include <string.h>

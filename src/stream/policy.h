@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which tokens a token sees: the sinks and the most recent ones, evicted by token or by message.
 //
-// Policy only: it counts tokens and knows no memory (that is engine/cache.h). DESIGN:
+// Policy only: it counts tokens and knows no memory (that is engine/cache.h). The definition:
 // docs/stream.md.
 #ifndef RILL_STREAM_POLICY_H
 #define RILL_STREAM_POLICY_H

@@ -25,7 +25,7 @@
 
 enum { SINKS = 4, WINDOW = 252, FIRST_WINDOWS = 2 * (SINKS + WINDOW) };
 static const uint64_t far_start = 1000000000000;
-// DESIGN's bound of default kernels against exact ones, in nats (docs/architecture.md).
+// The bound of default kernels against exact ones, in nats (docs/architecture.md).
 static const double DEFAULT_KL = 1e-3;
 
 static uint64_t n_endless(uint64_t by_default) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Comparing logits: the bounds of DESIGN's section 7 (docs/architecture.md).
+// Comparing logits: the bounds of docs/architecture.md.
 #ifndef RILL_TESTS_COMPARE_H
 #define RILL_TESTS_COMPARE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The naive oracle: DESIGN's definition of a stream (docs/stream.md), taken literally, in float64.
+// The naive oracle: the definition of a stream in docs/stream.md, taken literally, in float64.
 //
 // It keeps every key and value, unrotated, for ever. For each token it lists what that token sees,
 // gives the list positions 0, 1, 2 ..., rotates every key of it for its position, and computes
