@@ -75,6 +75,38 @@ static void random_options(test_random *r, rill_stream_options *o) {
     o->over_context = true;
 }
 
+static void expect_same_report(const rill_stream *a, const rill_stream *b) {
+    rill_stream_report x, y;
+    rill_stream_get_report(a, &x);
+    rill_stream_get_report(b, &y);
+    assert_int_equal(x.seen, y.seen);
+    assert_int_equal(x.held, y.held);
+    assert_int_equal(x.evictions, y.evictions);
+    assert_int_equal(x.messages_seen, y.messages_seen);
+    assert_int_equal(x.messages_held, y.messages_held);
+    assert_int_equal(x.sinks, y.sinks);
+    assert_int_equal(x.window, y.window);
+    assert_int_equal(x.bytes.total, y.bytes.total);
+}
+
+// Saves, goes on, and has a loaded stream go on from the same point.
+static void expect_the_same_again(rill_stream *s) {
+    rill_error err;
+    rill_token after[24], again[24];
+    must(rill_stream_save(s, snapshot_path(), &err), &err);
+    write_tokens(s, after, 24);
+    rill_stream *loaded;
+    must(rill_stream_load(model, snapshot_path(), &loaded, &err), &err);
+    write_tokens(loaded, again, 24);
+    assert_memory_equal(after, again, sizeof after);
+    const float *a, *b;
+    must(rill_stream_logits(s, &a, &err), &err);
+    must(rill_stream_logits(loaded, &b, &err), &err);
+    assert_memory_equal(a, b, VOCAB * sizeof *a);
+    expect_same_report(s, loaded);
+    rill_stream_close(&loaded);
+}
+
 static void loaded_stream_continues_bit_for_bit(void **state) {
     (void)state;
     test_random r = {test_seed()};
@@ -93,40 +125,46 @@ static void loaded_stream_continues_bit_for_bit(void **state) {
         sampling.n_bias = 1;
         must(rill_stream_set_sampling(s, &sampling, &err), &err);
 
-        rill_token tokens[96], after[24], again[24];
         uint32_t n = test_random_between(&r, 1, 90);
-        for (uint32_t i = 0; i < n; i++)
-            tokens[i] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
         for (uint32_t i = 0; i < n; i++) {
+            rill_token token = (rill_token)test_random_between(&r, 0, VOCAB - 1);
             if (test_random_between(&r, 0, 9) == 0) rill_stream_begin_message(s);
-            must(rill_stream_feed(s, &tokens[i], 1, NULL, &err), &err);
+            must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
             if (i == 3 && test_random_between(&r, 0, 1)) must(rill_stream_pin(s, &err), &err);
         }
-        must(rill_stream_save(s, snapshot_path(), &err), &err);
-        write_tokens(s, after, 24);
-
-        rill_stream *loaded;
-        must(rill_stream_load(model, snapshot_path(), &loaded, &err), &err);
-        write_tokens(loaded, again, 24);
-        assert_memory_equal(after, again, sizeof after);
-        const float *a, *b;
-        must(rill_stream_logits(s, &a, &err), &err);
-        must(rill_stream_logits(loaded, &b, &err), &err);
-        assert_memory_equal(a, b, VOCAB * sizeof *a);
-        rill_stream_report before, now;
-        rill_stream_get_report(s, &before);
-        rill_stream_get_report(loaded, &now);
-        assert_int_equal(before.seen, now.seen);
-        assert_int_equal(before.held, now.held);
-        assert_int_equal(before.evictions, now.evictions);
-        assert_int_equal(before.messages_seen, now.messages_seen);
-        assert_int_equal(before.messages_held, now.messages_held);
-        assert_int_equal(before.sinks, now.sinks);
-        assert_int_equal(before.window, now.window);
-        assert_int_equal(before.bytes.total, now.bytes.total);
-        rill_stream_close(&loaded);
+        expect_the_same_again(s);
         rill_stream_close(&s);
     }
+}
+
+// RILL_ENDLESS_TOKENS makes it longer.
+static void the_same_after_a_million_evictions(void **state) {
+    (void)state;
+    enum { BLOCK = 5000 };
+    const char *wanted = getenv("RILL_ENDLESS_TOKENS");
+    uint64_t n = wanted ? strtoull(wanted, NULL, 10) : 1000 * 1000 + 1000;
+    rill_error err;
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.sinks = 2;
+    o.window = 14;
+    o.chunk = 500;
+    rill_stream *s;
+    must(rill_stream_open(model, &o, &s, &err), &err);
+    test_random r = {test_seed()};
+    rill_token *tokens = calloc(BLOCK, sizeof *tokens);
+    for (uint64_t done = 0; done < n; done += BLOCK) {
+        for (int i = 0; i < BLOCK; i++)
+            tokens[i] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
+        must(rill_stream_feed(s, tokens, BLOCK, NULL, &err), &err);
+    }
+    expect_the_same_again(s);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    assert_true(report.evictions >= n - 16);
+    print_message("%llu evictions\n", (unsigned long long)report.evictions);
+    free(tokens);
+    rill_stream_close(&s);
 }
 
 static char *read_all(const char *path, size_t *size) {
@@ -214,6 +252,7 @@ static void failed_save_keeps_the_file_before(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loaded_stream_continues_bit_for_bit),
+        cmocka_unit_test(the_same_after_a_million_evictions),
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(foreign_files_are_refused_with_the_reason),
         cmocka_unit_test(failed_save_keeps_the_file_before),
