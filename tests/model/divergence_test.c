@@ -6,6 +6,7 @@
 #include "rill/rill.h"
 
 #include "support/compare.h"
+#include "support/open.h"
 #include "support/tensors.h"
 
 #include <setjmp.h>
@@ -27,21 +28,14 @@ static const struct {
     {RILL_TYPE_Q8_0, 1e-3}, {RILL_TYPE_Q4_0, 1e-3},
 };
 
-static void must(rill_status status, const rill_error *err) {
-    if (status != RILL_OK) fail_msg("%s", err->message);
-}
-
 // Logits of all tokens; the window is small enough that most of them see evicted text go by.
 static float *logits_of(const char *path, const rill_device_options *device_options,
                         const rill_token *tokens, size_t *vocab) {
     rill_error err;
-    rill_device *device;
-    rill_model *model;
     rill_model_info info;
     rill_stream *stream;
     rill_stream_options o;
-    must(rill_device_open(device_options, &device, &err), &err);
-    must(rill_model_open(device, path, &model, &err), &err);
+    rill_model *model = test_model(path, device_options);
     rill_model_get_info(model, &info);
     rill_stream_options_default(&o);
     o.window = 60;
@@ -52,7 +46,6 @@ static float *logits_of(const char *path, const rill_device_options *device_opti
     *vocab = info.vocab_size;
     rill_stream_close(&stream);
     rill_model_close(&model);
-    rill_device_close(&device);
     return logits;
 }
 

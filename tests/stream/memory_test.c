@@ -4,6 +4,7 @@
 #include "rill/rill.h"
 
 #include "failing_allocator.h"
+#include "support/open.h"
 #include "support/tensors.h"
 
 #include <setjmp.h>
@@ -20,17 +21,7 @@ static rill_model *model;
 static int open_model(void **state) {
     (void)state;
     failing_allocator_install();
-    char path[300];
-    const char *folder = getenv("RILL_MODEL");
-    snprintf(path, sizeof path, "%s/rill-30m.gguf", folder ? folder : "models");
-    rill_error err;
-    rill_device *device;
-    if (rill_device_open(&(rill_device_options){.threads = 2}, &device, &err) ||
-        rill_model_open(device, path, &model, &err)) {
-        print_error("%s\n", err.message);
-        return 1;
-    }
-    rill_device_close(&device);
+    model = test_model(test_shipped_model(), &(rill_device_options){.threads = 2});
     return 0;
 }
 

@@ -3,6 +3,7 @@
 // the model lives until the last of them is closed. Run it under the thread sanitizer.
 #include "rill/rill.h"
 
+#include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
 
@@ -60,14 +61,7 @@ static void *work_in_thread(void *argument) {
 }
 
 static rill_model *open_model(unsigned threads) {
-    rill_error err;
-    rill_device *device;
-    rill_model *model;
-    if (rill_device_open(&(rill_device_options){.threads = threads}, &device, &err) != RILL_OK ||
-        rill_model_open(device, test_data("golden/qwen3"), &model, &err) != RILL_OK)
-        fail_msg("%s", err.message);
-    rill_device_close(&device);
-    return model;
+    return test_model(test_data("golden/qwen3"), &(rill_device_options){.threads = threads});
 }
 
 static void streams_in_threads_write_what_they_write_alone(void **state) {

@@ -3,6 +3,7 @@
 // damaged, foreign and cut files are refused, and a failed save leaves the file before it.
 #include "rill/rill.h"
 
+#include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
 
@@ -21,15 +22,9 @@ static rill_model *model, *other_model;
 
 static int open_models(void **state) {
     (void)state;
-    rill_error err;
-    rill_device *device;
-    if (rill_device_open(&(rill_device_options){.threads = 2}, &device, &err) ||
-        rill_model_open(device, test_data("golden/llama"), &model, &err) ||
-        rill_model_open(device, test_data("golden/qwen3"), &other_model, &err)) {
-        print_error("%s\n", err.message);
-        return 1;
-    }
-    rill_device_close(&device);
+    const rill_device_options options = {.threads = 2};
+    model = test_model(test_data("golden/llama"), &options);
+    other_model = test_model(test_data("golden/qwen3"), &options);
     return 0;
 }
 
@@ -45,10 +40,6 @@ static const char *snapshot_path(void) {
     static char path[300];
     snprintf(path, sizeof path, "%s/stream.rill", test_directory());
     return path;
-}
-
-static void must(rill_status status, const rill_error *err) {
-    if (status != RILL_OK) fail_msg("%s", err->message);
 }
 
 // Writes n tokens by sampling.

@@ -3,6 +3,7 @@
 #include "rill/rill.h"
 
 #include "support/compare.h"
+#include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
 
@@ -20,14 +21,8 @@ static rill_model *model;
 
 static int open_model(void **state) {
     (void)state;
-    rill_error err;
-    rill_device *device;
-    if (rill_device_open(&(rill_device_options){.exact = true, .threads = 2}, &device, &err) ||
-        rill_model_open(device, test_data("golden/llama"), &model, &err)) {
-        print_error("%s\n", err.message);
-        return 1;
-    }
-    rill_device_close(&device);
+    model =
+        test_model(test_data("golden/llama"), &(rill_device_options){.exact = true, .threads = 2});
     return 0;
 }
 
@@ -49,7 +44,7 @@ static rill_stream_options options_of(uint32_t sinks, uint32_t window) {
 static rill_stream *open_stream(const rill_stream_options *o) {
     rill_error err;
     rill_stream *s;
-    if (rill_stream_open(model, o, &s, &err) != RILL_OK) fail_msg("%s", err.message);
+    must(rill_stream_open(model, o, &s, &err), &err);
     return s;
 }
 
@@ -59,7 +54,7 @@ static void random_tokens(test_random *r, rill_token *tokens, size_t n) {
 
 static void feed(rill_stream *s, const rill_token *tokens, size_t n, float *logits) {
     rill_error err;
-    if (rill_stream_feed(s, tokens, n, logits, &err) != RILL_OK) fail_msg("%s", err.message);
+    must(rill_stream_feed(s, tokens, n, logits, &err), &err);
 }
 
 static void report_counts_seen_held_and_evicted(void **state) {
