@@ -43,43 +43,45 @@ static void check_numbers(const rill__gguf *g) {
     }
 }
 
-static void every_kind_of_value_is_read(void **state) {
-    (void)state;
-    rill__gguf g;
-    rill_error err;
-    begin(3, 0, 2 * 13 + 2);
-    for (uint32_t type = 0; type < RILL_GGUF_TYPES; type++) {
-        char key[16];
-        uint64_t bits = 0xfefefefefefefefe;
-        float f = -2.5f;
-        double d = 1e300;
-        if (type == RILL_GGUF_F32) memcpy(&bits, &f, sizeof f);
-        if (type == RILL_GGUF_F64) memcpy(&bits, &d, sizeof d);
-        if (type == RILL_GGUF_BOOL) bits = 1;
-        snprintf(key, sizeof key, "k%u", type);
-        if (type == RILL_GGUF_ARRAY) {
-            put_array_key(key, RILL_GGUF_U8, 0);
-        } else if (type == RILL_GGUF_STRING) {
-            put_key(key, type);
-            put_string("text");
-        } else {
-            put_key(key, type);
-            put_number(bits, value_sizes[type]);
-        }
-        snprintf(key, sizeof key, "a%u", type);
-        put_array_key(key, type, 2);
-        for (int i = 0; i < 2; i++) {
-            if (type == RILL_GGUF_ARRAY) {  // [[i, i, ..], [..]]
-                put_number(RILL_GGUF_U16, 4);
-                put_number(3, 8);
-                put_data(6);
-            } else if (type == RILL_GGUF_STRING) {
-                put_string(i ? "second" : "");
-            } else {
-                put_number(i ? bits : 0, value_sizes[type]);
-            }
-        }
+static void put_element(uint32_t type, uint64_t bits, int i) {
+    if (type == RILL_GGUF_ARRAY) {  // [i, i, ..]
+        put_number(RILL_GGUF_U16, 4);
+        put_number(3, 8);
+        put_data(6);
+    } else if (type == RILL_GGUF_STRING) {
+        put_string(i ? "second" : "");
+    } else {
+        put_number(i ? bits : 0, value_sizes[type]);
     }
+}
+
+// "kN", a value of type N, and "aN", an array of two.
+static void put_kind(uint32_t type) {
+    char key[16];
+    uint64_t bits = 0xfefefefefefefefe;
+    float f = -2.5f;
+    double d = 1e300;
+    if (type == RILL_GGUF_F32) memcpy(&bits, &f, sizeof f);
+    if (type == RILL_GGUF_F64) memcpy(&bits, &d, sizeof d);
+    if (type == RILL_GGUF_BOOL) bits = 1;
+    snprintf(key, sizeof key, "k%u", type);
+    if (type == RILL_GGUF_ARRAY) {
+        put_array_key(key, RILL_GGUF_U8, 0);
+    } else if (type == RILL_GGUF_STRING) {
+        put_key(key, type);
+        put_string("text");
+    } else {
+        put_key(key, type);
+        put_number(bits, value_sizes[type]);
+    }
+    snprintf(key, sizeof key, "a%u", type);
+    put_array_key(key, type, 2);
+    for (int i = 0; i < 2; i++) put_element(type, bits, i);
+}
+
+static void put_every_kind(void) {
+    begin(3, 0, 2 * 13 + 2);
+    for (uint32_t type = 0; type < RILL_GGUF_TYPES; type++) put_kind(type);
     put_key("last", RILL_GGUF_U32);
     put_number(5, 4);
     put_array_key("deep", RILL_GGUF_ARRAY, 1);  // [[["x"]]]
@@ -88,6 +90,13 @@ static void every_kind_of_value_is_read(void **state) {
     put_number(RILL_GGUF_STRING, 4);
     put_number(1, 8);
     put_string("x");
+}
+
+static void every_kind_of_value_is_read(void **state) {
+    (void)state;
+    rill__gguf g;
+    rill_error err;
+    put_every_kind();
     assert_int_equal(open_image(&g, &err), RILL_OK);
     assert_int_equal(g.n_values, 28);
     assert_int_equal(g.n_tensors, 0);
