@@ -6,26 +6,36 @@
 #include "base/utf8.h"
 #include "tokenizer/chat.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LARGEST = 64 << 20 };  // bytes: far more than a small file should lead to
+enum {
+    LARGEST = 64 << 20,     // bytes at once: far more than a small file should lead to
+    MOST_ALIVE = 512 << 20  // bytes in all
+};
 
-static void *refuse_alloc(void *user, size_t bytes) {
+static size_t alive;
+
+static void refuse_release(void *user, void *memory) {
     (void)user;
-    return bytes <= LARGEST ? malloc(bytes ? bytes : 1) : NULL;
+    alive -= malloc_usable_size(memory);
+    free(memory);
 }
 
 static void *refuse_resize(void *user, void *old, size_t bytes) {
     (void)user;
-    return bytes <= LARGEST ? realloc(old, bytes ? bytes : 1) : NULL;
+    if (bytes > LARGEST || bytes > MOST_ALIVE - alive) return NULL;
+    size_t before = malloc_usable_size(old);
+    void *memory = realloc(old, bytes ? bytes : 1);
+    if (memory) alive += malloc_usable_size(memory) - before;
+    return memory;
 }
 
-static void refuse_release(void *user, void *memory) {
-    (void)user;
-    free(memory);
+static void *refuse_alloc(void *user, size_t bytes) {
+    return refuse_resize(user, NULL, bytes);
 }
 
 // A snapshot may ask for a cache of any size, and so may a model. Here memory is out past LARGEST,
@@ -65,10 +75,15 @@ const char *fuzz_file(const char *name, const void *data, size_t size) {
     return path;
 }
 
+const char *fuzz_model(void) {
+    const char *given = getenv("RILL_FUZZ_MODEL");
+    return given ? given : RILL_FUZZ_MODEL;
+}
+
 void fuzz_copy_model_file(const char *name) {
     char path[512], *data;
     size_t size;
-    snprintf(path, sizeof path, "%s/%s", RILL_FUZZ_MODEL, name);
+    snprintf(path, sizeof path, "%s/%s", fuzz_model(), name);
     if (rill__file_read(path, 1 << 20, &data, &size, NULL) != RILL_OK) abort();
     fuzz_file(name, data, size);
     rill__free(data);

@@ -21,7 +21,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 const char *fuzz_file(const char *name, const void *data, size_t size);
 // That directory.
 const char *fuzz_directory(void);
-// Copies a file of the tiny model's (fuzz/model) there.
+// Where the tiny model lies: $RILL_FUZZ_MODEL, else fuzz/model of the tree that this was built
+// from.
+const char *fuzz_model(void);
+// Copies a file of the tiny model's there.
 void fuzz_copy_model_file(const char *name);
 // A device with reference kernels and one thread, opened once.
 rill_device *fuzz_device(void);

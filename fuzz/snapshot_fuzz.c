@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     rill_stream *stream;
     rill_error err;
     rill_token next;
-    if (!model && rill_model_open(fuzz_device(), RILL_FUZZ_MODEL, &model, NULL) != RILL_OK) abort();
+    if (!model && rill_model_open(fuzz_device(), fuzz_model(), &model, NULL) != RILL_OK) abort();
     for (int i = getenv("RILL_FUZZ_SEEDS") ? 4 : 0; !ready && i >= 0; i--) make_seed(i);
     ready = true;
     if (size < HEADER + CHECKSUM || size > sizeof buffer) return 0;
