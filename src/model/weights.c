@@ -77,8 +77,8 @@ static rill_status bind_one(const binding *b, const rill__weight_name *entry, ui
         t = rill__source_tensor(b->source, name);
     if (!t && !needed) return RILL_OK;
     if (!t)
-        return rill__fail(b->err, RILL_EFORMAT, "%s: tensor '%s': it is missing", b->source->path,
-                          name);
+        return rill__fail(b->err, RILL_EFORMAT, "%s: tensor '%s': it is missing%s", b->source->path,
+                          name, b->source->is_gguf ? "" : ", or not F32, F16 or BF16");
     rill_status status = check_shape(b, t, name, rows, columns);
     if (status != RILL_OK) return status;
     uint64_t first = 0;
