@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+// Fails the test with the error's message unless all went well.
 static inline void must(rill_status status, const rill_error *err) {
     if (status != RILL_OK) fail_msg("%s", err->message);
 }
