@@ -215,16 +215,21 @@ static rill_status take_normal(rill__encoder *e, bool final, rill_error *err) {
     size_t at = 0;
     rill_status status = RILL_OK;
     while (status == RILL_OK && e->normal.length > at) {
-        hit h = find_added(e, &t->added_normal, e->normal.data, e->normal.length, at, final);
-        size_t prefix = 0, used = 0;
+        // A prefix from an earlier call, which stands in front of everything, is no text.
+        size_t prefix = e->run.prefix, used = 0;
+        hit h = find_added(e, &t->added_normal, e->normal.data + prefix, e->normal.length - prefix,
+                           at, final);
         if (!e->run.part_begun && h.begin > at) {
             status = begin_part(e, at, &prefix, err);
-            h.begin += prefix;
-            h.end += prefix;
+            e->run.prefix = prefix;
         }
+        h.begin += prefix;
+        h.end += prefix;
         if (status == RILL_OK)
             status = take_part(e, e->normal.data + at, h.begin - at, h.found || final, &used, err);
         at += used;
+        if (used > 0) e->run.prefix = 0;
+        if (used > prefix) e->run.word_before = is_word_before(e->normal.data, at, false);
         if (status != RILL_OK || !h.found) break;
         at = h.end;
         rill__run run = e->run;
@@ -239,8 +244,8 @@ static rill_status take_normal(rill__encoder *e, bool final, rill_error *err) {
             if (!rill__is_white_space(c)) break;
             at += n;
         }
+        e->run.word_before = is_word_before(e->normal.data, at, false);
     }
-    if (at > 0) e->run.word_before = is_word_before(e->normal.data, at, false);
     rill__work_drop(&e->normal, at);
     e->retry_at = e->normal.length + e->normal.length / 4;
     return status;

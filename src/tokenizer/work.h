@@ -37,6 +37,7 @@ typedef struct rill__run {
     bool begun;         // some of it was normalised
     bool part_begun;    // some of it, since a normalised added token, was split
     bool at_zero;       // the text begins with it
+    size_t prefix;      // bytes in front of `normal` that were put there: no text
     bool word_before;   // what was split last ended in a letter
     bool in_word;       // the model has taken a part of the present word
     bool last_unknown;  // the present word's last token is the unknown one

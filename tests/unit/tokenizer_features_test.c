@@ -83,9 +83,33 @@ static void every_step_does_as_the_reference(void **state) {
     }
 }
 
+// The character that is put in front of a text may be an added token as well. It was not written,
+// so it is none, however the text arrives.
+static void prefix_is_no_added_token(void **state) {
+    (void)state;
+    rill__tokenizer *t = open_text(
+        "{\"version\":\"1.0\",\"normalizer\":null,\"added_tokens\":[{\"id\":1,\"content\":"
+        "\"\u2581\","
+        "\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":true,"
+        "\"special\":false}],\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\u2581\","
+        "\"prepend_scheme\":\"always\",\"split\":false},\"model\":{\"type\":\"Unigram\",\"unk_id\":"
+        "0,"
+        "\"vocab\":[[\"<unk>\",0],[\"\u2581\",-1],[\"a\",-2],[\"\u2581a\",-9]]}}");
+    static const char text[] = "aa";
+    rill__tokens whole = encode(t, text, 2, 0);
+    assert_int_equal(whole.n, 3);
+    for (size_t step = 0; step < 4; step++) {
+        rill__tokens expected = encode(t, text, 2, 0);
+        assert_tokens("prefix", text, encode_pieces(t, text, 2, 0, step), expected);
+    }
+    rill__tokens_deinit(&whole);
+    rill__tokenizer_close(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_step_does_as_the_reference),
+        cmocka_unit_test(prefix_is_no_added_token),
     };
     return cmocka_run_group_tests(tests, load_features, free_features);
 }
