@@ -69,6 +69,7 @@ bench: all  ## measure kernels and tokens a second (minutes; wants a quiet machi
 install: all  ## install library, header, command, manual, model, completions (PREFIX, DESTDIR)
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+	@[ -n "$(DESTDIR)" ] || /sbin/ldconfig 2>/dev/null || true
 
 clean:  ## remove every build directory
 	@rm -rf $(BUILD) $(BUILD)-werror-gcc $(BUILD)-werror-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz
