@@ -47,6 +47,8 @@ function expectedTensors(meta, names) {
       put("attn_q_norm.weight", head);
       put("attn_k_norm.weight", head);
     }
+    for (const [part, rows] of [["gate", ffn], ["up", ffn], ["down", hidden]])
+      if (names.has(`blk.${i}.ffn_${part}.bias`)) put(`ffn_${part}.bias`, rows);
     put("ffn_gate.weight", hidden, ffn);
     put("ffn_up.weight", hidden, ffn);
   }
