@@ -20,6 +20,16 @@ const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLev
 const model = await llama.loadModel({ modelPath: path });
 const scratch = mkdtempSync(join(tmpdir(), "rill-interop-"));
 
+// As `rill run` shows it: where the model ends its text there is an empty line.
+function show(tokens) {
+  const parts = [[]];
+  for (const token of tokens) {
+    if (model.isEogToken(token)) parts.push([]);
+    else parts.at(-1).push(token);
+  }
+  return parts.map((part) => model.detokenize(part, true)).join("\n\n");
+}
+
 // The end token is not heeded, as `rill run` does not: it goes on.
 async function llamaWrites(prompt) {
   const context = await model.createContext({ contextSize: 512 });
@@ -31,7 +41,7 @@ async function llamaWrites(prompt) {
     if (written.length >= Number(count)) break;
   }
   await context.dispose();
-  return { tokens, written, text: model.detokenize(written, true, tokens) };
+  return { tokens, written, text: show(written) };
 }
 
 function rillWrites(prompt) {
