@@ -187,7 +187,7 @@ static void same_tokens(const rill__model *a, const rill__model *b, const char *
     rill_error err;
     assert_int_equal(rill__tokenizer_encode(a->tokenizer, text, n, flags, &x, &err), RILL_OK);
     assert_int_equal(rill__tokenizer_encode(b->tokenizer, text, n, flags, &y, &err), RILL_OK);
-    if (x.n != y.n || memcmp(x.ids, y.ids, x.n * sizeof *x.ids) != 0)
+    if (x.n != y.n || (x.n > 0 && memcmp(x.ids, y.ids, x.n * sizeof *x.ids) != 0))
         fail_msg("'%.*s': %zu tokens, %zu before", (int)n, text, y.n, x.n);
     rill__tokens_deinit(&x);
     rill__tokens_deinit(&y);
