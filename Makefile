@@ -57,7 +57,6 @@ tsan: ready  ## run the tests under the thread sanitizer
 
 fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
 	@[ -f $(BUILD)-fuzz/build.ninja ] || CC=$(CLANG) meson setup $(BUILD)-fuzz -Dfuzz=true -Db_lundef=false
-	@ninja -C $(BUILD)-fuzz
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
 
 format: ready-lint  ## lay out every C file as .clang-format says
