@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT
 // rill convert: any model that rill reads, to a GGUF file.
 #include "cli/command.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
+
+#include "base/base.h"
 
 static int run(rill__settings *s) {
     rill_error err = {0};
+    char *source = NULL;
     if (s->n_positionals != 2)
         return rill__usage("convert: wants a model and a file to write: rill convert SOURCE "
                            "TARGET.gguf --type q8_0");
-    rill_status status = rill_convert(s->positionals[0], s->positionals[1], s->type, rill__progress,
-                                      (void *)"converting", &err);
+    rill_status status = rill__find_model(s->positionals[0], &source, &err);
+    if (status == RILL_OK)
+        status = rill_convert(source, s->positionals[1], s->type, rill__progress,
+                              (void *)"converting", &err);
+    rill__free(source);
     return status == RILL_OK ? RILL_EXIT_OK : rill__report(&err);
 }
 

@@ -70,7 +70,7 @@ static int run(rill__settings *s) {
     collector text = {0};
     if (!s->n_positionals || strcmp(s->positionals[0], "perplexity") != 0)
         return rill__usage("eval: %s%.80s: rill eval perplexity [MODEL] -f FILE is right",
-                           s->n_positionals ? "no such evaluation: " : "of what is not said",
+                           s->n_positionals ? "no such evaluation: " : "wants a measure",
                            s->n_positionals ? s->positionals[0] : "");
     rill_status status =
         rill__session_open(&session, s, s->n_positionals > 1 ? s->positionals[1] : NULL, &err);

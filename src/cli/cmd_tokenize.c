@@ -62,7 +62,8 @@ static int run(rill__settings *s) {
     rill_model *model = NULL;
     rill_error err = {0};
     char *path = NULL;
-    rill_status status = rill__find_model(s->n_positionals ? s->positionals[0] : NULL, &path, &err);
+    const char *name = s->n_positionals ? s->positionals[0] : NULL;
+    rill_status status = rill__find_tokenizer(name, &path, &err);
     if (status == RILL_OK) status = rill_tokenizer_open(path, &model, &err);
     rill__free(path);
     const char *warning;

@@ -56,7 +56,7 @@ static rill_status shipped_model(char **out, rill_error *err) {
                       "directory, or set RILL_MODEL");
 }
 
-rill_status rill__find_model(const char *name, char **out, rill_error *err) {
+rill_status rill__find_tokenizer(const char *name, char **out, rill_error *err) {
     if (!name) {
         name = getenv("RILL_MODEL");
         if (!name || !*name) return shipped_model(out, err);
@@ -86,11 +86,19 @@ static rill_status check_folder(const char *path, rill_error *err) {
                       path);
 }
 
+rill_status rill__find_model(const char *name, char **out, rill_error *err) {
+    rill_status status = rill__find_tokenizer(name, out, err);
+    if (status == RILL_OK) status = check_folder(*out, err);
+    if (status == RILL_OK) return RILL_OK;
+    rill__free(*out);
+    *out = NULL;
+    return status;
+}
+
 rill_status rill__session_open(rill__session *session, const rill__settings *s, const char *model,
                                rill_error *err) {
     char *path = NULL;
     rill_status status = rill__find_model(model, &path, err);
-    if (status == RILL_OK) status = check_folder(path, err);
     if (status == RILL_OK) status = rill_device_open(&s->device, &session->device, err);
     if (status == RILL_OK) status = rill_model_open(session->device, path, &session->model, err);
     rill__free(path);
@@ -135,11 +143,15 @@ static bool sampling_given(const rill__settings *s, unsigned command) {
 void rill__warn_past_context(const rill__session *session, const rill_stream_options *o) {
     uint32_t trained = session->info.trained_context;
     uint64_t capacity = (uint64_t)o->sinks + o->window;
-    if (trained && capacity > trained && !o->over_context)
+    if (!trained || capacity <= trained || o->over_context) return;
+    if (o->sinks >= trained)
+        rill__warn("--sinks: %u leave no room for recent tokens: the model was trained on %u at "
+                   "once: expect nonsense; 4 is right for most",
+                   o->sinks, trained);
+    else
         rill__warn("--window: the model sees %llu tokens at once but was trained on %u: expect "
                    "nonsense; at most --window %u is right",
-                   (unsigned long long)capacity, trained,
-                   trained > o->sinks ? trained - o->sinks : trained);
+                   (unsigned long long)capacity, trained, trained - o->sinks);
 }
 
 // In the words of the command line: which option asked for so much.

@@ -18,6 +18,8 @@ typedef struct rill__session {
 // the model that came with rill. A folder that is no model but holds one .gguf file stands for
 // that.
 RILL_NODISCARD rill_status rill__find_model(const char *name, char **out, rill_error *err);
+// The same where a folder with nothing but a tokenizer will do.
+RILL_NODISCARD rill_status rill__find_tokenizer(const char *name, char **out, rill_error *err);
 
 // Opens the device and the model of that name, and prints the model's warnings on stderr.
 RILL_NODISCARD rill_status rill__session_open(rill__session *session, const rill__settings *s,

@@ -110,8 +110,11 @@ static rill_status write_token(writing *w, rill_token token, bool is_end, bool *
     bool found = false;
     size_t n = 0;
     if (w->tokenizer) {
-        status = is_end ? rill__bytes_append(&w->text, blank_line, sizeof blank_line - 1, err)
-                        : rill__decoder_push(&w->decoder, token, &w->text, err);
+        // A control token is no text: an end shows as a blank line, other signs not at all.
+        if (is_end)
+            status = rill__bytes_append(&w->text, blank_line, sizeof blank_line - 1, err);
+        else if (!rill__tokenizer_is_control(w->tokenizer, token))
+            status = rill__decoder_push(&w->decoder, token, &w->text, err);
         if (status != RILL_OK) return status;
         n = find_stop(w, &found);
         if (!found) n -= held_back(w);

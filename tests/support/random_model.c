@@ -116,8 +116,8 @@ static void write_file(const char *directory, const char *name, const void *head
     snprintf(path, sizeof path, "%s/%s", directory, name);
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(head, 1, head_bytes, file) != head_bytes ||
-        fwrite(text, 1, text_bytes, file) != text_bytes ||
-        fwrite(data, 1, data_bytes, file) != data_bytes || fclose(file) != 0) {
+        (text_bytes && fwrite(text, 1, text_bytes, file) != text_bytes) ||
+        (data_bytes && fwrite(data, 1, data_bytes, file) != data_bytes) || fclose(file) != 0) {
         perror(path);
         abort();
     }

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Conversations, on a terminal and in a pipe."""
+import json
+import os
+import time
+
+from support import Terminal, Test, main, rill
+
+# The tokens that end an answer.
+ENDS = [int(rill("tokenize", stdin=text)[0].split()[0]) for text in (b"<|eos|>", b"<|im_end|>")]
+SHORT = ["-n", "12", "--temperature", "0"]
+
+
+class Talks(Test):
+    def open(self, *args):
+        screen = Terminal("chat", *args, environment={"XDG_STATE_HOME": self.folder})
+        screen.until("/help lists commands")
+        screen.prompt()
+        return screen
+
+    def test_commands(self):
+        screen = self.open(*SHORT)
+        screen.send("/help\n")
+        screen.until("/reset")
+        screen.prompt()
+        screen.send("Hello\n")
+        screen.prompt()
+        screen.send("/stats\n")
+        screen.until("forgotten  0 tokens")
+        screen.send(f"/save {self.path('talk')}\n")
+        screen.until("saved to")
+        screen.send("/reset\n")
+        screen.until("all forgotten")
+        screen.send(f"/load {self.path('talk')}\n")
+        screen.until("loaded")
+        screen.send("/stats\n")
+        screen.until("Hello")
+        screen.send("/sta\n")
+        screen.until("did you mean /stats")
+        screen.send("\x04")
+        self.assertEqual(screen.end(), 0)
+
+    def test_says_when_something_is_forgotten(self):
+        screen = self.open(*SHORT, "--window", "60")
+        for i in range(8):
+            screen.send(f"This is message number {i} of several\n")
+            screen.prompt()
+        screen.send("/quit\n")
+        self.assertEqual(screen.end(), 0)
+        out, err = rill("chat", *SHORT, "--window", "60",
+                        stdin=b"This is a message of several\n" * 8)
+        self.assertEqual(err.count("no longer sees the beginning"), 1)
+
+    def test_edits_lines(self):
+        screen = self.open(*SHORT)
+        screen.send("/hxlp\x1b[D\x1b[D\x7fe\n")  # two to the left, rub out x, an e instead
+        screen.until("/reset")
+        screen.prompt()
+        screen.send("\x10\n")  # the line before
+        screen.until("/reset")
+        screen.send("\x04")
+        self.assertEqual(screen.end(), 0)
+        self.assertTrue(os.path.exists(self.path("rill/history")))
+
+    def test_an_answer_is_cut_short(self):
+        screen = self.open(*(word for end in ENDS for word in ("--logit-bias", f"{end}=-1000")))
+        screen.send("Tell me a story\n")
+        time.sleep(1)
+        screen.send("\x03")
+        screen.until("cut short")
+        screen.prompt()
+        screen.send("\x03")
+        screen.until("Ctrl-C again")
+        screen.send("\x03")
+        self.assertEqual(screen.end(), 130)
+
+
+class Scripts(Test):
+    def test_one_object_an_answer(self):
+        out, err = rill("chat", "--json", *SHORT, "--system", "Be brief.", stdin=b"Hello\n/stats\n")
+        self.assertEqual(err, "")
+        answer, stats = (json.loads(line) for line in out.splitlines())
+        self.assertEqual((answer["event"], stats["event"]), ("answer", "stats"))
+        self.assertLessEqual(answer["written"], 12)
+        self.assertEqual(stats["evicted"], 0)
+
+    def test_fails_at_the_end(self):
+        out, err = rill("chat", stdin=b"/load nothing\n/fly\n", status=1)
+        self.assertEqual(out, b"")
+        self.assertEqual(err.count("\n"), 2)
+
+
+main()

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the command share: running it, reading what it writes.
+
+Each *_test.py is one subject, a program of its own; RILL names the command, RILL_MODEL the folder of
+the shipped model, RILL_TEST_DATA the data of all tests.
+"""
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+import unittest
+
+RILL = os.environ["RILL"]
+DATA = os.environ["RILL_TEST_DATA"]
+GOLDEN = os.path.join(DATA, "golden", "llama")  # a model without a tokenizer
+SMALL = ["--sinks", "4", "--window", "28"]  # a window that rolls over soon
+
+
+def start(*args, **options):
+    """A running command, its three streams pipes unless said otherwise."""
+    for stream in ("stdin", "stdout", "stderr"):
+        options.setdefault(stream, subprocess.PIPE)
+    return subprocess.Popen([RILL, *args], **options)
+
+
+def rill(*args, stdin=b"", status=0, **options):
+    """Runs to the end; (stdout, stderr) as bytes and text. Another exit status is a failure."""
+    process = start(*args, **options)
+    out, err = process.communicate(stdin, timeout=60)
+    err = err.decode() if err else ""
+    if status is not None and process.returncode != status:
+        raise AssertionError(f"{args}: status {process.returncode}, wanted {status}: {err}")
+    return out, err
+
+
+def safetensors(path):
+    """The tensors of a file: name to (type, shape, bytes)."""
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+        data = file.read()
+    return {
+        name: (row["dtype"], row["shape"], data[slice(*row["data_offsets"])])
+        for name, row in header.items()
+        if name != "__metadata__"
+    }
+
+
+class Test(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, content):
+        with open(self.path(name), "wb") as file:
+            file.write(content)
+        return self.path(name)
+
+    def refused(self, status, words, *args, **options):
+        """The command fails with one line that holds all of the words, and no product."""
+        out, err = rill(*args, status=status, **options)
+        self.assertEqual(out, b"", args)
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertTrue(err.startswith("rill: "), err)
+        for word in words:
+            self.assertIn(word, err)
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, *args, rows=24, columns=80, environment=None):
+        self.process, self.file = pty.fork()
+        if self.process == 0:
+            os.environ.update({"TERM": "xterm", **(environment or {})})
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.execv(RILL, [RILL, *args])
+        self.text = ""
+
+    def until(self, words, seconds=30):
+        """Reads until the words appear after what was read before; the text up to them."""
+        end = time.monotonic() + seconds
+        while words not in self.text:
+            if time.monotonic() > end or not self._read(0.2):
+                raise AssertionError(f"{words!r} did not appear: {self.text!r}")
+        before, _, self.text = self.text.partition(words)
+        return before
+
+    def prompt(self):
+        """Waits until the command reads a line, key by key; the text up to the prompt."""
+        before = self.until("> ")
+        end = time.monotonic() + 10
+        while termios.tcgetattr(self.file)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.01)
+        return before
+
+    def _read(self, seconds):
+        if select.select([self.file], [], [], seconds)[0]:
+            try:
+                data = os.read(self.file, 65536)
+            except OSError:
+                data = b""
+            self.text += data.decode(errors="replace")
+            return bool(data)
+        return True
+
+    def send(self, text):
+        os.write(self.file, text.encode())
+
+    def end(self, seconds=30):
+        """Waits until it leaves: its exit status. What it still wrote is in text."""
+        end = time.monotonic() + seconds
+        while self._read(0.2):
+            if time.monotonic() > end:
+                os.kill(self.process, signal.SIGKILL)
+                break
+        _, status = os.waitpid(self.process, 0)
+        os.close(self.file)
+        return os.waitstatus_to_exitcode(status)
+
+
+def main():
+    unittest.main(verbosity=2)

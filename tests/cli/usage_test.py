@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Help, and command lines that cannot be meant."""
+from support import Test, main, rill
+
+COMMANDS = ["run", "chat", "info", "eval", "bench", "tokenize", "logits", "convert"]
+
+
+class Help(Test):
+    def test_every_command_has_a_page_that_fits_a_screen(self):
+        overview, err = rill("--help")
+        self.assertEqual(err, "")
+        for command in COMMANDS:
+            self.assertIn(f"  {command} ".encode(), overview)
+            page, err = rill(command, "--help")
+            self.assertEqual(err, "")
+            self.assertTrue(page.startswith(f"Usage: rill {command} ".encode()))
+            self.assertEqual(page, rill("help", command)[0])
+            self.assertLess(max(map(len, page.splitlines())), 100)
+
+    def test_version(self):
+        self.assertRegex(rill("--version")[0], rb"^rill \d+\.\d+\.\d+\n$")
+
+    def test_nothing_at_all_is_wrong_usage(self):
+        out, err = rill(status=2)
+        self.assertEqual(out, b"")
+        self.assertIn("rill run", err)
+
+
+class Wrong(Test):
+    def test_words(self):
+        self.refused(2, ["did you mean rill run"], "rnu")
+        self.refused(2, ["no such command"], "frobnicate")
+        self.refused(2, ["did you mean --window?"], "run", "--wnidow", "5")
+        self.refused(2, ["no such option"], "run", "--frobnicate")
+        self.refused(2, ["no such option"], "info", "--prompt", "x")
+        self.refused(2, ["one word too many"], "run", "a", "b")
+        self.refused(2, ["wants a value"], "run", "--window")
+        self.refused(2, ["takes no value"], "run", "--json=1")
+        self.refused(2, ["perplexity"], "eval")
+        self.refused(2, ["no such evaluation"], "eval", "pleasure")
+        self.refused(2, ["TARGET"], "convert", "a")
+        self.refused(2, ["--tokens"], "logits")
+
+    def test_numbers(self):
+        for option in ("--window", "--threads", "--max-tokens", "--chunk"):
+            for value in ("0", "-1", "1e3x", "", "99999999999999999999", "0x10", " 5"):
+                self.refused(2, [option, "wants"], "run", option, value)
+        for value in ("-1", "x", "4294967296"):
+            self.refused(2, ["--sinks", "wants"], "run", "--sinks", value)
+        for value in ("-1", "nan", "inf", "101", "x"):
+            self.refused(2, ["--temperature", "wants"], "run", "--temperature", value)
+        self.refused(2, ["--top-p"], "run", "--top-p", "0")
+        self.refused(2, ["--seed"], "run", "--seed", "-1")
+
+    def test_choices(self):
+        self.refused(2, ["streaming|window|dense|recompute"], "run", "--attention", "full")
+        self.refused(2, ["f32, f16 or q8_0"], "run", "--cache-type", "q3", "-n", "1")
+        self.refused(2, ["avx2"], "run", "--cpu", "mmx", "-n", "1")
+        self.refused(2, ["cpu"], "run", "--device", "abacus", "-n", "1")
+
+    def test_contradictions(self):
+        self.refused(2, ["--prompt"], "run", "-p", "a", "-f", "b")
+        self.refused(2, ["--sinks"], "run", "--attention", "window", "--sinks", "4", "-n", "1")
+        self.refused(2, ["--tokens"], "logits", "x", "--tokens", "1", "--tokens-file", "y",
+                     "--out", "z")
+        self.refused(2, ["--shape"], "info", "--shape", "cube")
+        self.refused(2, ["layers"], "info", "--shape", "layers=0,hidden=768,heads=12")
+
+    def test_more_than_the_model_was_trained_on_warns(self):
+        err = rill("run", "-n", "1", "--window", "1020")[1]
+        self.assertIn("warning: --window: the model sees 1024 tokens", err)
+        self.assertIn("at most --window 508", err)
+        err = rill("run", "-n", "1", "--sinks", "512", "--window", "8")[1]
+        self.assertIn("warning: --sinks: 512 leave no room", err)
+
+
+main()
