@@ -4,9 +4,10 @@
 
     scripts/run_tests.py BUILD [NAME ...] [--suite S] [--no-suite S] [--slower K] [--step NAME=COMMAND]
 
-A program that uses cmocka counts as many tests as it runs, any other program as one; a program that
-dies, or exits with a failure that none of its tests reported, counts as one more failure. A step is
-a shell command that counts as one test. Skipped tests are named, and counted apart.
+A program that uses cmocka or unittest counts as many tests as it runs, any other program as one; a
+program that dies, or exits with a failure that none of its tests reported, counts as one more
+failure. A step is a shell command that counts as one test. Skipped tests are named, and counted
+apart.
 """
 import argparse
 import json
@@ -18,6 +19,8 @@ import time
 
 # cmocka 1.1 reports each test twice: when it starts, and how it ended.
 CMOCKA_LINE = re.compile(r"^\[\s*(RUN|OK|FAILED|SKIPPED|ERROR)\s*\]\s+(\S.*)$")
+# Python's unittest, verbose: "test_that (__main__.Class.test_that) ... ok".
+UNITTEST_LINE = re.compile(r"^(test_\w+) \(.*\) \.\.\. (?:.* )?(ok|FAIL|ERROR|skipped)\b")
 TAIL_LINES = 60
 
 
@@ -30,9 +33,9 @@ class Tally:
         self.skipped = []
 
     def add_program(self, name, result, output):
-        """Counts a test program by its cmocka lines, if there are any, and by its exit."""
+        """Counts a test program by the lines of its tests, if there are any, and by its exit."""
         failed_before = len(self.failed)
-        passed = self.add_cmocka_tests(name, output)
+        passed = self.add_cmocka_tests(name, output) + self.add_unittest_tests(name, output)
         any_test = passed or len(self.failed) > failed_before
         if result == "SKIP":
             self.skipped.append(name)
@@ -61,6 +64,19 @@ class Tally:
                     self.skipped.append(f"{program}: {test}")
                 else:
                     self.failed.append((f"{program}: {test}", output))
+        return passed
+
+    def add_unittest_tests(self, program, output):
+        """The same for the lines that Python's unittest writes."""
+        passed = 0
+        for match in filter(None, map(UNITTEST_LINE.match, output.splitlines())):
+            test, word = match.groups()
+            if word == "ok":
+                passed += 1
+            elif word == "skipped":
+                self.skipped.append(f"{program}: {test}")
+            else:
+                self.failed.append((f"{program}: {test}", output))
         return passed
 
     def report(self):
