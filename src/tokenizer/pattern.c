@@ -20,6 +20,7 @@ struct rill__pattern {
     pcre2_code *code;
     bool looks_back;
     bool jit;
+    bool no_memory;  // PCRE2 asked for memory and there was none
 };
 
 struct rill__matcher {
@@ -28,9 +29,11 @@ struct rill__matcher {
     pcre2_jit_stack *stack;
 };
 
-static void *take(PCRE2_SIZE bytes, void *user) {
-    (void)user;
-    return rill__malloc(bytes);
+// `no_memory` is set when there is none; NULL where nobody asks.
+static void *take(PCRE2_SIZE bytes, void *no_memory) {
+    void *memory = rill__malloc(bytes);
+    if (!memory && no_memory) *(bool *)no_memory = true;
+    return memory;
 }
 
 static void give(void *memory, void *user) {
@@ -90,7 +93,7 @@ static rill_status translate(const char *text, size_t length, rill__bytes *out, 
 }
 
 static rill_status compile(rill__pattern *p, const char *text, size_t length, rill_error *err) {
-    pcre2_general_context *general = pcre2_general_context_create(take, give, NULL);
+    pcre2_general_context *general = pcre2_general_context_create(take, give, &p->no_memory);
     pcre2_compile_context *context = general ? pcre2_compile_context_create(general) : NULL;
     rill_status status = RILL_OK;
     int code;
@@ -111,8 +114,9 @@ static rill_status compile(rill__pattern *p, const char *text, size_t length, ri
                                   p->text, why, (size_t)offset);
         goto out;
     }
-    // Without a compiler for this machine the interpreter does it.
+    // The interpreter does it where there is no compiler, or no memory that may be executed.
     p->jit = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
+    if (p->no_memory) status = rill__fail_memory(err, "a pattern", length);
 out:
     pcre2_compile_context_free(context);
     pcre2_general_context_free(general);
