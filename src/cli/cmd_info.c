@@ -151,6 +151,7 @@ static void print_machine(const facts *f, const rill__session *session) {
                 {"full_tokens", f->full_tokens},
                 {"full_bytes", f->full_bytes},
                 {"held_bytes", f->held_bytes},
+                {"cache_bytes", f->bytes.cache},
                 {"stream_bytes", f->bytes.total}};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         json_object_set_new(object, rest[i].key, json_integer((json_int_t)rest[i].value));
@@ -209,8 +210,10 @@ static void print_people(const facts *f) {
     if (saved_share(f) > 0) rill__outputf(": %.1f%% less", 100 * saved_share(f));
     rill__outputf("\n");
     if (f->real) {
+        rill__number_bytes(held, sizeof held, f->bytes.cache);
         rill__number_bytes(bytes, sizeof bytes, f->bytes.total);
-        rill__outputf("%-12s %s, working memory included\n", "a stream", bytes);
+        rill__outputf("%-12s %s of cache, with room for a chunk of %u tokens; %s in all\n",
+                      "a stream", held, f->used.chunk, bytes);
     }
 }
 
