@@ -71,9 +71,11 @@ static rill_status answer(chat *c, const char *text, size_t length, rill_error *
     c->ends_line = true;
     rill_status status = rill_stream_feed_message(stream, RILL_ROLE_USER, text, length, false, err);
     if (status == RILL_OK) status = rill_stream_begin_answer(stream, err);
-    if (status == RILL_OK)
-        status = rill_stream_generate(stream, &options, write_answer, c, &result, err);
-    if (status == RILL_OK) status = rill_stream_end_answer(stream, err);
+    if (status != RILL_OK) return status;
+    status = rill_stream_generate(stream, &options, write_answer, c, &result, err);
+    // Also after a failure, so that the conversation can go on.
+    rill_status ended = rill_stream_end_answer(stream, status == RILL_OK ? err : NULL);
+    if (status == RILL_OK) status = ended;
     if (status != RILL_OK) return status;
     if (for_people(c)) {
         if (!c->ends_line) rill__output("\n", 1);

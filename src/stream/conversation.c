@@ -63,7 +63,9 @@ rill_status rill_stream_end_answer(rill_stream *stream, rill_error *err) {
         seen > 0 && rill__tokenizer_is_end(t, rill__history_get(&stream->history, seen - 1));
     rill__tokens tokens = {0};
     status = rill__chat_answer_suffix(t, ended, &tokens, err);
+    // Dense that is full has no room for the closing words, and will read nothing more anyway.
     if (status == RILL_OK) status = feed_tokens(stream, &tokens, false, err);
+    if (status == RILL_ECONTEXT) status = RILL_OK;
     if (status == RILL_OK) stream->in_answer = false;
     rill__tokens_deinit(&tokens);
     return status;

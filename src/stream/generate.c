@@ -74,16 +74,13 @@ static size_t held_back(const writing *w) {
     return most;
 }
 
-// Hands out the first n bytes of the text, which stand for `token`. False: interrupted.
+// Hands out the first n bytes of the text, which stand for `token`, to whom wants them. False:
+// interrupted.
 static bool hand_out(writing *w, rill_token token, size_t n) {
-    if (!w->write) {
-        if (w->text.data) rill__bytes_reset(&w->text);
-        return true;
-    }
-    if (!w->text.data) return w->write(w->user, token, "", 0);
+    if (!w->text.data) return !w->write || w->write(w->user, token, "", 0);
     char next = w->text.data[n];
     w->text.data[n] = '\0';
-    bool go_on = w->write(w->user, token, w->text.data, n);
+    bool go_on = !w->write || w->write(w->user, token, w->text.data, n);
     w->text.data[n] = next;
     w->text.length -= n;
     memmove(w->text.data, w->text.data + n, w->text.length + 1);
@@ -110,10 +107,11 @@ static rill_status write_token(writing *w, rill_token token, bool is_end, bool *
     bool found = false;
     size_t n = 0;
     if (w->tokenizer) {
-        // A control token is no text: an end shows as a blank line, other signs not at all.
+        // An end shows as a blank line, other signs not at all, nor do rows of the model past the
+        // tokenizer.
         if (is_end)
             status = rill__bytes_append(&w->text, blank_line, sizeof blank_line - 1, err);
-        else if (!rill__tokenizer_is_control(w->tokenizer, token))
+        else if (rill__tokenizer_is_text(w->tokenizer, token))
             status = rill__decoder_push(&w->decoder, token, &w->text, err);
         if (status != RILL_OK) return status;
         n = find_stop(w, &found);

@@ -29,6 +29,16 @@ rill_status rill_encode(const rill_model *model, const char *text, size_t length
     return RILL_OK;
 }
 
+// A model may have more rows than its tokenizer has tokens; those are no text.
+static rill_status decode_token(const rill_model *model, rill__decoder *decoder, rill_token token,
+                                rill__bytes *out, rill_error *err) {
+    size_t own = rill__tokenizer_size(model->model->tokenizer);
+    if (token >= 0 && (size_t)token >= own &&
+        (uint32_t)token < model->model->description.vocab_size)
+        return RILL_OK;
+    return rill__decoder_push(decoder, token, out, err);
+}
+
 void rill_tokens_free(rill_token *tokens) {
     rill__free(tokens);
 }
@@ -43,7 +53,7 @@ rill_status rill_decode(const rill_model *model, const rill_token *tokens, size_
         rill__decoder decoder;
         rill__decoder_init(&decoder, model->model->tokenizer);
         for (size_t i = 0; status == RILL_OK && i < n_tokens; i++)
-            status = rill__decoder_push(&decoder, tokens[i], &bytes, err);
+            status = decode_token(model, &decoder, tokens[i], &bytes, err);
         if (status == RILL_OK) status = rill__decoder_end(&decoder, &bytes, err);
     }
     // An empty text is a text too.

@@ -150,8 +150,8 @@ bool rill__tokenizer_is_end(const rill__tokenizer *t, rill_token token) {
     return false;
 }
 
-bool rill__tokenizer_is_control(const rill__tokenizer *t, rill_token token) {
-    return token >= 0 && (size_t)token < t->n_tokens && t->kinds[token] == RILL_TOKEN_CONTROL;
+bool rill__tokenizer_is_text(const rill__tokenizer *t, rill_token token) {
+    return token >= 0 && (size_t)token < t->n_tokens && t->kinds[token] != RILL_TOKEN_CONTROL;
 }
 
 const rill_token *rill__tokenizer_ends(const rill__tokenizer *t, size_t *n) {

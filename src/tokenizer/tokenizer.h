@@ -39,8 +39,8 @@ size_t rill__tokenizer_size(const rill__tokenizer *t);
 // The begin token that it puts in front of a text, -1 if it puts none.
 rill_token rill__tokenizer_bos(const rill__tokenizer *t);
 bool rill__tokenizer_is_end(const rill__tokenizer *t, rill_token token);
-// True for tokens that are signs to the model and no text: begin, end, turns of a chat.
-bool rill__tokenizer_is_control(const rill__tokenizer *t, rill_token token);
+// False for signs to the model (begin, end, turns of a chat) and for ids that are not its own.
+bool rill__tokenizer_is_text(const rill__tokenizer *t, rill_token token);
 // The end tokens, the model's own first. Borrowed.
 const rill_token *rill__tokenizer_ends(const rill__tokenizer *t, size_t *n);
 // The id of a token as written ("<|im_end|>"), -1 if there is none.

@@ -84,6 +84,14 @@ class Scripts(Test):
         self.assertLessEqual(answer["written"], 12)
         self.assertEqual(stats["evicted"], 0)
 
+    def test_a_full_context_loses_no_answer(self):
+        out, err = rill("chat", "--json", "--temperature", "0", "--attention", "dense", "--window",
+                        "40", stdin=b"Tell me a story\nHello\n", status=1)
+        answer = json.loads(out)
+        self.assertEqual(answer["stop"], "memory")
+        self.assertTrue(answer["text"])
+        self.assertIn("room for 40 tokens", err)
+
     def test_fails_at_the_end(self):
         out, err = rill("chat", stdin=b"/load nothing\n/fly\n", status=1)
         self.assertEqual(out, b"")
