@@ -10,13 +10,18 @@
 //   rill_stream_generate(stream, &options, print, NULL, &result, &err);   write
 //
 // Ownership. The caller owns what open, new, take and load returned and gives it back with the
-// matching close or free, which take NULL and null the pointer. Everything else is borrowed from
-// its parent and dies with it. Inputs are never kept past the call. A model keeps its device alive,
-// a stream its model: they may be closed in any order.
+// matching close, which takes the address of the pointer and sets it to NULL (NULL there is
+// allowed), or free. Everything else is borrowed from its parent and dies with it. Inputs are never
+// kept past the call. A model keeps its device alive, a stream its model: they may be closed in any
+// order.
 //
 // Errors. A function that can fail returns rill_status; `err` (NULL if not wanted) receives one
 // line that says what was wrong where. Out-parameters are written only on success. Unless said
-// otherwise, an object is unchanged by a call that failed.
+// otherwise, an object is unchanged by a call that failed. No pointer may be NULL but where it is
+// said.
+//
+// Versions. Until 1.0 each minor version may change structs and functions, and the shared library's
+// name changes with it (librill.so.0.1): a program compiled for one never meets another.
 //
 // Threads. A device and a model may be used by any number of threads at once; a stream, like
 // everything else, by one at a time.
@@ -68,7 +73,7 @@ typedef struct rill_device_options {
     const char *device;  // "auto" or "cpu"; default "auto"
     unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;          // reference kernels in float32 with double accumulation; default false
-    // Highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU or all.
+    // Highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU, or all there are.
     const char *cpu;
 } rill_device_options;
 
@@ -95,7 +100,7 @@ typedef struct rill_roof {
     double int8_ops_per_second;    // products of bytes summed in 32 bits, by the tier's best way
 } rill_roof;
 
-// Measures for about a second with all threads of the device. Allocates about 1 GiB for the time.
+// Measures for about a second with all threads of the device. Takes 512 MiB for the time.
 RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, rill_roof *out,
                                                         rill_error *err);
 
@@ -103,7 +108,9 @@ RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, ril
 
 // Opens a .gguf file or a Hugging Face directory, its weights mapped read-only, and its tokenizer
 // if it has one. Returns RILL_EIO, RILL_EFORMAT (malformed), RILL_EUNSUPPORTED (a family, tensor
-// type or setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read.
+// type or setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read. The
+// files must stay as they are while the model lives: reading on in one that was cut short ends the
+// process (SIGBUS).
 RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const char *path,
                                                     rill_model **out, rill_error *err);
 
@@ -168,8 +175,9 @@ RILL_NODISCARD RILL_API rill_status rill_encode(const rill_model *model, const c
                                                 size_t *n_tokens, rill_error *err);
 RILL_API void rill_tokens_free(rill_token *tokens);
 
-// Turns tokens into text, special tokens as they are written. *text is NUL-terminated and the
-// caller's: rill_text_free. RILL_EINVAL (a token outside the vocabulary), RILL_EUNSUPPORTED.
+// Turns tokens into text, special tokens as they are written. Rows of the model past its tokenizer
+// are no text. *text is NUL-terminated and the caller's: rill_text_free. RILL_EINVAL (a token
+// outside the vocabulary), RILL_EUNSUPPORTED.
 RILL_NODISCARD RILL_API rill_status rill_decode(const rill_model *model, const rill_token *tokens,
                                                 size_t n_tokens, char **text, size_t *length,
                                                 rill_error *err);
@@ -312,8 +320,8 @@ RILL_API const rill_stream_options *rill_stream_get_options(const rill_stream *s
 // The model that the stream was opened with; still owned by the caller and the stream.
 RILL_API rill_model *rill_stream_model(const rill_stream *stream);
 
-// Copies the tokens the model can still see, oldest first, at most `capacity` of them; returns how
-// many there are.
+// Copies the tokens the model can still see, oldest first, at most `capacity` of them (0: out may
+// be NULL); returns how many there are.
 RILL_API size_t rill_stream_visible(const rill_stream *stream, rill_token *out, size_t capacity);
 
 // Reads one message of a conversation in the model's chat template, boundaries marked. A system
@@ -323,7 +331,8 @@ RILL_NODISCARD RILL_API rill_status rill_stream_feed_message(rill_stream *stream
                                                              const char *text, size_t length,
                                                              bool pin, rill_error *err);
 // Reads what invites the assistant's answer; rill_stream_generate then writes it, and
-// rill_stream_end_answer closes it as the template wants (safe to call after any stop reason).
+// rill_stream_end_answer closes it as the template wants, after any stop reason (a dense stream
+// that is full has no room for that: it is left out).
 RILL_NODISCARD RILL_API rill_status rill_stream_begin_answer(rill_stream *stream, rill_error *err);
 RILL_NODISCARD RILL_API rill_status rill_stream_end_answer(rill_stream *stream, rill_error *err);
 
@@ -398,8 +407,9 @@ typedef struct rill_generate_result {
     uint64_t n_tokens;
 } rill_generate_result;
 
-// Writes: samples a token, hands its text to `write`, reads it, again and again. `result` is filled
-// in every case; the status is not RILL_OK only if result->stop is RILL_STOP_ERROR. Text held back
+// Writes: samples a token, hands its text to `write` (NULL: nobody), reads it, again and again.
+// options may be NULL for the defaults. `result` (NULL if not wanted) is filled in every case; the
+// status is not RILL_OK only if result->stop is RILL_STOP_ERROR. Text held back
 // (a character or a possible stop string) is handed over before it returns. A model without a
 // tokenizer writes no text, only tokens.
 RILL_NODISCARD RILL_API rill_status rill_stream_generate(rill_stream *stream,
