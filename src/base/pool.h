@@ -2,9 +2,8 @@
 // The thread pool: one a device, passed explicitly.
 //
 // Work is cut into numbered pieces, claimed one by one with an atomic counter, so a descheduled
-// thread holds nobody up: the others take its share. Waiting spins briefly, then sleeps on a futex
-// or condition variable. The pool never changes a result: pieces are output rows or heads, never
-// parts of a reduction.
+// thread holds nobody up: the others take its share. Waiting spins briefly, then sleeps on a futex.
+// The pool never changes a result: pieces are output rows or heads, never parts of a reduction.
 #ifndef RILL_BASE_POOL_H
 #define RILL_BASE_POOL_H
 

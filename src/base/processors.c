@@ -92,11 +92,19 @@ unsigned rill__quota_count(const char *groups, const char *root) {
     return least == NO_LIMIT ? 0 : least;
 }
 
+// The processors of the affinity mask, 0 if it cannot be read. The kernel refuses (EINVAL) a set
+// that is smaller than its own, so one cpu_set_t's 1024 are not enough for every kernel; none is
+// built for more than 8192 (NR_CPUS).
+static unsigned affinity_count(void) {
+    cpu_set_t sets[16];
+    if (sched_getaffinity(0, sizeof sets, sets) != 0) return 0;
+    return (unsigned)CPU_COUNT_S(sizeof sets, sets);
+}
+
 unsigned rill__cpu_count(void) {
-    cpu_set_t set;
-    unsigned n = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) n = (unsigned)CPU_COUNT(&set);
+    unsigned n = affinity_count();
+    if (n == 0) n = 1;
     unsigned quota = rill__quota_count("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota && quota < n) n = quota;
-    return n ? n : 1;
+    return n;
 }

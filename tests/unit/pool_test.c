@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,9 +19,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { MAX_PIECES = 1000 };
+
+// A kernel of 8192 processor ids, three of them this process's, while `many_ids`; else the real
+// one.
+static bool many_ids;
+
+int sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set) {
+    enum { KERNEL_BYTES = 8192 / 8 };
+    memset(set, 0, bytes);
+    if (!many_ids) return syscall(SYS_sched_getaffinity, pid, bytes, set) < 0 ? -1 : 0;
+    if (bytes < KERNEL_BYTES) {
+        errno = EINVAL;
+        return -1;
+    }
+    CPU_SET_S(5, bytes, set);
+    CPU_SET_S(1500, bytes, set);
+    CPU_SET_S(8191, bytes, set);
+    return 0;
+}
 
 typedef struct job {
     unsigned n_threads;
@@ -230,6 +250,15 @@ static void count_respects_the_affinity_mask(void **state) {
     assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+static void count_knows_kernels_of_many_processors(void **state) {
+    (void)state;
+    unsigned quota = rill__quota_count("/proc/self/cgroup", "/sys/fs/cgroup");
+    many_ids = true;
+    unsigned n = rill__cpu_count();
+    many_ids = false;
+    assert_int_equal(n, quota && quota < 3 ? quota : 3);
+}
+
 static void put(const char *directory, const char *name, const char *text) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", directory, name);
@@ -285,6 +314,7 @@ int main(void) {
         cmocka_unit_test(running_allocates_nothing),
         cmocka_unit_test(workers_leave_signals_to_the_program),
         cmocka_unit_test(count_respects_the_affinity_mask),
+        cmocka_unit_test(count_knows_kernels_of_many_processors),
         cmocka_unit_test(quotas_of_all_groups_above_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
