@@ -27,12 +27,16 @@ int rill__report(const rill_error *err) {
     bool option = false;
     for (const rill__option *o = rill__options; o->name; o++)
         option = option || !strcmp(o->name, name);
-    if (err->status == RILL_EINVAL && option)
-        rill__fail(&shown, err->status, "--%s%s", name, err->message + length);
-    const char *flag = strstr(shown.message, "over_context");
-    if (flag)
-        rill__fail(&shown, err->status, "%.*s--over-context%s", (int)(flag - shown.message),
-                   shown.message, flag + strlen("over_context"));
+    if (err->status == RILL_EINVAL && option) {
+        // A message about an option may end with the name of another that would allow it.
+        static const char hint[] = " over_context";
+        const char *rest = err->message + length;
+        size_t kept = strlen(rest);
+        bool hints = kept >= strlen(hint) && !strcmp(rest + kept - strlen(hint), hint);
+        if (hints) kept -= strlen(hint);
+        rill__fail(&shown, err->status, "--%s%.*s%s", name, (int)kept, rest,
+                   hints ? " --over-context" : "");
+    }
     return say(&shown, err->status == RILL_EINVAL         ? RILL_EXIT_USAGE
                        : err->status == RILL_EINTERRUPTED ? RILL_EXIT_INTERRUPTED
                                                           : RILL_EXIT_FAILED);

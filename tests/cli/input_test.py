@@ -28,6 +28,13 @@ class Models(Test):
             self.refused(1, words, "convert", path, self.path("out.gguf"))
             self.assertFalse(os.path.exists(self.path("out.gguf")))
 
+    def test_paths_are_reported_as_they_are(self):
+        for folder in ("over_context", "key_type"):
+            os.mkdir(self.path(folder))
+            path = os.path.join(self.path(folder), "m.gguf")
+            self.refused(1, [path], "run", "-n", "1", path)
+            self.refused(1, ["rill: " + self.path(folder)], "info", self.path(folder))
+
     def test_unreadable(self):
         path = self.write("secret.gguf", b"GGUF")
         os.chmod(path, 0)

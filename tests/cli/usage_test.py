@@ -66,6 +66,10 @@ class Wrong(Test):
         self.refused(2, ["--shape"], "info", "--shape", "cube")
         self.refused(2, ["layers"], "info", "--shape", "layers=0,hidden=768,heads=12")
 
+    def test_dense_past_the_context_names_what_allows_it(self):
+        self.refused(2, ["rill: --window: ", "allow it with --over-context\n"], "run", "-n", "1",
+                     "--attention", "dense", "--window", "2000")
+
     def test_more_than_the_model_was_trained_on_warns(self):
         err = rill("run", "-n", "1", "--window", "1020")[1]
         self.assertIn("warning: --window: the model sees 1024 tokens", err)
