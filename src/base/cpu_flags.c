@@ -4,7 +4,6 @@
 #include "base/cpu_flags.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -29,7 +28,7 @@ static bool bit(unsigned word, int n) {
     return word >> n & 1;
 }
 
-static unsigned detect(void) {
+unsigned rill__cpu_flags(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return 0;
     bool fma = bit(c, 12), f16c = bit(c, 29);
@@ -58,7 +57,7 @@ void rill__cpu_model(char *out, size_t capacity) {
     for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--) out[n - 1] = '\0';
 }
 #else
-static unsigned detect(void) {
+unsigned rill__cpu_flags(void) {
     return 0;
 }
 
@@ -68,10 +67,6 @@ void rill__cpu_model(char *out, size_t capacity) {
 #endif
 
 bool rill__cpu_mask(const char *name, unsigned *mask) {
-    if (!name) {
-        *mask = ~0u;
-        return true;
-    }
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
         if (strcmp(name, tiers[i].name) == 0) {
             *mask = tiers[i].mask;
@@ -79,15 +74,6 @@ bool rill__cpu_mask(const char *name, unsigned *mask) {
         }
     }
     return false;
-}
-
-rill_status rill__cpu_flags(unsigned *flags, rill_error *err) {
-    unsigned mask;
-    const char *name = getenv("RILL_CPU");
-    if (!rill__cpu_mask(name, &mask))
-        return rill__fail(err, RILL_EINVAL, "RILL_CPU: '%s'; ref, avx2 or avx512 is right", name);
-    *flags = detect() & mask;
-    return RILL_OK;
 }
 
 const char *rill__cpu_tier(unsigned flags) {

@@ -13,11 +13,10 @@ enum {
     RILL_CPU_AVX512_BF16 = 1 << 3,
 };
 
-// The processor's flags, cut down by the mask in the environment variable RILL_CPU if it is set:
-// "ref" (none), "avx2", "avx512" name the highest tier allowed. An unknown word fails with
-// RILL_EINVAL and lists the legal ones.
-RILL_NODISCARD rill_status rill__cpu_flags(unsigned *flags, rill_error *err);
-// The flags of a tier's name as in RILL_CPU, all flags for NULL; false if the name is unknown.
+// What this processor can do.
+unsigned rill__cpu_flags(void);
+// The flags that a tier's name allows, "ref" (none), "avx2" or "avx512"; false if the name is
+// unknown.
 bool rill__cpu_mask(const char *name, unsigned *mask);
 // "avx512", "avx2" or "ref": the highest tier in flags.
 const char *rill__cpu_tier(unsigned flags);

@@ -4,6 +4,8 @@
 // threads, other rows of a batch, the ring's size.
 #include "backend/backend.h"
 
+#include "base/cpu_flags.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -377,13 +379,36 @@ static void roof_is_measured(void **state) {
     be->ops->close(be);
 }
 
+static const char *tier_with(const char *environment, const char *tier, bool exact) {
+    setenv("RILL_CPU", environment, 1);
+    rill__backend *be = open_backend(tier, 1, exact);
+    unsetenv("RILL_CPU");
+    const char *name = be->ops->tier(be);
+    be->ops->close(be);
+    return name;
+}
+
+static void the_environment_chooses_where_nobody_did(void **state) {
+    (void)state;
+    assert_string_equal(tier_with("ref", NULL, false), "ref");
+    const char *best = rill__cpu_tier(rill__cpu_flags());
+    assert_string_equal(tier_with("ref", "avx512", false), best);
+    assert_string_equal(tier_with("sse9", "avx512", false), best);
+    assert_string_equal(tier_with("avx512", "ref", false), "ref");
+    assert_string_equal(tier_with("sse9", NULL, true), "ref");
+}
+
 static void unknown_tiers_are_refused(void **state) {
     (void)state;
-    const rill_device_options options = {.cpu = "sse9"};
     rill__backend *be = NULL;
     rill_error err;
-    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_EINVAL);
-    assert_non_null(strstr(err.message, "avx2"));
+    const rill_device_options chosen = {.cpu = "sse9"}, nothing = {0};
+    assert_int_equal(rill__cpu_backend_open(&chosen, &be, &err), RILL_EINVAL);
+    assert_string_equal(err.message, "cpu: 'sse9'; ref, avx2 or avx512 is right");
+    setenv("RILL_CPU", "sse9", 1);
+    assert_int_equal(rill__cpu_backend_open(&nothing, &be, &err), RILL_EINVAL);
+    unsetenv("RILL_CPU");
+    assert_string_equal(err.message, "RILL_CPU: 'sse9'; ref, avx2 or avx512 is right");
     assert_null(be);
 }
 
@@ -393,6 +418,7 @@ int main(void) {
         cmocka_unit_test(attention_bits_do_not_move),
         cmocka_unit_test(products_do_not_depend_on_threads_or_batch),
         cmocka_unit_test(roof_is_measured),
+        cmocka_unit_test(the_environment_chooses_where_nobody_did),
         cmocka_unit_test(unknown_tiers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

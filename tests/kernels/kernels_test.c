@@ -440,12 +440,7 @@ static int run_tiers(arena *a, uint64_t seed, bool benching) {
         {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
         {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
     };
-    unsigned flags;
-    rill_error err;
-    if (rill__cpu_flags(&flags, &err) != RILL_OK) {
-        printf("%s\n", err.message);
-        return 1;
-    }
+    unsigned flags = rill__cpu_flags();
     rill__cpu_kernels below, k;
     rill__cpu_kernels_init(&below, 0, false);
     random_state = seed;

@@ -5,6 +5,7 @@
 #include "base/cpu_flags.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void free_scratch(rill__cpu *cpu) {
@@ -195,18 +196,30 @@ static const rill__backend_ops cpu_ops = {
     .select_rows = rill__cpu_select_rows,
 };
 
+// The flags of the kernels to use. $RILL_CPU is asked only where the caller has not chosen.
+static rill_status choose_flags(const rill_device_options *options, unsigned *flags,
+                                rill_error *err) {
+    const char *from = "cpu", *name = options->cpu;
+    if (!name && !options->exact) {
+        from = "RILL_CPU";
+        name = getenv(from);
+    }
+    unsigned mask = ~0u;
+    if (name && !rill__cpu_mask(name, &mask))
+        return rill__fail(err, RILL_EINVAL, "%s: '%s'; ref, avx2 or avx512 is right", from, name);
+    *flags = options->exact ? 0 : rill__cpu_flags() & mask;
+    return RILL_OK;
+}
+
 rill_status rill__cpu_backend_open(const rill_device_options *options, rill__backend **out,
                                    rill_error *err) {
-    unsigned mask, flags;
-    if (!rill__cpu_mask(options->cpu, &mask))
-        return rill__fail(err, RILL_EINVAL, "cpu: '%s'; ref, avx2 or avx512 is right",
-                          options->cpu);
-    rill_status status = rill__cpu_flags(&flags, err);
+    unsigned flags;
+    rill_status status = choose_flags(options, &flags, err);
     if (status != RILL_OK) return status;
     rill__cpu *cpu = rill__calloc(1, sizeof *cpu);
     if (!cpu) return rill__fail_memory(err, "a backend", sizeof *cpu);
     cpu->base.ops = &cpu_ops;
-    cpu->flags = options->exact ? 0 : flags & mask;
+    cpu->flags = flags;
     rill__cpu_kernels_init(&cpu->kernels, cpu->flags, options->exact);
     pthread_mutex_init(&cpu->lock, NULL);
     status = rill__pool_open(options->threads, &cpu->pool, err);
