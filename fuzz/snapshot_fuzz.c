@@ -48,11 +48,30 @@ static void make_seed(int i) {
     rill__free(data);
 }
 
+// What a program may do with a stream; what is refused is no matter.
+static void go_on(rill_stream *stream, int choice) {
+    rill_error err;
+    rill_token next;
+    if (choice & 1) (void)rill_stream_pin(stream, &err);
+    for (int i = 0; i < 10 && rill_stream_sample(stream, &next, &err) == RILL_OK; i++) {
+        if (choice & 2 || i % 3 == 0) rill_stream_begin_message(stream);
+        if (rill_stream_feed(stream, &next, 1, NULL, &err) != RILL_OK) break;
+        if (i == 5 && choice & 4) (void)rill_stream_pin(stream, &err);
+    }
+    rill_stream_begin_message(stream);
+    // Refused where the model has no tokenizer.
+    (void)rill_stream_feed_message(stream, RILL_ROLE_USER, "oh", 2, choice & 8, &err);
+    if (rill_stream_begin_answer(stream, &err) == RILL_OK)
+        (void)rill_stream_end_answer(stream, &err);
+    rill_stream_report report;
+    rill_stream_get_report(stream, &report);
+    if (report.held > report.capacity || report.messages_held > report.messages_seen) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static char buffer[1 << 16];
     rill_stream *stream;
     rill_error err;
-    rill_token next;
     if (!model && rill_model_open(fuzz_device(), fuzz_model(), &model, NULL) != RILL_OK) abort();
     for (int i = getenv("RILL_FUZZ_SEEDS") ? 4 : 0; !ready && i >= 0; i--) make_seed(i);
     ready = true;
@@ -65,8 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const char *path = fuzz_file("snapshot", buffer, size);
     if (rill_stream_load(model, path, &stream, &err) != RILL_OK) return 0;
-    for (int i = 0; i < 10 && rill_stream_sample(stream, &next, &err) == RILL_OK; i++)
-        if (rill_stream_feed(stream, &next, 1, NULL, &err) != RILL_OK) break;
+    go_on(stream, buffer[size - CHECKSUM - 1]);
     if (rill_stream_save(stream, fuzz_file("again", "", 0), &err) != RILL_OK) abort();
     rill_stream_close(&stream);
     return 0;

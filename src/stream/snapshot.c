@@ -72,8 +72,18 @@ static bool policy_is_sane(const rill_stream *s) {
     bool evicted = p->first_recent > p->n_sinks;
     bool pinned_well = p->n_sinks == s->plan.options.sinks || p->n_sinks <= p->seen;
     return fits && pinned_well && evicted == (p->evictions > 0) && p->evictions <= p->seen &&
-           (s->plan.options.method != RILL_METHOD_DENSE || !evicted) &&
-           p->messages_kept <= p->messages_seen && p->n_starts <= p->messages_seen;
+           (s->plan.options.method != RILL_METHOD_DENSE || !evicted);
+}
+
+// What an eviction leaves (drop_starts in policy.c): no start before first_recent, so that there
+// are at most as many as tokens to begin at. Before the first eviction nothing was dropped.
+static bool messages_are_sane(const rill_stream *s) {
+    const rill__policy *p = &s->policy;
+    bool evicted = p->evictions > 0;
+    if (!evicted) return p->messages_kept == 0 && p->messages_seen == p->n_starts;
+    bool visible = p->n_starts == 0 || p->starts[p->starts_first] >= p->first_recent;
+    return visible && p->messages_kept <= p->n_sinks && p->messages_seen <= p->seen + 1 &&
+           p->messages_kept + p->n_starts <= p->messages_seen;
 }
 
 static void walk_policy(rill__archive *a, rill_stream *s) {
@@ -87,7 +97,7 @@ static void walk_policy(rill__archive *a, rill_stream *s) {
     rill__archive_u64(a, &p->messages_kept);
     uint32_t n_starts = p->n_starts;
     rill__archive_u32(a, &n_starts);
-    if (!rill__archive_require(a, n_starts < p->starts_capacity, "messages", "too many")) return;
+    if (!rill__archive_require(a, n_starts <= p->starts_capacity, "messages", "too many")) return;
     uint64_t least = 0;
     for (uint32_t i = 0; i < n_starts; i++) {
         uint64_t *start = &p->starts[(p->starts_first + i) % p->starts_capacity];
@@ -100,7 +110,8 @@ static void walk_policy(rill__archive *a, rill_stream *s) {
     p->n_starts = n_starts;
     rill__archive_bool(a, &s->in_answer);
     rill__archive_u64(a, &s->system_end);
-    if (rill__archive_require(a, policy_is_sane(s), "visible tokens", "impossible numbers"))
+    rill__archive_require(a, policy_is_sane(s), "visible tokens", "impossible numbers");
+    if (rill__archive_require(a, messages_are_sane(s), "messages", "impossible numbers"))
         if (a->loading && s->plan.rolls) rill__cache_set_sinks(&s->cache, p->n_sinks);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <xxhash.h>
 
 enum { VOCAB = 160 };
 
@@ -214,6 +215,82 @@ static void damaged_files_are_refused(void **state) {
     free(bytes);
 }
 
+// Where the fields lie, counted from the file's beginning. See snapshot.c.
+enum {
+    AT_SINKS_NOW = 76,
+    AT_WINDOW_NOW = 80,
+    AT_SEEN = 84,
+    AT_FIRST_RECENT = 92,
+    AT_EVICTIONS = 100,
+    AT_MESSAGES_SEEN = 108,
+    AT_MESSAGES_KEPT = 116,
+    AT_N_STARTS = 124,
+    AT_STARTS = 128,
+};
+
+// Loads a file with these bytes but for its checksum, which is made to fit.
+static rill_status load_forged(char *bytes, size_t size, rill_stream **out, rill_error *err) {
+    uint64_t checksum = XXH3_64bits(bytes, size - sizeof checksum);
+    memcpy(bytes + size - sizeof checksum, &checksum, sizeof checksum);
+    write_all(snapshot_path(), bytes, size);
+    return rill_stream_load(model, snapshot_path(), out, err);
+}
+
+// A stream of capacity 8 that has read n tokens, every one of them the first of a message;
+// one_more: and another message begins.
+static void save_short_messages(int n, bool one_more) {
+    rill_error err;
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.sinks = 0;
+    o.window = 8;
+    rill_stream *s;
+    must(rill_stream_open(model, &o, &s, &err), &err);
+    for (rill_token token = 0; token < n; token++) {
+        rill_stream_begin_message(s);
+        must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
+    }
+    if (one_more) rill_stream_begin_message(s);
+    must(rill_stream_save(s, snapshot_path(), &err), &err);
+    rill_stream_close(&s);
+}
+
+// As many messages as fit, and one more that just begins.
+static void the_most_messages_are_loaded(void **state) {
+    (void)state;
+    for (int n = 7; n < 20; n++) {
+        rill_error err;
+        rill_stream *s;
+        save_short_messages(n, true);
+        must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
+        rill_token token = 3;
+        must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
+        rill_stream_begin_message(s);
+        rill_stream_report report;
+        rill_stream_get_report(s, &report);
+        assert_int_equal(report.messages_held, report.held + 1);
+        rill_stream_close(&s);
+    }
+}
+
+// Starts of messages that were evicted long ago would take room that a message to come needs.
+static void starts_of_evicted_messages_are_refused(void **state) {
+    (void)state;
+    save_short_messages(20, false);
+    size_t size;
+    char *bytes = read_all(snapshot_path(), &size);
+    uint64_t first_recent;
+    memcpy(&first_recent, bytes + AT_FIRST_RECENT, sizeof first_recent);
+    assert_int_equal(first_recent, 12);
+    for (uint64_t i = 0; i < 8; i++) memcpy(bytes + AT_STARTS + 8 * i, &i, sizeof i);
+    rill_error err;
+    rill_stream *s = NULL;
+    assert_int_equal(load_forged(bytes, size, &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "messages"));
+    assert_null(s);
+    free(bytes);
+}
+
 static void foreign_files_are_refused_with_the_reason(void **state) {
     (void)state;
     save_one();
@@ -245,6 +322,8 @@ int main(void) {
         cmocka_unit_test(loaded_stream_continues_bit_for_bit),
         cmocka_unit_test(the_same_after_a_million_evictions),
         cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(the_most_messages_are_loaded),
+        cmocka_unit_test(starts_of_evicted_messages_are_refused),
         cmocka_unit_test(foreign_files_are_refused_with_the_reason),
         cmocka_unit_test(failed_save_keeps_the_file_before),
     };
