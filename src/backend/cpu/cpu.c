@@ -213,7 +213,7 @@ static rill_status choose_flags(const rill_device_options *options, unsigned *fl
 
 rill_status rill__cpu_backend_open(const rill_device_options *options, rill__backend **out,
                                    rill_error *err) {
-    unsigned flags;
+    unsigned flags = 0;
     rill_status status = choose_flags(options, &flags, err);
     if (status != RILL_OK) return status;
     rill__cpu *cpu = rill__calloc(1, sizeof *cpu);
