@@ -25,9 +25,8 @@ typedef struct rill__buffer rill__buffer;  // memory of the backend
 typedef struct rill__weight
     rill__weight;  // a matrix or vector of a model, in the backend's own form
 
-// One token of a batch: which stream it belongs to and what it sees (docs/stream.md).
+// One token of a batch: what it sees (docs/stream.md).
 typedef struct rill__row {
-    uint32_t stream;        // index into the batch's streams
     uint32_t n_sinks;       // visible sinks: min(n, token + 1)
     uint64_t token;         // t: index of this token in its stream, 0 is the first
     uint64_t first_recent;  // visible recent tokens are [first_recent, token]; > token if none is
@@ -36,9 +35,9 @@ typedef struct rill__row {
 } rill__row;
 
 // The cache of one stream in one layer. Row r of head h begins at byte
-// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer. Token t < n_sinks lives in row t, a
-// later one in row n_sinks + (t - n_sinks) % ring_rows; each is rotated at its stream_pos. Rows are
-// written once and never changed until the ring comes round.
+// (h * (n_sinks + ring_rows) + r) * row_bytes of a buffer; rill__kv_row says in which row a token
+// lives, rotated at its stream_pos. Rows are written once and never changed until the ring comes
+// round.
 typedef struct rill__kv {
     rill__buffer *keys;
     rill__buffer *values;
@@ -51,6 +50,13 @@ typedef struct rill__kv {
     float sink_scale;    // sinks' logits are multiplied by it
     float sink_cap;      // sinks' greatest share of the mass, 1 for none
 } rill__kv;
+
+// The row of a token: sinks lie at their own number, later ones in the ring behind them. It depends
+// on the token alone, so there is no table, and nothing moves.
+static inline size_t rill__kv_row(const rill__kv *kv, uint64_t token) {
+    if (token < kv->n_sinks) return (size_t)token;
+    return kv->n_sinks + (size_t)((token - kv->n_sinks) % kv->ring_rows);
+}
 
 // Rotary tables: frequency i turns pair i by phase_step[i] / 2^64 turns a position, in wrapping
 // integer arithmetic, so that no position is too far.
@@ -77,7 +83,7 @@ typedef struct rill__attention {
     const rill__buffer *q_sink;  // the same queries in the sink frame
     rill__buffer *out;           // [n_rows, n_heads, head_dim]
     const rill__row *rows;       // [n_rows]
-    const rill__kv *streams;     // indexed by rows[i].stream
+    const rill__kv *kv;          // the layer's cache, the stream's that the rows belong to
     size_t n_rows;
     uint32_t n_heads;
     uint32_t n_kv_heads;
@@ -138,11 +144,11 @@ typedef struct rill__backend_ops {
                          const rill__row *rows, size_t n_rows);
     // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for
     // the sink frame; rotates k ([n_rows, n_kv_heads, head_dim], stream frame), and stores k and v
-    // in the streams' caches (a token's own row: see rill__kv).
+    // in the cache, each token in its own row (rill__kv_row).
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
                          rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                         const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                         const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
                          uint32_t head_dim);
     // softmax over the visible keys (sinks first, then recent tokens in order), times values.
     // Sinks: logit = sink_scale * scale * (q_sink . k); if their share of the mass (all terms of

@@ -96,10 +96,6 @@ size_t rill__cache_token_bytes(const rill__cache *cache) {
     return (kv->key_row_bytes + kv->value_row_bytes) * cache->n_kv_heads * cache->n_layers;
 }
 
-static size_t token_row(const rill__kv *kv, uint64_t token) {
-    return token < kv->n_sinks ? token : kv->n_sinks + (token - kv->n_sinks) % kv->ring_rows;
-}
-
 // Calls the backend's read or write for the longest runs of neighbouring rows.
 static void copy_rows(const rill__cache *cache, uint32_t layer, bool values, uint64_t first,
                       size_t count, uint8_t *out, const uint8_t *in) {
@@ -109,9 +105,9 @@ static void copy_rows(const rill__cache *cache, uint32_t layer, bool values, uin
     size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
     for (uint32_t head = 0; head < cache->n_kv_heads; head++) {
         for (size_t i = 0; i < count;) {
-            size_t row = token_row(kv, first + i);
+            size_t row = rill__kv_row(kv, first + i);
             size_t run = 1;
-            while (i + run < count && token_row(kv, first + i + run) == row + run) run++;
+            while (i + run < count && rill__kv_row(kv, first + i + run) == row + run) run++;
             size_t offset = ((size_t)head * cache->rows + row) * bytes;
             size_t at = ((size_t)head * count + i) * bytes;
             if (out)

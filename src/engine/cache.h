@@ -2,10 +2,9 @@
 // The sink cache: keys and values of one stream, in all layers, in memory that never grows.
 //
 // Mechanism only. Which tokens a token sees is the policy's (stream/policy.h); here is where the
-// row of a token lies and how it comes out and in again. A layer and head has `rows` rows. Token t
-// < n lives in row t for ever, a later one in row n + (t - n) % (rows - n). As long as nothing has
-// come round, that is row t for any n, so the prefix that is pinned may grow then without moving a
-// byte.
+// row of a token lies and how it comes out and in again. A layer and head has `rows` rows. A
+// token's is rill__kv_row's: t < n for ever, then round a ring. As long as nothing has come round,
+// that is row t for any n, so the prefix that is pinned may grow then without moving a byte.
 #ifndef RILL_ENGINE_CACHE_H
 #define RILL_ENGINE_CACHE_H
 

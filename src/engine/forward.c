@@ -145,7 +145,7 @@ static void attention_block(const pass *p, uint32_t layer) {
         .q_sink = ws->q_sink,
         .out = ws->attended,
         .rows = b->rows,
-        .streams = kv,
+        .kv = kv,
         .n_rows = b->n_rows,
         .n_heads = d->n_heads,
         .n_kv_heads = d->n_kv_heads,

@@ -33,8 +33,7 @@ RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t
                                                 rill_error *err);
 void rill__workspace_close(rill__workspace *ws);
 
-// Tokens computed together. Today they are of one stream; `streams` is where several will meet,
-// with rows[i].stream as the index (they share RoPE's frequencies then).
+// Tokens of one stream, computed together.
 typedef struct rill__batch {
     const rill_token *tokens;  // [n_rows], each inside the vocabulary
     const rill__row *rows;     // [n_rows], what each sees

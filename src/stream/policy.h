@@ -35,7 +35,7 @@ void rill__policy_deinit(rill__policy *p);
 void rill__policy_reset(rill__policy *p, uint32_t n_sinks, uint32_t window);
 
 // Takes in the next token: evicts for it, and says what it sees. `start`: position of token 0 in
-// the stream frame. row->stream is 0.
+// the stream frame.
 void rill__policy_next(rill__policy *p, uint64_t start, rill__row *row);
 
 // The next token begins a message.

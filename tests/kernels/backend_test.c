@@ -107,7 +107,7 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .q_sink = q_sink,
                                .out = result,
                                .rows = rows,
-                               .streams = kv,
+                               .kv = kv,
                                .n_rows = n,
                                .n_heads = HEADS,
                                .n_kv_heads = KV_HEADS,

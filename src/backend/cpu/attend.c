@@ -36,7 +36,7 @@ static head_view view_of(const attention_job *job, size_t piece) {
     size_t part = piece % job->n_parts, rest = piece / job->n_parts;
     head_view v = {.a = a, .row_index = rest / a->n_kv_heads, .stride = job->cpu->visible};
     v.row = &a->rows[v.row_index];
-    v.kv = &a->streams[v.row->stream];
+    v.kv = a->kv;
     v.kv_head = (uint32_t)(rest % a->n_kv_heads);
     v.first_head = v.kv_head * job->group + (uint32_t)part * RILL_CPU_GROUP;
     uint32_t left = job->group - (uint32_t)part * RILL_CPU_GROUP;
@@ -75,7 +75,7 @@ static cache_run run_of(const head_view *v, const rill__cpu_kernels *kernels, bo
     rill_type type = values ? kv->value_type : kv->key_type;
     size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
     size_t n_rows = (size_t)kv->n_sinks + kv->ring_rows;
-    size_t slot = first < kv->n_sinks ? first : kv->n_sinks + (first - kv->n_sinks) % kv->ring_rows;
+    size_t slot = rill__kv_row(kv, first);
     size_t end = first < kv->n_sinks ? kv->n_sinks : n_rows;
     cache_run run = {
         .data = (values ? kv->values : kv->keys)->data + (v->kv_head * n_rows + slot) * bytes,

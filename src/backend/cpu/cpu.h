@@ -80,7 +80,7 @@ void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__ro
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
                             rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
                             const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                            const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
                             uint32_t head_dim);
 void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *weight,
                      const rill_token *tokens, size_t n_rows, float scale);

@@ -50,7 +50,7 @@ typedef struct rotate_job {
     float *k;
     const float *v;
     const rill__row *rows;
-    const rill__kv *streams;
+    const rill__kv *kv;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -84,7 +84,7 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const rotate_job *job = context;
     const rill__row *row = &job->rows[piece];
-    const rill__kv *kv = &job->streams[row->stream];
+    const rill__kv *kv = job->kv;
     uint32_t dim = job->head_dim;
     const float *sink = job->table + piece * 4 * job->rope->n_pairs;
     const float *stream = sink + 2 * job->rope->n_pairs;
@@ -97,8 +97,7 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
         rotate(job->rope, sink, q_sink + (size_t)h * dim);
     }
     size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
-    size_t at = row->token < kv->n_sinks ? row->token
-                                         : kv->n_sinks + (row->token - kv->n_sinks) % kv->ring_rows;
+    size_t at = rill__kv_row(kv, row->token);
     for (uint32_t h = 0; h < job->n_kv_heads; h++) {
         float *k = job->k + (piece * job->n_kv_heads + h) * dim;
         const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
@@ -111,7 +110,7 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
                             rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
                             const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__kv *streams, uint32_t n_heads, uint32_t n_kv_heads,
+                            const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
                             uint32_t head_dim) {
     rotate_job job = {
         .rope = rope,
@@ -121,7 +120,7 @@ void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const 
         .k = rill__cpu_floats(k),
         .v = rill__cpu_floats(v),
         .rows = rows,
-        .streams = streams,
+        .kv = kv,
         .n_heads = n_heads,
         .n_kv_heads = n_kv_heads,
         .head_dim = head_dim,
