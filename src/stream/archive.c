@@ -13,9 +13,7 @@ rill_status rill__archive_save(rill__archive *a, const char *path, const char *m
     a->err = err;
     XXH3_64bits_reset(&a->hash);
     a->status = rill__writer_open(path, &a->writer, err);
-    char copy[MAGIC_BYTES];
-    memcpy(copy, magic, sizeof copy);
-    rill__archive_bytes(a, copy, sizeof copy);
+    rill__archive_put(a, magic, MAGIC_BYTES);
     return a->status;
 }
 
@@ -57,36 +55,47 @@ rill_status rill__archive_finish(rill__archive *a) {
     return a->status;
 }
 
-void rill__archive_bytes(rill__archive *a, void *data, size_t bytes) {
+void rill__archive_put(rill__archive *a, const void *data, size_t bytes) {
     if (a->status != RILL_OK || bytes == 0) return;
-    if (!a->loading) {
-        XXH3_64bits_update(&a->hash, data, bytes);
-        a->status = rill__writer_write(a->writer, data, bytes, a->err);
-        return;
-    }
+    XXH3_64bits_update(&a->hash, data, bytes);
+    a->status = rill__writer_write(a->writer, data, bytes, a->err);
+}
+
+const void *rill__archive_take(rill__archive *a, size_t bytes) {
     if (!rill__archive_require(a, bytes <= a->left, "length", "the snapshot ends too early"))
-        return;
-    memcpy(data, a->data, bytes);
+        return NULL;
+    const uint8_t *data = a->data;
     a->data += bytes;
     a->left -= bytes;
+    return data;
+}
+
+static void walk_value(rill__archive *a, void *data, size_t bytes) {
+    if (!a->loading) {
+        rill__archive_put(a, data, bytes);
+        return;
+    }
+    const void *from = rill__archive_take(a, bytes);
+    if (from) memcpy(data, from, bytes);
 }
 
 void rill__archive_u32(rill__archive *a, uint32_t *value) {
-    rill__archive_bytes(a, value, sizeof *value);
+    walk_value(a, value, sizeof *value);
 }
 
 void rill__archive_u64(rill__archive *a, uint64_t *value) {
-    rill__archive_bytes(a, value, sizeof *value);
+    walk_value(a, value, sizeof *value);
 }
 
 void rill__archive_f32(rill__archive *a, float *value) {
-    rill__archive_bytes(a, value, sizeof *value);
+    walk_value(a, value, sizeof *value);
 }
 
 void rill__archive_bool(rill__archive *a, bool *value) {
     uint32_t number = *value;
     rill__archive_u32(a, &number);
-    if (rill__archive_require(a, number <= 1, "flag", "0 or 1 is right")) *value = number == 1;
+    if (rill__archive_require(a, number <= 1, "flag", "0 or 1 is right") && a->loading)
+        *value = number == 1;
 }
 
 bool rill__archive_require(rill__archive *a, bool good, const char *field, const char *detail) {

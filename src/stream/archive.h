@@ -33,8 +33,14 @@ RILL_NODISCARD rill_status rill__archive_load(rill__archive *a, const char *path
 // Loading: fails with RILL_EFORMAT if something is left over.
 RILL_NODISCARD rill_status rill__archive_finish(rill__archive *a);
 
-// Saving: writes the value. Loading: reads it. Nothing is touched once something has failed.
-void rill__archive_bytes(rill__archive *a, void *data, size_t bytes);
+// Saving only: writes bytes.
+void rill__archive_put(rill__archive *a, const void *data, size_t bytes);
+// Loading only: passes over bytes and returns where they lie in the file; NULL once something has
+// failed. Aligned for 4 where all before it is a multiple of 4 bytes long.
+const void *rill__archive_take(rill__archive *a, size_t bytes);
+
+// Saving: writes the value, and leaves it as it is. Loading: reads it. Nothing is touched once
+// something has failed.
 void rill__archive_u32(rill__archive *a, uint32_t *value);
 void rill__archive_u64(rill__archive *a, uint64_t *value);
 void rill__archive_f32(rill__archive *a, float *value);

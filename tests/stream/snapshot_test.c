@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 #include <xxhash.h>
@@ -291,6 +292,87 @@ static void starts_of_evicted_messages_are_refused(void **state) {
     free(bytes);
 }
 
+// An allocator of pieces with pages of their own, a page in front for the size, which can be made
+// read-only.
+enum { PAGE = 4096, MOST_PIECES = 256 };
+static char *pieces[MOST_PIECES];
+
+static size_t *piece_bytes(void *memory) {
+    return (size_t *)(void *)((char *)memory - PAGE);
+}
+
+static void *page_alloc(void *user, size_t bytes) {
+    (void)user;
+    char *start =
+        mmap(NULL, bytes + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int free_place = 0;
+    while (pieces[free_place]) free_place++;
+    if (start == MAP_FAILED || free_place >= MOST_PIECES - 1) abort();
+    pieces[free_place] = start + PAGE;
+    *piece_bytes(start + PAGE) = bytes;
+    return start + PAGE;
+}
+
+static void page_release(void *user, void *memory) {
+    (void)user;
+    for (int i = 0; memory && i < MOST_PIECES; i++) {
+        if (pieces[i] != memory) continue;
+        pieces[i] = NULL;
+        munmap(piece_bytes(memory), *piece_bytes(memory) + PAGE);
+        return;
+    }
+}
+
+static void *page_resize(void *user, void *old, size_t bytes) {
+    char *memory = page_alloc(user, bytes);
+    if (old) memcpy(memory, old, bytes < *piece_bytes(old) ? bytes : *piece_bytes(old));
+    page_release(user, old);
+    return memory;
+}
+
+static void protect_pieces(int protection) {
+    for (int i = 0; i < MOST_PIECES; i++)
+        if (pieces[i])
+            assert_int_equal(mprotect(pieces[i], *piece_bytes(pieces[i]), protection), 0);
+}
+
+// The stream is const to a save, so that several threads may save it at once: all its memory is
+// read-only meanwhile.
+static void saving_writes_nothing_into_the_stream(void **state) {
+    (void)state;
+    static const rill_allocator own_pages = {page_alloc, page_resize, page_release, NULL};
+    for (int method = 0; method < 4; method++) {
+        rill_error err;
+        rill_stream_options o;
+        rill_stream_options_default(&o);
+        o.method = (rill_method)method;
+        o.window = 24;
+        rill_stream *s;
+        must(rill_stream_open(model, &o, &s, &err), &err);  // the device's own memory grows here
+        rill_stream_close(&s);
+        rill_allocator_replace(&own_pages);
+        must(rill_stream_open(model, &o, &s, &err), &err);
+        rill_sampling sampling;
+        rill_sampling_default(&sampling);
+        const rill_logit_bias bias = {5, 1.0f};
+        sampling.bias = &bias;
+        sampling.n_bias = 1;
+        must(rill_stream_set_sampling(s, &sampling, &err), &err);
+        for (rill_token token = 0; token < (method == RILL_METHOD_DENSE ? 20 : 40); token++) {
+            if (token % 4 == 0) rill_stream_begin_message(s);
+            must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
+        }
+        protect_pieces(PROT_READ);
+        rill_status status = rill_stream_save(s, snapshot_path(), &err);
+        protect_pieces(PROT_READ | PROT_WRITE);
+        rill_stream_close(&s);
+        rill_allocator_replace(NULL);
+        must(status, &err);
+        must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
+        rill_stream_close(&s);
+    }
+}
+
 static void foreign_files_are_refused_with_the_reason(void **state) {
     (void)state;
     save_one();
@@ -324,6 +406,7 @@ int main(void) {
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(the_most_messages_are_loaded),
         cmocka_unit_test(starts_of_evicted_messages_are_refused),
+        cmocka_unit_test(saving_writes_nothing_into_the_stream),
         cmocka_unit_test(foreign_files_are_refused_with_the_reason),
         cmocka_unit_test(failed_save_keeps_the_file_before),
     };
