@@ -11,15 +11,16 @@ import shutil
 import subprocess
 import sys
 
-# What the folders of src/ may include: themselves and what lies below. base < format, tokenizer <
-# backend < model < engine < stream; the programs on top see the public header and base only.
+# What the folders of src/ may include: themselves and what lies below. base < format, tokenizer;
+# format < backend; format and tokenizer < model; all of these < engine < stream; the programs on top
+# see the public header and base only.
 LOWER = {
     "base": [],
     "format": ["base"],
     "tokenizer": ["base"],
     "backend": ["base", "format"],
-    "model": ["base", "format", "tokenizer", "backend"],
-    "engine": ["base", "format", "tokenizer", "backend", "model"],
+    "model": ["base", "format", "tokenizer"],
+    "engine": ["base", "backend", "model"],
     "stream": ["base", "format", "tokenizer", "backend", "model", "engine"],
     "eval": ["base"],
     "cli": ["base", "eval"],

@@ -18,6 +18,7 @@
 #define RILL_BACKEND_H
 
 #include "base/base.h"
+#include "base/kinds.h"
 #include "format/tensor.h"
 
 typedef struct rill__backend rill__backend;
@@ -66,9 +67,6 @@ typedef struct rill__rope {
     const uint64_t *phase_step;  // [n_pairs], host memory
     float magnitude;             // cosines and sines are multiplied by it (YaRN, longrope)
 } rill__rope;
-
-typedef enum rill__norm_kind { RILL_NORM_RMS, RILL_NORM_LAYER } rill__norm_kind;
-typedef enum rill__activation { RILL_ACT_SILU, RILL_ACT_GELU, RILL_ACT_GELU_TANH } rill__activation;
 
 // out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
 typedef struct rill__projection {

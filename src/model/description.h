@@ -7,7 +7,8 @@
 #ifndef RILL_MODEL_DESCRIPTION_H
 #define RILL_MODEL_DESCRIPTION_H
 
-#include "backend/backend.h"
+#include "base/base.h"
+#include "base/kinds.h"
 
 enum {
     RILL_MAX_LAYERS = 512,

@@ -3,6 +3,7 @@
 #ifndef RILL_MODEL_MODEL_H
 #define RILL_MODEL_MODEL_H
 
+#include "format/tensor.h"
 #include "model/description.h"
 #include "tokenizer/tokenizer.h"
 
