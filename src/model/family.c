@@ -87,11 +87,15 @@ const rill__family *rill__family_find_gguf(const char *architecture) {
     return NULL;
 }
 
-void rill__family_list(char *out, size_t capacity) {
+void rill__family_list(bool gguf, char *out, size_t capacity) {
     size_t n = 0;
-    for (size_t i = 0; rill__families[i] && n < capacity; i++)
-        n +=
-            (size_t)snprintf(out + n, capacity - n, "%s%s", i ? ", " : "", rill__families[i]->name);
+    for (size_t i = 0; rill__families[i] && n < capacity; i++) {
+        const rill__family *f = rill__families[i];
+        // Families may share an architecture: the first one stands for it.
+        if (gguf && rill__family_find_gguf(f->architecture) != f) continue;
+        n += (size_t)snprintf(out + n, capacity - n, "%s%s", n ? ", " : "",
+                              gguf ? f->architecture : f->name);
+    }
 }
 
 bool rill__weight_name_make(const char *name, uint32_t layer, const char *suffix, char *out,

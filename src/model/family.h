@@ -46,8 +46,9 @@ extern const rill__weight_name rill__names_gguf_fused[];  // blk.#.attn_qkv ...
 // unknown.
 const rill__family *rill__family_find(const char *model_type);
 const rill__family *rill__family_find_gguf(const char *architecture);
-// The names of all families, for messages: "llama, mistral, ...".
-void rill__family_list(char *out, size_t capacity);
+// What model_type (or, with `gguf`, general.architecture) may be, for messages: "llama, mistral,
+// ...".
+void rill__family_list(bool gguf, char *out, size_t capacity);
 
 // The name of a tensor: '#' replaced by the layer, the suffix appended. False if it does not fit.
 bool rill__weight_name_make(const char *name, uint32_t layer, const char *suffix, char *out,

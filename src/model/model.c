@@ -30,7 +30,7 @@ static rill_status describe_directory(const rill__source *s, const rill__family 
     *family = rill__family_find(type);
     if (!*family) {
         char known[160];
-        rill__family_list(known, sizeof known);
+        rill__family_list(false, known, sizeof known);
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: model_type: '%.60s'; %s are known", c.path,
                           type, known);
     }
@@ -48,10 +48,12 @@ static rill_status describe_gguf(const rill__source *s, const rill__family **fam
         rill__metadata_fail(&m, RILL_EFORMAT, ".general.architecture", "it is missing");
     if (m.status != RILL_OK) return m.status;
     *family = rill__family_find_gguf(architecture);
-    if (!*family)
-        return rill__fail(err, RILL_EUNSUPPORTED,
-                          "%s: general.architecture: '%s'; llama, phi3, qwen2 and qwen3 are known",
-                          s->path, architecture);
+    if (!*family) {
+        char known[160];
+        rill__family_list(true, known, sizeof known);
+        return rill__fail(err, RILL_EUNSUPPORTED, "%s: general.architecture: '%s'; %s are known",
+                          s->path, architecture, known);
+    }
     snprintf(d->family, sizeof d->family, "%s", (*family)->name);
     m.architecture = (*family)->architecture;
     rill__metadata_text(&m, ".general.name", d->name, sizeof d->name);

@@ -86,7 +86,7 @@ static void wrong_metadata_is_named(void **state) {
         {{.key = "general.architecture", .more = put_mamba},
          RILL_EUNSUPPORTED,
          "general.architecture: 'mamba'",
-         "llama, phi3, qwen2 and qwen3 are known"},
+         "llama, phi3, qwen2, qwen3 are known"},
         {{.key = "general.architecture", .more = put_number_name},
          RILL_EFORMAT,
          "general.architecture: 3; ",
