@@ -2,13 +2,7 @@
 // The public model: files and weights together, with an owner count; what it says about itself.
 #include "stream/handles.h"
 
-#include "format/safetensors.h"
-
 #include <stdio.h>
-
-const char *rill_version(void) {
-    return RILL_VERSION;
-}
 
 rill_status rill__model_wrap(rill_device *device, rill__model *files, rill_model **out,
                              rill_error *err) {
@@ -102,9 +96,4 @@ void rill_model_get_info(const rill_model *model, rill_model_info *out) {
 
 const char *rill_model_warning(const rill_model *model, size_t index) {
     return model->model->tokenizer ? rill__tokenizer_warning(model->model->tokenizer, index) : NULL;
-}
-
-rill_status rill_write_tensor(const char *path, const char *name, const float *data, uint64_t rows,
-                              uint64_t columns, rill_error *err) {
-    return rill__safetensors_write(path, name, data, rows, columns, err);
 }
