@@ -161,10 +161,6 @@ static int by_key(const void *a, const void *b) {
     return compare_strings(((const rill__gguf_value *)a)->key, ((const rill__gguf_value *)b)->key);
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const rill__tensor *)a)->name, ((const rill__tensor *)b)->name);
-}
-
 static void read_values(cursor *c, rill__gguf *g, uint64_t count) {
     if (count > c->left / MIN_VALUE) {
         c->status = rill__fail(c->err, RILL_EFORMAT, "%s: %llu keys do not fit its %zu bytes",
@@ -196,20 +192,6 @@ static size_t names_bytes(cursor c, uint64_t count) {
         take(&c, n_dims <= RILL_TENSOR_MAX_DIMS ? n_dims * 8 + 12 : SIZE_MAX, &at, "");
     }
     return total;
-}
-
-static int by_data(const void *a, const void *b) {
-    const rill__tensor *left = a, *right = b;
-    return (left->data > right->data) - (left->data < right->data);
-}
-
-// Sorts by place: every tensor must end before the next begins.
-static void check_overlap(cursor *c, rill__gguf *g) {
-    qsort(g->tensors, g->n_tensors, sizeof *g->tensors, by_data);
-    for (size_t i = 1; i < g->n_tensors && c->status == RILL_OK; i++)
-        if (g->tensors[i - 1].data + g->tensors[i - 1].bytes > g->tensors[i].data)
-            c->status = rill__fail(c->err, RILL_EFORMAT, "%s: tensors '%.80s' and '%.80s' overlap",
-                                   c->path, g->tensors[i - 1].name, g->tensors[i].name);
 }
 
 static void place_tensors(cursor *c, rill__gguf *g, const uint64_t *offsets, uint64_t alignment) {
@@ -263,15 +245,10 @@ static void read_tensors(cursor *c, rill__gguf *g, uint64_t count) {
             read_tensor(c, &g->tensors[i], &names, &offsets[i]);
         g->n_tensors = count;
         place_tensors(c, g, offsets, (uint64_t)alignment);
-        if (c->status == RILL_OK) check_overlap(c, g);
+        if (c->status == RILL_OK)
+            c->status = rill__tensors_check(c->path, g->tensors, g->n_tensors, c->err);
     }
     rill__free(offsets);
-    if (c->status != RILL_OK) return;
-    qsort(g->tensors, g->n_tensors, sizeof *g->tensors, by_name);
-    for (size_t i = 1; i < g->n_tensors && c->status == RILL_OK; i++)
-        if (strcmp(g->tensors[i - 1].name, g->tensors[i].name) == 0)
-            c->status = rill__fail(c->err, RILL_EFORMAT, "%s: tensor '%s' occurs twice", c->path,
-                                   g->tensors[i].name);
 }
 
 rill_status rill__gguf_open(const char *path, rill__gguf *out, rill_error *err) {
@@ -306,8 +283,7 @@ void rill__gguf_close(rill__gguf *g) {
 }
 
 const rill__tensor *rill__gguf_tensor(const rill__gguf *g, const char *name) {
-    const rill__tensor key = {.name = name};
-    return g->n_tensors ? bsearch(&key, g->tensors, g->n_tensors, sizeof key, by_name) : NULL;
+    return rill__tensors_find(g->tensors, g->n_tensors, name);
 }
 
 const rill__gguf_value *rill__gguf_find(const rill__gguf *g, const char *key) {

@@ -5,7 +5,6 @@
 #include "base/json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const uint64_t max_header = (uint64_t)100 << 20;  // the format's own limit
@@ -85,25 +84,6 @@ static rill_status read_entry(const char *path, const char *name, const json_t *
     return RILL_OK;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const rill__tensor *)a)->name, ((const rill__tensor *)b)->name);
-}
-
-static int by_data(const void *a, const void *b) {
-    const rill__tensor *left = a, *right = b;
-    return (left->data > right->data) - (left->data < right->data);
-}
-
-// Sorts by place: every tensor must end before the next begins.
-static rill_status check_overlap(const char *path, rill__safetensors *s, rill_error *err) {
-    qsort(s->tensors, s->n_tensors, sizeof *s->tensors, by_data);
-    for (size_t i = 1; i < s->n_tensors; i++)
-        if (s->tensors[i - 1].data + s->tensors[i - 1].bytes > s->tensors[i].data)
-            return rill__fail(err, RILL_EFORMAT, "%s: tensors '%.80s' and '%.80s' overlap", path,
-                              s->tensors[i - 1].name, s->tensors[i].name);
-    return RILL_OK;
-}
-
 // Fills the table; names are copied into one block, since the JSON goes away.
 static rill_status read_header(const char *path, json_t *header, const uint8_t *data,
                                uint64_t data_bytes, rill__safetensors *out, rill_error *err) {
@@ -126,9 +106,7 @@ static rill_status read_header(const char *path, json_t *header, const uint8_t *
         out->n_tensors += keep;
         names += length;
     }
-    rill_status status = check_overlap(path, out, err);
-    qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_name);
-    return status;
+    return rill__tensors_check(path, out->tensors, out->n_tensors, err);
 }
 
 rill_status rill__safetensors_open(const char *path, rill__safetensors *out, rill_error *err) {
@@ -163,11 +141,6 @@ void rill__safetensors_close(rill__safetensors *s) {
     rill__free(s->names);
     rill__mapping_close(&s->mapping);
     *s = (rill__safetensors){0};
-}
-
-const rill__tensor *rill__safetensors_find(const rill__safetensors *s, const char *name) {
-    const rill__tensor key = {.name = name};
-    return s->n_tensors ? bsearch(&key, s->tensors, s->n_tensors, sizeof key, by_name) : NULL;
 }
 
 rill_status rill__safetensors_write(const char *path, const char *name, const float *data,

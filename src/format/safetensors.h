@@ -22,8 +22,6 @@ RILL_NODISCARD rill_status rill__safetensors_open(const char *path, rill__safete
                                                   rill_error *err);
 // Takes an open or zeroed one; leaves it zeroed.
 void rill__safetensors_close(rill__safetensors *s);
-// NULL if there is none of that name.
-const rill__tensor *rill__safetensors_find(const rill__safetensors *s, const char *name);
 
 // Writes one float32 tensor [rows, columns]: rill_write_tensor has the contract.
 RILL_NODISCARD rill_status rill__safetensors_write(const char *path, const char *name,

@@ -18,4 +18,13 @@ typedef struct rill__tensor {
     size_t bytes;                          // exactly what type and shape need
 } rill__tensor;
 
+// Sorts by name.
+void rill__tensors_sort(rill__tensor *tensors, size_t n);
+// Checks the tensors of one file, whose data are in one mapping: none overlaps another, no name
+// occurs twice (RILL_EFORMAT, `path` leads the message). Leaves them sorted by name.
+RILL_NODISCARD rill_status rill__tensors_check(const char *path, rill__tensor *tensors, size_t n,
+                                               rill_error *err);
+// One of those that are sorted by name; NULL if there is none of that name.
+const rill__tensor *rill__tensors_find(const rill__tensor *tensors, size_t n, const char *name);
+
 #endif

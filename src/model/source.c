@@ -3,7 +3,6 @@
 // cut into several files that model.safetensors.index.json names.
 #include "model/source.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -11,10 +10,6 @@ enum {
     MAX_INDEX = 256 << 20,
     MAX_SHARDS = 4096,
 };
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const rill__tensor *)a)->name, ((const rill__tensor *)b)->name);
-}
 
 // A shard's own file name: nothing that leads out of the directory.
 static bool is_plain_name(const char *name) {
@@ -67,7 +62,7 @@ static rill_status collect_tensors(rill__source *s, const json_t *map, const jso
         }
         if (at) at = json_object_iter_next((json_t *)(uintptr_t)names, at);
     }
-    qsort(s->tensors, s->n_tensors, sizeof *s->tensors, by_name);
+    rill__tensors_sort(s->tensors, s->n_tensors);
     return RILL_OK;
 }
 
@@ -170,6 +165,5 @@ void rill__source_close(rill__source **source) {
 const rill__tensor *rill__source_tensor(const rill__source *s, const char *name) {
     if (s->is_gguf) return rill__gguf_tensor(&s->gguf, name);
     if (*s->prefix == '\0' && strncmp(name, "model.", 6) == 0) name += 6;
-    const rill__tensor key = {.name = name};
-    return s->n_tensors ? bsearch(&key, s->tensors, s->n_tensors, sizeof key, by_name) : NULL;
+    return rill__tensors_find(s->tensors, s->n_tensors, name);
 }

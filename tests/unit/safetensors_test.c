@@ -33,9 +33,9 @@ static void tensors_are_read(void **state) {
     assert_int_equal(rill__safetensors_open(make(good, 44), &s, &err), RILL_OK);
     // Of other number formats, scalars, empty ones and those of five dimensions: none is a weight.
     assert_int_equal(s.n_tensors, 3);
-    const rill__tensor *a = rill__safetensors_find(&s, "a");
-    const rill__tensor *b = rill__safetensors_find(&s, "b");
-    const rill__tensor *c = rill__safetensors_find(&s, "c");
+    const rill__tensor *a = rill__tensors_find(s.tensors, s.n_tensors, "a");
+    const rill__tensor *b = rill__tensors_find(s.tensors, s.n_tensors, "b");
+    const rill__tensor *c = rill__tensors_find(s.tensors, s.n_tensors, "c");
     assert_true(a && b && c);
     assert_int_equal(a->type, RILL_TYPE_F32);
     assert_int_equal(a->n_dims, 1);
@@ -53,8 +53,8 @@ static void tensors_are_read(void **state) {
     assert_int_equal(c->n_dims, 4);
     assert_int_equal(c->shape[3], 4);
     assert_int_equal(c->data[7], 27);
-    assert_null(rill__safetensors_find(&s, "ids"));
-    assert_null(rill__safetensors_find(&s, ""));
+    assert_null(rill__tensors_find(s.tensors, s.n_tensors, "ids"));
+    assert_null(rill__tensors_find(s.tensors, s.n_tensors, ""));
     rill__safetensors_close(&s);
     assert_null(s.tensors);
 }
@@ -184,7 +184,7 @@ static void what_is_written_is_read(void **state) {
     assert_int_equal(rill__safetensors_write(path, "logits", data, 2, 3, &err), RILL_OK);
     assert_int_equal(rill__safetensors_open(path, &s, &err), RILL_OK);
     assert_int_equal(s.n_tensors, 1);
-    const rill__tensor *t = rill__safetensors_find(&s, "logits");
+    const rill__tensor *t = rill__tensors_find(s.tensors, s.n_tensors, "logits");
     assert_non_null(t);
     assert_int_equal(t->type, RILL_TYPE_F32);
     assert_int_equal(t->shape[0], 2);
