@@ -2,6 +2,7 @@
 // A model of a named shape with random weights, for measuring. A pool of random blocks is made once
 // for each width of row, and rows are copied from random places of it: that takes as long as
 // writing the memory does, and no two rows are alike.
+#include "base/random.h"
 #include "model/shapes.h"
 #include "model/weights.h"
 
@@ -14,33 +15,12 @@ enum {
     LOCAL = 256,
 };
 
-// xoshiro256** (Blackman and Vigna, 2018), seeded by splitmix64.
 typedef struct generator {
     uint64_t s[4];
 } generator;
 
-static uint64_t rotate(uint64_t x, int k) {
-    return x << k | x >> (64 - k);
-}
-
 static uint64_t next(generator *g) {
-    uint64_t *s = g->s, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return result;
-}
-
-static void seed_generator(generator *g, uint64_t seed) {
-    for (int i = 0; i < 4; i++) {
-        uint64_t z = seed += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        g->s[i] = z ^ z >> 31;
-    }
+    return rill__random_next(g->s);
 }
 
 // Close to normal, deviation 1: the sum of eight bytes of a random number. Each byte is uniform
@@ -194,7 +174,7 @@ static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_err
     m->file.memory_bytes = l.bytes;
     if (from.data && m->file.memory) {
         generator g;
-        seed_generator(&g, seed);
+        rill__random_seed(g.s, seed);
         fill_all(m, &g, &from);
     } else {
         status = rill__fail_memory(err, m->description.name, l.bytes);

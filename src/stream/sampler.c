@@ -3,6 +3,8 @@
 // ICLR 2020) and min-p (Nguyen et al., 2024), each on what the one before it left.
 #include "stream/sampler.h"
 
+#include "base/random.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -81,34 +83,13 @@ rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, ri
     return RILL_OK;
 }
 
-// splitmix64, as its authors advise for filling the state (Vigna, prng.di.unimi.it).
 void rill__sampler_restart(rill__sampler *s) {
-    uint64_t x = s->options.seed;
-    for (int i = 0; i < 4; i++) {
-        x += 0x9e3779b97f4a7c15u;
-        uint64_t z = x;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        s->random[i] = z ^ (z >> 31);
-    }
+    rill__random_seed(s->random, s->options.seed);
 }
 
-static uint64_t rotate_left(uint64_t x, int k) {
-    return (x << k) | (x >> (64 - k));
-}
-
-// xoshiro256** 1.0 (Blackman and Vigna, 2018), as a number in [0, 1).
+// A number in [0, 1).
 static double draw(rill__sampler *s) {
-    uint64_t *r = s->random;
-    uint64_t result = rotate_left(r[1] * 5, 7) * 9;
-    uint64_t t = r[1] << 17;
-    r[2] ^= r[0];
-    r[3] ^= r[1];
-    r[1] ^= r[2];
-    r[0] ^= r[3];
-    r[2] ^= t;
-    r[3] = rotate_left(r[3], 45);
-    return (double)(result >> 11) * 0x1.0p-53;
+    return (double)(rill__random_next(s->random) >> 11) * 0x1.0p-53;
 }
 
 static void apply_bias(rill__sampler *s) {

@@ -19,7 +19,7 @@ typedef struct rill__candidate {
 typedef struct rill__sampler {
     rill_sampling options;  // options.bias points at `bias`
     rill_logit_bias bias[RILL_MAX_LOGIT_BIAS];
-    uint64_t random[4];  // state of xoshiro256**
+    uint64_t random[4];  // state of the generator
     size_t vocab_size;
     rill__candidate *candidates;  // [vocab_size] scratch
     uint32_t *counts;             // [vocab_size] all zero between calls
