@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-static size_t parameter_index(rill__weight_role role, uint32_t layer) {
-    if (role < RILL_WEIGHTS_GLOBAL) return role;
-    return RILL_WEIGHTS_GLOBAL + (size_t)layer * (RILL_WEIGHTS - RILL_WEIGHTS_GLOBAL) +
-           (role - RILL_WEIGHTS_GLOBAL);
-}
-
 static rill_status upload(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
                           rill_error *err) {
     if (!tensor->data) return RILL_OK;
@@ -20,8 +14,7 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
                                rill_error *err) {
     const rill__description *d = &model->description;
     rill__network net = {.backend = backend, .model = d};
-    net.n_parameters =
-        RILL_WEIGHTS_GLOBAL + (size_t)d->n_layers * (RILL_WEIGHTS - RILL_WEIGHTS_GLOBAL);
+    net.n_parameters = rill__parameters_count(d->n_layers);
     net.parameters = rill__calloc(net.n_parameters, sizeof *net.parameters);
     if (!net.parameters)
         return rill__fail_memory(err, "the table of weights",
@@ -32,7 +25,8 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
         for (uint32_t layer = 0; layer < n_layers; layer++) {
             const rill__parameter *from =
                 rill__model_parameter(model, (rill__weight_role)role, layer);
-            rill__linear *to = &net.parameters[parameter_index((rill__weight_role)role, layer)];
+            rill__linear *to =
+                &net.parameters[rill__parameter_index((rill__weight_role)role, layer)];
             rill_status status = upload(backend, &from->weight, &to->weight, err);
             if (status == RILL_OK) status = upload(backend, &from->bias, &to->bias, err);
             if (status != RILL_OK) {
@@ -56,5 +50,5 @@ void rill__network_close(rill__network *net) {
 
 const rill__linear *rill__network_parameter(const rill__network *net, rill__weight_role role,
                                             uint32_t layer) {
-    return &net->parameters[parameter_index(role, layer)];
+    return &net->parameters[rill__parameter_index(role, layer)];
 }

@@ -16,7 +16,7 @@ typedef struct rill__linear {
 typedef struct rill__network {
     rill__backend *backend;          // borrowed
     const rill__description *model;  // borrowed from the model, as the weights' data is
-    rill__linear *parameters;        // [n_parameters] global roles first, then layer by layer
+    rill__linear *parameters;        // [n_parameters] by rill__parameter_index
     size_t n_parameters;
 } rill__network;
 

@@ -27,6 +27,11 @@ typedef enum rill__weight_role {
     RILL_WEIGHTS,
 } rill__weight_role;
 
+// Entries of a table with one for every weight, and the place of one: global roles first, then
+// layer by layer. `layer` is ignored for global roles.
+size_t rill__parameters_count(uint32_t n_layers);
+size_t rill__parameter_index(rill__weight_role role, uint32_t layer);
+
 // A weight and its bias; data is NULL where the model has none.
 typedef struct rill__parameter {
     rill__tensor weight;
@@ -46,7 +51,7 @@ typedef struct rill__weights_file {
 // Immutable after open.
 typedef struct rill__model {
     rill__description description;
-    rill__parameter *parameters;  // global roles first: see rill__model_parameter
+    rill__parameter *parameters;  // [rill__parameters_count]
     rill__tokenizer *tokenizer;   // NULL if there is none
     rill__weights_file file;
     uint64_t fingerprint[2];  // of the description and the weights: what binds a snapshot

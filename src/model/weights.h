@@ -6,10 +6,6 @@
 #include "model/family.h"
 #include "model/source.h"
 
-// Entries of a model's table of parameters, and the place of one.
-size_t rill__parameters_count(uint32_t n_layers);
-size_t rill__parameter_index(rill__weight_role role, uint32_t layer);
-
 // Fills m->parameters (allocated here; m->description is complete) with views into the source's
 // tensors. `biases` has a bit for each role that must have one in a directory; in GGUF a bias is
 // used where there is one. RILL_EFORMAT names the tensor that is missing or of another shape.
