@@ -6,22 +6,19 @@
 
 rill_status rill__history_init(rill__history *h, size_t n_first, size_t n_latest, rill_error *err) {
     *h = (rill__history){.n_first = n_first, .n_latest = n_latest};
-    h->first = rill__malloc(n_first * sizeof *h->first);
-    h->latest = rill__malloc(n_latest * sizeof *h->latest);
+    h->first = rill__map_memory(n_first * sizeof *h->first);
+    h->latest = rill__map_memory(n_latest * sizeof *h->latest);
     if (!h->first || !h->latest) {
         rill__history_deinit(h);
         return rill__fail_memory(err, "the tokens of a stream",
                                  (n_first + n_latest) * sizeof *h->first);
     }
-    // Zeroes by hand: pages that the kernel has not given yet would come one by one later on.
-    memset(h->first, 0, n_first * sizeof *h->first);
-    memset(h->latest, 0, n_latest * sizeof *h->latest);
     return RILL_OK;
 }
 
 void rill__history_deinit(rill__history *h) {
-    rill__free(h->first);
-    rill__free(h->latest);
+    rill__unmap_memory(h->first, h->n_first * sizeof *h->first);
+    rill__unmap_memory(h->latest, h->n_latest * sizeof *h->latest);
     memset(h, 0, sizeof *h);
 }
 

@@ -51,7 +51,7 @@ typedef struct range_check {
     double high;
 } range_check;
 
-rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, rill_error *err) {
+rill_status rill__sampler_check(const rill_sampling *options, size_t vocab_size, rill_error *err) {
     const range_check checks[] = {
         {"temperature", options->temperature, 0.0, 100.0},
         {"top_p", options->top_p, 1e-9, 1.0},
@@ -70,12 +70,18 @@ rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, ri
     }
     for (size_t i = 0; i < options->n_bias; i++) {
         const rill_logit_bias *b = &options->bias[i];
-        if (b->token < 0 || (size_t)b->token >= s->vocab_size)
+        if (b->token < 0 || (size_t)b->token >= vocab_size)
             return rill__fail(err, RILL_EINVAL, "logit_bias: token %d; 0 to %zu is right", b->token,
-                              s->vocab_size - 1);
+                              vocab_size - 1);
         if (isnan(b->bias))
             return rill__fail(err, RILL_EINVAL, "logit_bias: token %d has no number", b->token);
     }
+    return RILL_OK;
+}
+
+rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, rill_error *err) {
+    rill_status status = rill__sampler_check(options, s->vocab_size, err);
+    if (status != RILL_OK) return status;
     if (options->n_bias) memmove(s->bias, options->bias, options->n_bias * sizeof *s->bias);
     s->options = *options;
     s->options.bias = s->bias;

@@ -31,7 +31,10 @@ void rill__sampler_deinit(rill__sampler *s);
 // Bytes that init takes for each token of the vocabulary.
 size_t rill__sampler_bytes_per_token(void);
 
-// Checks the options (RILL_EINVAL names the field; the sampler is unchanged), copies them and
+// RILL_EINVAL names the option at fault.
+RILL_NODISCARD rill_status rill__sampler_check(const rill_sampling *options, size_t vocab_size,
+                                               rill_error *err);
+// Checks the options (as above; the sampler is unchanged then), copies them and
 // starts the generator from their seed.
 RILL_NODISCARD rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options,
                                              rill_error *err);

@@ -139,7 +139,7 @@ static void walk_visible(rill__archive *a, image *im) {
     rill__archive_require(a, im->system_end <= p->seen, "system message", "ends past the end");
 }
 
-static void walk_sampling(rill__archive *a, image *im) {
+static void walk_sampling(rill__archive *a, image *im, uint32_t vocab_size) {
     rill_sampling *o = &im->sampling;
     rill__archive_f32(a, &o->temperature);
     rill__archive_u32(a, &o->top_k);
@@ -159,6 +159,9 @@ static void walk_sampling(rill__archive *a, image *im) {
         o->bias = rill__archive_take(a, n_bias * sizeof *o->bias);
     else
         rill__archive_put(a, o->bias, n_bias * sizeof *o->bias);
+    rill_error why;
+    if (a->loading && a->status == RILL_OK && rill__sampler_check(o, vocab_size, &why) != RILL_OK)
+        rill__archive_require(a, false, "sampling", why.message);
     for (int i = 0; i < 4; i++) rill__archive_u64(a, &im->random[i]);
     const uint64_t *r = im->random;
     rill__archive_require(a, (r[0] | r[1] | r[2] | r[3]) != 0, "sampling", "a dead generator");
@@ -261,7 +264,7 @@ static void walk_cache(rill__archive *a, image *im, const rill__description *d) 
 
 static void walk_state(rill__archive *a, image *im, const rill__description *d) {
     walk_visible(a, im);
-    walk_sampling(a, im);
+    walk_sampling(a, im, d->vocab_size);
     if (a->status == RILL_OK) walk_history(a, im, d->vocab_size);
     if (a->status == RILL_OK) walk_logits(a, im, d->vocab_size);
     walk_cache(a, im, d);
@@ -299,8 +302,12 @@ static const uint8_t *set_rows(rill__cache *cache, uint64_t first, size_t count,
     return rows;
 }
 
-// Makes the empty stream the one that was saved, but for the sampler.
-static void restore(rill_stream *s, const image *im) {
+// Makes the empty stream the one that was saved.
+static rill_status restore(rill_stream *s, const image *im, rill_error *err) {
+    rill_status status = rill__sampler_set(&s->sampler, &im->sampling, err);
+    if (status != RILL_OK) return status;
+    memcpy(s->sampler.random, im->random, sizeof im->random);
+
     rill__policy *p = &s->policy;
     uint64_t *starts = p->starts;
     uint32_t starts_capacity = p->starts_capacity;
@@ -328,13 +335,7 @@ static void restore(rill_stream *s, const image *im) {
         const uint8_t *recent = set_rows(&s->cache, 0, n_sinks, im->rows);
         set_rows(&s->cache, p->first_recent, rill__policy_held(p) - n_sinks, recent);
     }
-}
-
-static void restore_sampler(rill__archive *a, rill__sampler *sampler, const image *im) {
-    rill_error why;
-    if (rill__sampler_set(sampler, &im->sampling, &why) != RILL_OK)
-        rill__archive_require(a, false, "sampling", why.message);
-    memcpy(sampler->random, im->random, sizeof im->random);
+    return RILL_OK;
 }
 
 static rill_status load(rill__archive *a, rill_model *model, rill_stream **out) {
@@ -342,20 +343,20 @@ static rill_status load(rill__archive *a, rill_model *model, rill_stream **out) 
     rill_stream_options_default(&im.plan.options);
     walk_header(a, model->model);
     walk_options(a, &im.plan.options);
-    if (a->status != RILL_OK) return a->status;
+    if (a->status == RILL_OK)
+        a->status = rill__stream_plan_make(model, &im.plan.options, &im.plan, a->err);
+    if (a->status == RILL_OK) walk_state(a, &im, &model->model->description);
+    rill_status status = rill__archive_finish(a);
+    // Only now is memory taken: a small file that speaks of a large window must hold what it says.
     rill_stream *s;
-    a->status = rill_stream_open(model, &im.plan.options, &s, a->err);
-    if (a->status != RILL_OK) return a->status;
-    im.plan = s->plan;
-    walk_state(a, &im, &model->model->description);
-    if (rill__archive_finish(a) == RILL_OK) restore_sampler(a, &s->sampler, &im);
-    if (a->status != RILL_OK) {
+    if (status == RILL_OK) status = rill_stream_open(model, &im.plan.options, &s, a->err);
+    if (status != RILL_OK) return status;
+    status = restore(s, &im, a->err);
+    if (status != RILL_OK)
         rill_stream_close(&s);
-        return a->status;
-    }
-    restore(s, &im);
-    *out = s;
-    return RILL_OK;
+    else
+        *out = s;
+    return status;
 }
 
 rill_status rill_stream_load(rill_model *model, const char *path, rill_stream **out,

@@ -19,7 +19,7 @@ rill_status rill_stream_open(rill_model *model, const rill_stream_options *optio
     s->rows = rill__calloc(o->chunk, sizeof *s->rows);
     s->logits = rill__calloc(vocab_size, sizeof *s->logits);
     if (o->method == RILL_METHOD_RECOMPUTE)
-        s->window = rill__calloc(plan.capacity, sizeof *s->window);
+        s->window = rill__map_memory(plan.capacity * sizeof *s->window);
     if (!s->rows || !s->logits || (o->method == RILL_METHOD_RECOMPUTE && !s->window))
         status = rill__fail_memory(err, "a stream's rows and logits",
                                    o->chunk * sizeof *s->rows + vocab_size * sizeof *s->logits);
@@ -49,7 +49,7 @@ void rill_stream_close(rill_stream **stream) {
     rill__cache_close(&s->cache);
     rill__history_deinit(&s->history);
     rill__policy_deinit(&s->policy);
-    rill__free(s->window);
+    rill__unmap_memory(s->window, s->plan.capacity * sizeof *s->window);
     rill__free(s->logits);
     rill__free(s->rows);
     rill_model_close(&s->model);

@@ -5,6 +5,7 @@
 
 #include "failing_allocator.h"
 #include "support/open.h"
+#include "support/snapshot_file.h"
 #include "support/tensors.h"
 
 #include <setjmp.h>
@@ -197,12 +198,50 @@ static void saving_and_loading(void **state) {
     rill_stream_close(&saved);
 }
 
+// A small file that speaks of a huge window is not believed before all of it was looked at.
+static void a_huge_window_in_a_small_file_takes_nothing(void **state) {
+    (void)state;
+    enum { HUGE_WINDOW = 1 << 16 };
+    rill_error err;
+    rill_stream_options o = small(RILL_METHOD_STREAMING, RILL_EVICT_TOKEN);
+    rill_stream *s;
+    rill_token tokens[20] = {0};
+    assert_int_equal(rill_stream_open(model, &o, &s, &err), RILL_OK);
+    assert_int_equal(rill_stream_feed(s, tokens, 20, NULL, &err), RILL_OK);
+    assert_int_equal(rill_stream_save(s, snapshot_path(), &err), RILL_OK);
+    rill_stream_close(&s);
+    size_t size;
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    put_u32(bytes, AT_WINDOW, HUGE_WINDOW);
+    put_u32(bytes, AT_WINDOW_NOW, HUGE_WINDOW);
+    uint64_t peak = failing_allocator_peak_bytes();
+    // As many tokens as the window has room for, then those that the file has, with one that does
+    // not exist, and a sampling option that does not.
+    put_u64(bytes, AT_SEEN, HUGE_WINDOW);
+    snapshot_forge(snapshot_path(), bytes, size);
+    assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "length: the snapshot ends too early"));
+    put_u64(bytes, AT_SEEN, 20);
+    put_u32(bytes, AT_STARTS + AT_PENALTY_WINDOW, UINT32_MAX);
+    snapshot_forge(snapshot_path(), bytes, size);
+    assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "sampling: penalty_window"));
+    put_u32(bytes, AT_STARTS + AT_PENALTY_WINDOW, 64);
+    put_u32(bytes, AT_STARTS + AT_BIAS + 4 * 8, UINT32_MAX);
+    snapshot_forge(snapshot_path(), bytes, size);
+    assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "tokens"));
+    assert_int_equal(failing_allocator_peak_bytes(), peak);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening),
         cmocka_unit_test(talking),
         cmocka_unit_test(reading_takes_nothing),
         cmocka_unit_test(saving_and_loading),
+        cmocka_unit_test(a_huge_window_in_a_small_file_takes_nothing),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

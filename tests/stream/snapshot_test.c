@@ -5,6 +5,7 @@
 
 #include "support/open.h"
 #include "support/random_model.h"
+#include "support/snapshot_file.h"
 #include "support/tensors.h"
 
 #include <setjmp.h>
@@ -16,7 +17,6 @@
 #include <sys/mman.h>
 
 #include <cmocka.h>
-#include <xxhash.h>
 
 enum { VOCAB = 160 };
 
@@ -160,25 +160,6 @@ static void the_same_after_a_million_evictions(void **state) {
     rill_stream_close(&s);
 }
 
-static char *read_all(const char *path, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    char *bytes = malloc(*size);
-    assert_int_equal(fread(bytes, 1, *size, file), *size);
-    fclose(file);
-    return bytes;
-}
-
-static void write_all(const char *path, const char *bytes, size_t size) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void save_one(void) {
     rill_error err;
     rill_stream_options o;
@@ -196,7 +177,7 @@ static void damaged_files_are_refused(void **state) {
     (void)state;
     save_one();
     size_t size;
-    char *bytes = read_all(snapshot_path(), &size);
+    char *bytes = snapshot_read(snapshot_path(), &size);
     test_random r = {test_seed()};
     rill_error err;
     rill_stream *s = NULL;
@@ -204,36 +185,21 @@ static void damaged_files_are_refused(void **state) {
         size_t at = test_random_next(&r) % size;
         char flip = (char)(1 << test_random_between(&r, 0, 7));
         bytes[at] ^= flip;
-        write_all(snapshot_path(), bytes, size);
+        snapshot_write(snapshot_path(), bytes, size);
         assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
         bytes[at] ^= flip;
     }
     for (int i = 0; i < 200; i++) {
-        write_all(snapshot_path(), bytes, test_random_next(&r) % size);
+        snapshot_write(snapshot_path(), bytes, test_random_next(&r) % size);
         assert_int_equal(rill_stream_load(model, snapshot_path(), &s, &err), RILL_EFORMAT);
     }
     assert_null(s);
     free(bytes);
 }
 
-// Where the fields lie, counted from the file's beginning. See snapshot.c.
-enum {
-    AT_SINKS_NOW = 76,
-    AT_WINDOW_NOW = 80,
-    AT_SEEN = 84,
-    AT_FIRST_RECENT = 92,
-    AT_EVICTIONS = 100,
-    AT_MESSAGES_SEEN = 108,
-    AT_MESSAGES_KEPT = 116,
-    AT_N_STARTS = 124,
-    AT_STARTS = 128,
-};
-
 // Loads a file with these bytes but for its checksum, which is made to fit.
 static rill_status load_forged(char *bytes, size_t size, rill_stream **out, rill_error *err) {
-    uint64_t checksum = XXH3_64bits(bytes, size - sizeof checksum);
-    memcpy(bytes + size - sizeof checksum, &checksum, sizeof checksum);
-    write_all(snapshot_path(), bytes, size);
+    snapshot_forge(snapshot_path(), bytes, size);
     return rill_stream_load(model, snapshot_path(), out, err);
 }
 
@@ -279,11 +245,11 @@ static void starts_of_evicted_messages_are_refused(void **state) {
     (void)state;
     save_short_messages(20, false);
     size_t size;
-    char *bytes = read_all(snapshot_path(), &size);
+    char *bytes = snapshot_read(snapshot_path(), &size);
     uint64_t first_recent;
     memcpy(&first_recent, bytes + AT_FIRST_RECENT, sizeof first_recent);
     assert_int_equal(first_recent, 12);
-    for (uint64_t i = 0; i < 8; i++) memcpy(bytes + AT_STARTS + 8 * i, &i, sizeof i);
+    for (uint64_t i = 0; i < 8; i++) put_u64(bytes, AT_STARTS + 8 * i, i);
     rill_error err;
     rill_stream *s = NULL;
     assert_int_equal(load_forged(bytes, size, &s, &err), RILL_EFORMAT);
