@@ -97,6 +97,9 @@ static rill_status parse_pin(rill__settings *s, const char *text, rill_error *er
     return RILL_OK;
 }
 
+// No bound but the field's own, short of RILL_SINKS_AUTO: what is right is the library's to say. A
+// low bound of 1 is there where 0 stands for the library's choice.
+#define ANY_U32   (UINT32_MAX - 1)
 #define AT(field) offsetof(rill__settings, field)
 #define FLAG(name, letter, commands, field, heading, help)                                         \
     { name, letter, NULL, RILL_OPTION_FLAG, commands, AT(field), 0, 0, NULL, heading, help, NULL }
@@ -112,8 +115,11 @@ static rill_status parse_pin(rill__settings *s, const char *text, rill_error *er
         name, letter, "N", RILL_OPTION_U64, commands, AT(field), low, 1.8e19, NULL, heading, help, \
             NULL                                                                                   \
     }
-#define REAL(name, commands, field, low, high, heading, help)                                      \
-    { name, 0, "X", RILL_OPTION_FLOAT, commands, AT(field), low, high, NULL, heading, help, NULL }
+#define REAL(name, commands, field, heading, help)                                                 \
+    {                                                                                              \
+        name, 0, "X", RILL_OPTION_FLOAT, commands, AT(field), -FLT_MAX, FLT_MAX, NULL, heading,    \
+            help, NULL                                                                             \
+    }
 #define CHOICE(name, metavar, commands, field, words, heading, help)                               \
     { name, 0, metavar, RILL_OPTION_CHOICE, commands, AT(field), 0, 0, words, heading, help, NULL }
 #define CUSTOM(name, metavar, commands, words, heading, help, parse)                               \
@@ -149,30 +155,30 @@ const rill__option rill__options[] = {
     TEXT("save", 0, "FILE", RILL_FOR_RUN, save, "FILE", writing, "save the stream when it stops"),
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
 
-    U32("sinks", MEMORY, stream.sinks, 0, 1u << 30, memory, "first tokens kept for ever (4)"),
-    U32("window", MEMORY, stream.window, 1, 1u << 30, memory, "most recent tokens kept (trained context - sinks)"),
+    U32("sinks", MEMORY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
+    U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
     CUSTOM("cache-type", "K[,V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
     CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
-    REAL("sink-scale", STREAMS, stream.sink_scale, 0, 1e6, memory, "multiply the attention logits of sinks by X (1)"),
-    REAL("sink-cap", STREAMS, stream.sink_cap, 1e-30, 1, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
-    U32("chunk", STREAMS, stream.chunk, 1, 65536, memory, "tokens read at once (half the window, 32 to 512)"),
+    REAL("sink-scale", STREAMS, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
+    REAL("sink-cap", STREAMS, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
+    U32("chunk", STREAMS, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
     FLAG("over-context", 0, MEMORY, stream.over_context, memory, "let dense attention pass the trained context"),
     U64("tokens", 0, RILL_FOR_INFO, n_tokens, 1, memory, "tokens of the full cache to compare with (10000)"),
 
-    REAL("temperature", WRITERS, sampling.temperature, 0, 100, choosing, "0 takes the likeliest, more is bolder (0.8)"),
-    REAL("top-p", WRITERS, sampling.top_p, 1e-30, 1, choosing, "keep the likeliest that make up this share (0.95)"),
-    U32("top-k", WRITERS, sampling.top_k, 0, 1u << 30, choosing, "keep the N likeliest (0: all)"),
-    REAL("min-p", WRITERS, sampling.min_p, 0, 1, choosing, "drop what is below this share of the best (0)"),
-    REAL("repetition-penalty", WRITERS, sampling.repetition_penalty, 1e-3, 1000, choosing, "above 1 makes repeats less likely (1)"),
-    REAL("presence-penalty", WRITERS, sampling.presence_penalty, -100, 100, choosing, "lower the logit of a seen token by X (0)"),
-    REAL("frequency-penalty", WRITERS, sampling.frequency_penalty, -100, 100, choosing, "lower it by X for each time it was seen (0)"),
-    U32("penalty-window", WRITERS, sampling.penalty_window, 0, 65536, choosing, "last tokens that penalties look at (256)"),
+    REAL("temperature", WRITERS, sampling.temperature, choosing, "0 takes the likeliest, more is bolder (0.8)"),
+    REAL("top-p", WRITERS, sampling.top_p, choosing, "keep the likeliest that make up this share (0.95)"),
+    U32("top-k", WRITERS, sampling.top_k, 0, ANY_U32, choosing, "keep the N likeliest (0: all)"),
+    REAL("min-p", WRITERS, sampling.min_p, choosing, "drop what is below this share of the best (0)"),
+    REAL("repetition-penalty", WRITERS, sampling.repetition_penalty, choosing, "above 1 makes repeats less likely (1)"),
+    REAL("presence-penalty", WRITERS, sampling.presence_penalty, choosing, "lower the logit of a seen token by X (0)"),
+    REAL("frequency-penalty", WRITERS, sampling.frequency_penalty, choosing, "lower it by X for each time it was seen (0)"),
+    U32("penalty-window", WRITERS, sampling.penalty_window, 0, ANY_U32, choosing, "last tokens that penalties look at (256)"),
     CUSTOM("logit-bias", "ID=B", WRITERS, NULL, choosing, "add B to a token's logit; repeatable", parse_bias),
     U64("seed", 0, WRITERS | RILL_FOR_BENCH, sampling.seed, 0, choosing, "equal seeds, equal text (0)"),
 
-    U32("threads", DEVICES, device.threads, 1, 1024, machine, "threads that compute (as many as help)"),
+    U32("threads", DEVICES, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
     TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
     TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512", machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),

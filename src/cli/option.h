@@ -34,7 +34,7 @@ typedef struct rill__option {
     rill__option_kind kind;
     unsigned commands;  // RILL_FOR_... bits
     size_t offset;      // of the value in rill__settings
-    double low, high;   // legal range of numbers, inclusive
+    double low, high;   // what a number may be at all, inclusive
     const char
         *choices;  // "a|b|c", or the words that completion offers; "FILE" and "DIR" are files
     const char *heading;  // group in --help

@@ -85,9 +85,8 @@ static rill_status bad_number(const rill__option *o, const char *text, const cha
     if (o->high > 1e18)
         return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s, %.0f or more", o->name, text,
                           kind, o->low);
-    if (o->low > 0 && o->low < 1e-9)
-        return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s above 0, up to %.12g", o->name,
-                          text, kind, o->high);
+    if (o->kind == RILL_OPTION_FLOAT)
+        return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s", o->name, text, kind);
     return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s from %.12g to %.12g", o->name,
                       text, kind, o->low, o->high);
 }

@@ -24,6 +24,7 @@ int rill__report(const rill_error *err) {
     }
     if (!strcmp(name, "key-type") || !strcmp(name, "value-type"))
         snprintf(name, sizeof name, "cache-type");
+    if (!strcmp(name, "start")) snprintf(name, sizeof name, "position");
     bool option = false;
     for (const rill__option *o = rill__options; o->name; o++)
         option = option || !strcmp(o->name, name);

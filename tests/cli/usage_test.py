@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Help, and command lines that cannot be meant."""
-from support import Test, main, rill
+from support import GOLDEN, SMALL, Test, main, rill
 
 COMMANDS = ["run", "chat", "info", "eval", "bench", "tokenize", "logits", "convert"]
 
@@ -47,10 +47,31 @@ class Wrong(Test):
                 self.refused(2, [option, "wants"], "run", option, value)
         for value in ("-1", "x", "4294967296"):
             self.refused(2, ["--sinks", "wants"], "run", "--sinks", value)
-        for value in ("-1", "nan", "inf", "101", "x"):
-            self.refused(2, ["--temperature", "wants"], "run", "--temperature", value)
-        self.refused(2, ["--top-p"], "run", "--top-p", "0")
+        for value in ("nan", "inf", "1e39", "x"):
+            self.refused(2, ["--temperature", "wants a number"], "run", "--temperature", value)
         self.refused(2, ["--seed"], "run", "--seed", "-1")
+
+    def test_ranges_are_the_librarys(self):
+        for option, bad, good in (
+            ("--temperature", "-1", "0"),
+            ("--temperature", "101", "100"),
+            ("--top-p", "1e-10", "1e-8"),
+            ("--top-p", "1.01", "1"),
+            ("--min-p", "1.01", "1"),
+            ("--repetition-penalty", "0", "1000"),
+            ("--presence-penalty", "-1001", "-1000"),
+            ("--frequency-penalty", "1001", "1000"),
+            ("--penalty-window", "65537", "65536"),
+            ("--chunk", "65537", "65536"),
+            ("--sink-cap", "0", "1"),
+            ("--sink-scale", "-1", "0"),
+            ("--threads", "1025", "1"),
+        ):
+            self.refused(2, [f"rill: {option}: ", "right"], "run", "-n", "1", option, bad)
+            rill("run", "-n", "1", *SMALL, option, good)
+        self.refused(2, ["rill: --sinks: "], "run", "-n", "1", "--sinks", "4294967294")
+        self.refused(2, ["rill: --position: "], "logits", GOLDEN, "--tokens", "1", "--position",
+                     "9000000000000000000", "--out", self.path("out"))
 
     def test_choices(self):
         self.refused(2, ["streaming|window|dense|recompute"], "run", "--attention", "full")
