@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// Forged snapshots: whatever a file says wrongly is refused by name, though its checksum fits.
+#include "rill/rill.h"
+
+#include "support/open.h"
+#include "support/snapshot_file.h"
+#include "support/tensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { VOCAB = 160 };
+
+static rill_model *model;
+
+static int open_model(void **state) {
+    (void)state;
+    model = test_model(test_data("golden/llama"), &(rill_device_options){.threads = 1});
+    return 0;
+}
+
+static int close_model(void **state) {
+    (void)state;
+    rill_model_close(&model);
+    test_directory_remove();
+    return 0;
+}
+
+static const char *snapshot_path(void) {
+    static char path[300];
+    snprintf(path, sizeof path, "%s/stream.rill", test_directory());
+    return path;
+}
+
+// Loads a file with these bytes but for its checksum, which is made to fit.
+static rill_status load_forged(char *bytes, size_t size, rill_stream **out, rill_error *err) {
+    snapshot_forge(snapshot_path(), bytes, size);
+    return rill_stream_load(model, snapshot_path(), out, err);
+}
+
+// One change to a good snapshot, and a part of the message that refuses it.
+typedef struct forgery {
+    size_t at;       // see snapshot_file.h
+    size_t bytes;    // 4 or 8
+    uint64_t value;  // a float by its bits
+    const char *why;
+} forgery;
+
+enum {
+    CAPACITY = 16,
+    N_READ = 40,
+    N_STARTS = 2,  // of messages of five tokens, in a window of twelve
+    AT_REST = AT_STARTS + 8 * N_STARTS,
+    AT_RANDOM = AT_REST + AT_BIAS + 8,  // one bias
+    AT_TOKENS = AT_RANDOM + 32,
+    AT_LOGITS_VALID = AT_TOKENS + 4 * (CAPACITY + N_READ),
+};
+
+// A snapshot of a stream of that capacity that has read n tokens, in messages of `length` each.
+static void save_messages(rill_method method, uint32_t capacity, int length, int n) {
+    rill_error err;
+    rill_stream_options o;
+    rill_stream_options_default(&o);
+    o.method = method;
+    o.sinks = method == RILL_METHOD_STREAMING ? 4 : 0;
+    o.window = capacity - o.sinks;
+    rill_stream *s;
+    must(rill_stream_open(model, &o, &s, &err), &err);
+    rill_sampling sampling;
+    rill_sampling_default(&sampling);
+    const rill_logit_bias bias = {5, 1.0f};
+    sampling.bias = &bias;
+    sampling.n_bias = 1;
+    must(rill_stream_set_sampling(s, &sampling, &err), &err);
+    for (rill_token token = 0; token < n; token++) {
+        if (token % length == 0) rill_stream_begin_message(s);
+        must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
+    }
+    must(rill_stream_save(s, snapshot_path(), &err), &err);
+    rill_stream_close(&s);
+}
+
+static void expect_refused(char *bytes, size_t size, const forgery *f) {
+    char before[8];
+    memcpy(before, bytes + f->at, f->bytes);
+    memcpy(bytes + f->at, &f->value, f->bytes);
+    rill_error err = {0};
+    rill_stream *s = NULL;
+    rill_status status = load_forged(bytes, size, &s, &err);
+    if (status == RILL_OK || s || !strstr(err.message, f->why))
+        fail_msg("%zu set to %llu: status %d, '%s', but '%s' is right", f->at,
+                 (unsigned long long)f->value, status, err.message, f->why);
+    memcpy(bytes + f->at, before, f->bytes);
+}
+
+// A row for each thing that a file could say wrongly, though its checksum fits.
+static void forged_fields_are_refused_by_name(void **state) {
+    (void)state;
+    const uint32_t nan = 0x7fc00000, minus_one = 0xbf800000, two = 0x40000000;
+    const forgery forgeries[] = {
+        {AT_VERSION, 4, 2, "version 2"},
+        {AT_FINGERPRINT, 8, 7, "another model"},
+        {AT_METHOD, 4, 4, "options: an unknown method"},
+        {AT_EVICT, 4, 2, "options: an unknown method or eviction"},
+        {AT_SINKS, 4, RILL_SINKS_AUTO, "options: a size is missing"},
+        {AT_WINDOW, 4, 0, "options: a size is missing"},
+        {AT_CHUNK, 4, 0, "options: a size is missing"},
+        {AT_WINDOW, 4, 1u << 31, "window: "},
+        {AT_CHUNK, 4, 1u << 31, "chunk: "},
+        {AT_KEY_TYPE, 4, 12345, "key_type: "},
+        {AT_VALUE_TYPE, 4, UINT32_MAX, "value_type: "},
+        {AT_SINK_SCALE, 4, nan, "sink_scale: "},
+        {AT_SINK_CAP, 4, two, "sink_cap: "},
+        {AT_START, 8, UINT64_MAX, "start: "},
+        {AT_OVER_CONTEXT, 4, 2, "flag: 0 or 1 is right"},
+        {AT_METHOD, 4, RILL_METHOD_WINDOW, "sinks: "},
+        {AT_SINKS_NOW, 4, CAPACITY + 1, "visible tokens"},
+        {AT_SINKS_NOW, 4, 3, "visible tokens"},
+        {AT_WINDOW_NOW, 4, 11, "visible tokens"},
+        {AT_WINDOW_NOW, 4, UINT32_MAX, "visible tokens"},
+        {AT_SEEN, 8, N_READ + 1, "visible tokens"},
+        {AT_SEEN, 8, 28, "visible tokens"},
+        {AT_SEEN, 8, 3, "visible tokens"},
+        {AT_SEEN, 8, UINT64_MAX, "visible tokens"},
+        {AT_FIRST_RECENT, 8, 3, "visible tokens"},
+        {AT_FIRST_RECENT, 8, 4, "visible tokens"},
+        {AT_FIRST_RECENT, 8, 27, "visible tokens"},
+        {AT_FIRST_RECENT, 8, N_READ, "visible tokens"},
+        {AT_EVICTIONS, 8, 0, "visible tokens"},
+        {AT_EVICTIONS, 8, N_READ + 1, "visible tokens"},
+        {AT_MESSAGES_SEEN, 8, 1, "messages: impossible"},
+        {AT_MESSAGES_SEEN, 8, N_READ + 2, "messages: impossible"},
+        {AT_MESSAGES_KEPT, 8, 6, "messages: impossible"},
+        {AT_MESSAGES_KEPT, 8, UINT64_MAX, "messages: impossible"},
+        {AT_N_STARTS, 4, 9, "messages: impossible"},
+        {AT_N_STARTS, 4, UINT32_MAX, "messages: impossible"},
+        {AT_STARTS, 8, 27, "messages: out of order, or evicted"},
+        {AT_STARTS + 8, 8, 30, "messages: out of order, or evicted"},
+        {AT_STARTS + 8, 8, N_READ + 1, "messages: out of order, or evicted"},
+        {AT_REST + AT_IN_ANSWER, 4, 2, "flag: 0 or 1 is right"},
+        {AT_REST + AT_SYSTEM_END, 8, N_READ + 1, "system message"},
+        {AT_REST + AT_TEMPERATURE, 4, minus_one, "sampling: temperature"},
+        {AT_REST + AT_TOP_P, 4, nan, "sampling: top_p"},
+        {AT_REST + AT_MIN_P, 4, two, "sampling: min_p"},
+        {AT_REST + AT_REPETITION_PENALTY, 4, 0, "sampling: repetition_penalty"},
+        {AT_REST + AT_PENALTY_WINDOW, 4, 65537, "sampling: penalty_window"},
+        {AT_REST + AT_N_BIAS, 4, 1025, "sampling: too many biases"},
+        {AT_REST + AT_BIAS, 4, VOCAB, "sampling: logit_bias"},
+        {AT_REST + AT_BIAS + 4, 4, nan, "sampling: logit_bias"},
+        {AT_TOKENS, 4, VOCAB, "tokens: one is outside"},
+        {AT_LOGITS_VALID - 4, 4, UINT32_MAX, "tokens: one is outside"},
+        {AT_LOGITS_VALID, 4, 0, "logits: "},
+        {AT_LOGITS_VALID, 4, 2, "flag: 0 or 1 is right"},
+    };
+    save_messages(RILL_METHOD_STREAMING, CAPACITY, 5, N_READ);
+    size_t size;
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++)
+        expect_refused(bytes, size, &forgeries[i]);
+    rill_error err;
+    rill_stream *s = NULL;
+    memset(bytes + AT_RANDOM, 0, 32);
+    assert_int_equal(load_forged(bytes, size, &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "sampling: a dead generator"));
+    free(bytes);
+}
+
+static void forged_beginnings_are_refused(void **state) {
+    (void)state;
+    // Dense never evicts; nothing was evicted, so every message's start is there; an empty stream
+    // has no logits.
+    const forgery dense[] = {
+        {AT_EVICTIONS, 8, 1, "visible tokens"},
+        {AT_FIRST_RECENT, 8, 1, "visible tokens"},
+        {AT_SEEN, 8, CAPACITY + 1, "visible tokens"},
+        {AT_MESSAGES_SEEN, 8, 3, "messages: impossible"},
+        {AT_MESSAGES_KEPT, 8, 1, "messages: impossible"},
+        {AT_N_STARTS, 4, 1, "messages: impossible"},
+    };
+    const forgery empty = {AT_STARTS + AT_BIAS + 8 + 32, 4, 1, "logits: "};
+    size_t size;
+    save_messages(RILL_METHOD_DENSE, CAPACITY, 5, 10);
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    for (size_t i = 0; i < sizeof dense / sizeof *dense; i++)
+        expect_refused(bytes, size, &dense[i]);
+    // A stream of these numbers would be one that dense attention cannot have.
+    put_u64(bytes, AT_FIRST_RECENT, 1);
+    expect_refused(bytes, size, &dense[0]);
+    free(bytes);
+    save_messages(RILL_METHOD_STREAMING, CAPACITY, 5, 0);
+    bytes = snapshot_read(snapshot_path(), &size);
+    expect_refused(bytes, size, &empty);
+    free(bytes);
+}
+
+// Whole parts cut off or added before the checksum.
+static void forged_lengths_are_refused(void **state) {
+    (void)state;
+    save_messages(RILL_METHOD_STREAMING, CAPACITY, 5, N_READ);
+    size_t size;
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    char *longer = calloc(1, size + 4);
+    rill_error err;
+    rill_stream *s = NULL;
+    memcpy(longer, bytes, size - 8);
+    assert_int_equal(load_forged(longer, size + 4, &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "length: bytes are left over"));
+    for (size_t cut = 16; cut < size; cut += cut < 500 ? 4 : 97) {
+        memcpy(longer, bytes, cut);
+        assert_int_equal(load_forged(longer, cut, &s, &err), RILL_EFORMAT);
+        assert_non_null(strstr(err.message, "length: the snapshot ends too early"));
+    }
+    assert_null(s);
+    free(longer);
+    free(bytes);
+}
+
+// Starts of messages that were evicted long ago would take room that a message to come needs.
+static void starts_of_evicted_messages_are_refused(void **state) {
+    (void)state;
+    save_messages(RILL_METHOD_WINDOW, 8, 1, 20);
+    size_t size;
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    uint64_t first_recent;
+    memcpy(&first_recent, bytes + AT_FIRST_RECENT, sizeof first_recent);
+    assert_int_equal(first_recent, 12);
+    for (uint64_t i = 0; i < 8; i++) put_u64(bytes, AT_STARTS + 8 * i, i);
+    rill_error err;
+    rill_stream *s = NULL;
+    assert_int_equal(load_forged(bytes, size, &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "messages"));
+    assert_null(s);
+    free(bytes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forged_fields_are_refused_by_name),
+        cmocka_unit_test(forged_beginnings_are_refused),
+        cmocka_unit_test(forged_lengths_are_refused),
+        cmocka_unit_test(starts_of_evicted_messages_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
