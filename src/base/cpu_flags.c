@@ -12,7 +12,7 @@ static const struct {
 } tiers[] = {
     {"ref", 0},
     {"avx2", RILL_CPU_AVX2},
-    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16},
+    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
 };
 
 #if defined(__x86_64__)
@@ -41,7 +41,6 @@ unsigned rill__cpu_flags(void) {
     if (!(flags & RILL_CPU_AVX2) || !avx512) return flags;
     flags |= RILL_CPU_AVX512;
     if (bit(c, 11)) flags |= RILL_CPU_AVX512_VNNI;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5)) flags |= RILL_CPU_AVX512_BF16;
     return flags;
 }
 

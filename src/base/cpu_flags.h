@@ -10,7 +10,6 @@ enum {
     RILL_CPU_AVX2 = 1 << 0,    // AVX2 and FMA and F16C, enabled by the system
     RILL_CPU_AVX512 = 1 << 1,  // AVX-512 F, BW, DQ, VL, enabled by the system
     RILL_CPU_AVX512_VNNI = 1 << 2,
-    RILL_CPU_AVX512_BF16 = 1 << 3,
 };
 
 // What this processor can do.

@@ -259,7 +259,6 @@ static const kernel_case cases[] = {
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
     {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
-    {"mix bf16", SLOT(mix[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"exp_sum", SLOT(exp_sum), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE, run_exp_sum},
     {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE, run_silu},
     {"gelu_tanh", SLOT(gelu_tanh), RILL_TYPE_F32, 1, 2e-5, 1e-34, FINITE, run_gelu_tanh},

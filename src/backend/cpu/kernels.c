@@ -30,11 +30,11 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
     }
 #if defined(__x86_64__)
     if (!(cpu_flags & RILL_CPU_AVX2)) return;
-    rill__cpu_kernels_avx2(k, cpu_flags);
+    rill__cpu_kernels_avx2(k);
     if (!(cpu_flags & RILL_CPU_AVX512)) return;
-    rill__cpu_kernels_avx512(k, cpu_flags);
+    rill__cpu_kernels_avx512(k);
     if (!(cpu_flags & RILL_CPU_AVX512_VNNI)) return;
-    rill__cpu_kernels_avx512vnni(k, cpu_flags);
+    rill__cpu_kernels_avx512vnni(k);
 #else
     (void)cpu_flags;
 #endif

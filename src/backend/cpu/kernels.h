@@ -98,8 +98,8 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
 
 // The tiers, lowest first; each overrides what it has.
 void rill__cpu_kernels_ref(rill__cpu_kernels *k);
-void rill__cpu_kernels_avx2(rill__cpu_kernels *k, unsigned cpu_flags);
-void rill__cpu_kernels_avx512(rill__cpu_kernels *k, unsigned cpu_flags);
-void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k, unsigned cpu_flags);
+void rill__cpu_kernels_avx2(rill__cpu_kernels *k);
+void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
+void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);
 
 #endif

@@ -19,8 +19,7 @@ static double burn_int8_avx2(size_t rounds) {
     return 2.0 * 6 * 32 * (double)rounds;
 }
 
-void rill__cpu_kernels_avx2(rill__cpu_kernels *k, unsigned cpu_flags) {
-    (void)cpu_flags;
+void rill__cpu_kernels_avx2(rill__cpu_kernels *k) {
 #include "backend/cpu/x86/slots_tmpl.h"
     k->burn_int8 = burn_int8_avx2;
 }

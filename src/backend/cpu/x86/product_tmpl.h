@@ -133,9 +133,6 @@ static void NAME(mix_f32)(void *sums, const rill__values *v) {
 static void NAME(mix_f16)(void *sums, const rill__values *v) {
     mix_any(sums, v, RILL_TYPE_F16);
 }
-static void NAME(mix_bf16)(void *sums, const rill__values *v) {
-    mix_any(sums, v, RILL_TYPE_BF16);
-}
 
 static void NAME(mix_end)(const void *sums, size_t head, float scale, float *out, size_t dim) {
     const float *s = (const float *)sums + head * dim;

@@ -5,7 +5,6 @@ k->product[RILL_TYPE_F16] = NAME(product_f16);
 k->product[RILL_TYPE_BF16] = NAME(product_bf16);
 k->mix[RILL_TYPE_F32] = NAME(mix_f32);
 k->mix[RILL_TYPE_F16] = NAME(mix_f16);
-k->mix[RILL_TYPE_BF16] = NAME(mix_bf16);
 k->mix_end = NAME(mix_end);
 k->product_q8[RILL_TYPE_Q8_0] = NAME(product_q8_0);
 k->product_q8[RILL_TYPE_Q4_0] = NAME(product_q4_0);
