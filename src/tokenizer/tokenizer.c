@@ -154,11 +154,6 @@ bool rill__tokenizer_is_text(const rill__tokenizer *t, rill_token token) {
     return token >= 0 && (size_t)token < t->n_tokens && t->kinds[token] != RILL_TOKEN_CONTROL;
 }
 
-const rill_token *rill__tokenizer_ends(const rill__tokenizer *t, size_t *n) {
-    *n = t->n_ends;
-    return t->ends;
-}
-
 rill_token rill__tokenizer_find(const rill__tokenizer *t, const char *text, size_t length) {
     return rill__index_find(&t->all, &t->texts, text, length);
 }

@@ -41,8 +41,6 @@ rill_token rill__tokenizer_bos(const rill__tokenizer *t);
 bool rill__tokenizer_is_end(const rill__tokenizer *t, rill_token token);
 // False for signs to the model (begin, end, turns of a chat) and for ids that are not its own.
 bool rill__tokenizer_is_text(const rill__tokenizer *t, rill_token token);
-// The end tokens, the model's own first. Borrowed.
-const rill_token *rill__tokenizer_ends(const rill__tokenizer *t, size_t *n);
 // The id of a token as written ("<|im_end|>"), -1 if there is none.
 rill_token rill__tokenizer_find(const rill__tokenizer *t, const char *text, size_t length);
 // One line each; NULL past the last.
