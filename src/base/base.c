@@ -93,6 +93,10 @@ void rill_allocator_replace(const rill_allocator *replacement) {
     allocator = replacement ? *replacement : system_allocator;
 }
 
+bool rill__allocator_is_replaced(void) {
+    return allocator.alloc != system_alloc;
+}
+
 static void *counted(void *memory) {
     if (memory) atomic_fetch_add_explicit(&n_allocations, 1, memory_order_relaxed);
     return memory;
@@ -148,7 +152,7 @@ static bool is_mapped(size_t bytes) {
     (void)bytes;
     return false;
 #else
-    return bytes >= LEAST_MAPPING && allocator.alloc == system_alloc;
+    return bytes >= LEAST_MAPPING && !rill__allocator_is_replaced();
 #endif
 }
 

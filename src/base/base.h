@@ -30,6 +30,9 @@ void rill__free(void *memory);
 char *rill__strdup(const char *text);
 char *rill__strndup(const char *text, size_t length);  // always NUL-terminated
 
+// Whether rill_allocator_replace has put another allocator in the C library's place.
+bool rill__allocator_is_replaced(void);
+
 // Number of successful allocations of this process so far (rill__malloc and the rest, and
 // rill__map_memory): what the "decoding allocates nothing" test reads.
 uint64_t rill__allocation_count(void);

@@ -4,8 +4,12 @@
 // jansson 2.14 does not look whether the text of a token could be kept (lex_save in its load.c
 // drops the result), and may stop the program or read past the end when memory runs out there. So a
 // failed allocation leaves the parser at once by longjmp, and everything that it had taken, which a
-// set remembers, is given back. jansson holds no locks and no files meanwhile. The pieces carry no
-// mark of ours: a program's own values of jansson's may be freed here, and the other way round.
+// set remembers, is given back. jansson holds no locks and no files meanwhile.
+//
+// jansson has one pair of functions for memory in a process, and a program may use it as well. Ours
+// stand in front of the pair that was there before, and hand on to it, so that what the program
+// made earlier goes back to where it came from; only a replaced allocator (rill_allocator_replace)
+// is for jansson, too.
 #include "base/json.h"
 
 #include "base/file.h"
@@ -64,44 +68,57 @@ static void forget(parse *p, const void *piece) {
     p->slots[hole] = NULL;
 }
 
+// What jansson used before.
+static json_malloc_t jansson_malloc;
+static json_free_t jansson_free;
+
+static void release(void *memory) {
+    if (rill__allocator_is_replaced())
+        rill__free(memory);
+    else
+        jansson_free(memory);
+}
+
 static void *take_memory(size_t bytes) {
-    void *memory = rill__malloc(bytes);
+    void *memory = rill__allocator_is_replaced() ? rill__malloc(bytes) : jansson_malloc(bytes);
     if (!current || (memory && remember(current, memory))) return memory;
-    rill__free(memory);
+    if (memory) release(memory);
     longjmp(current->out_of_memory, 1);
 }
 
 static void give_memory(void *memory) {
     if (current && memory) forget(current, memory);
-    rill__free(memory);
+    release(memory);
 }
 
 static void use_our_memory(void) {
+    json_get_alloc_funcs(&jansson_malloc, &jansson_free);
     json_set_alloc_funcs(take_memory, give_memory);
 }
 
-// Ends the parse; what it took becomes the value's own, or is given back.
-static void end_parse(parse *p, bool keep) {
-    current = NULL;
-    for (size_t i = 0; !keep && i < p->n_slots; i++) rill__free(p->slots[i]);
-    rill__free(p->slots);
+// jansson's own call; false when memory ran out. Nothing in this function's frame changes between
+// setjmp and longjmp: the parse is the caller's (C11 7.13.2.1).
+static bool load(parse *p, const char *text, size_t length, json_t **value, json_error_t *where) {
+    if (setjmp(p->out_of_memory) != 0) return false;
+    current = p;
+    *value = json_loadb(text, length, JSON_ALLOW_NUL | JSON_DECODE_ANY, where);
+    return true;
 }
 
 rill_status rill__json_parse(const char *name, const char *text, size_t length, json_t **out,
                              rill_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_our_memory);
-    parse state;
-    state.slots = NULL;
-    state.n_slots = state.n_pieces = 0;
-    if (setjmp(state.out_of_memory) != 0) {
-        end_parse(&state, false);
-        return rill__fail_memory(err, name, length);
-    }
-    current = &state;
+    parse p = {.n_slots = 0};
+    json_t *value = NULL;
     json_error_t where;
-    json_t *value = json_loadb(text, length, JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
-    end_parse(&state, true);
+    bool enough = load(&p, text, length, &value, &where);
+    current = NULL;
+    // What the parse took becomes the value's own, or is given back.
+    for (size_t i = 0; !enough && i < p.n_slots; i++)
+        if (p.slots[i]) release(p.slots[i]);
+    rill__free(p.slots);
+    if (!enough) return rill__fail_memory(err, name, length);
     if (!value)
         return rill__fail(err, RILL_EFORMAT, "%s: line %d, column %d: %s", name, where.line,
                           where.column, where.text);

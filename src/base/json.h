@@ -9,8 +9,12 @@
 
 // Parses `text`; `name` (a path) leads the message, which gives line and column. The caller owns
 // the value (json_decref). RILL_EFORMAT or RILL_ENOMEM. Depth is bounded by jansson (2048), so a
-// hostile file cannot exhaust the stack. The first call makes jansson use the library's allocator,
-// in the whole process. Threads: any.
+// hostile file cannot exhaust the stack. Threads: any.
+//
+// jansson's functions for memory belong to the whole process. The first call puts ours in front of
+// those that are set then, for good. They hand on to them: a program's own values, made before or
+// later, are not touched. While rill_allocator_replace is in force they use that allocator, for the
+// program's values as well, which therefore must not outlive the change either way.
 RILL_NODISCARD rill_status rill__json_parse(const char *name, const char *text, size_t length,
                                             json_t **out, rill_error *err);
 // Reads and parses a file of at most `ceiling` bytes.

@@ -85,6 +85,44 @@ static void memory_may_run_out_anywhere(void **state) {
     failing_allocator_remove();
 }
 
+// A program's own pair of functions for jansson's memory, whose pieces are only theirs.
+enum { MARK = 0x600d900d };
+static int program_pieces;
+
+static void *program_malloc(size_t bytes) {
+    size_t *piece = malloc(bytes + 2 * sizeof *piece);
+    piece[0] = MARK;
+    program_pieces++;
+    return piece + 2;
+}
+
+static void program_free(void *memory) {
+    if (!memory) return;
+    size_t *piece = (size_t *)memory - 2;
+    if (piece[0] != MARK) abort();
+    piece[0] = 0;
+    program_pieces--;
+    free(piece);
+}
+
+// First of all: the first parse is what sets jansson's functions.
+static void a_program_keeps_its_own_memory_for_jansson(void **state) {
+    (void)state;
+    json_set_alloc_funcs(program_malloc, program_free);
+    json_t *before = json_pack("{s: [i, s]}", "mine", 1, "text"), *value;
+    int n_before = program_pieces;
+    assert_true(n_before > 0);
+    assert_int_equal(parse("{\"a\": [1, \"b\"]}", &value, NULL), RILL_OK);
+    assert_true(program_pieces > n_before);
+    json_t *after = json_pack("[s]", "mine too");
+    json_decref(value);
+    json_decref(before);
+    json_decref(after);
+    assert_int_equal(program_pieces, 0);
+    assert_int_equal(parse("[1, 2", &value, NULL), RILL_EFORMAT);
+    assert_int_equal(program_pieces, 0);
+}
+
 static void large_values_come_back(void **state) {
     (void)state;
     enum { N = 30000 };
@@ -136,6 +174,7 @@ static void files_are_loaded_up_to_a_ceiling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_keeps_its_own_memory_for_jansson),
         cmocka_unit_test(values_come_back),
         cmocka_unit_test(errors_give_the_place),
         cmocka_unit_test(hostile_depth_is_refused),
