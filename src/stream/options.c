@@ -52,21 +52,24 @@ static rill_status resolve_sinks(rill_stream_options *o, rill_error *err) {
 
 static rill_status resolve_window(const rill__description *d, rill_stream_options *o,
                                   rill_error *err) {
-    if (o->window == 0) {
+    uint64_t window = o->window;
+    if (window == 0) {
         uint64_t context = o->method == RILL_METHOD_DENSE ? d->trained_context : useful_context(d);
         if (o->method == RILL_METHOD_DENSE && o->over_context) context *= OVER_CONTEXT_FACTOR;
         if (o->sinks >= context)
-            return rill__fail(err, RILL_EINVAL,
-                              "sinks: %u leave no room in a context of %u; give a window as well, "
-                              "or at most %u sinks",
-                              o->sinks, (unsigned)context, (unsigned)context - 1);
-        o->window = (uint32_t)(context - o->sinks);
+            return rill__fail(
+                err, RILL_EINVAL,
+                "sinks: %u leave no room in a context of %llu; give a window as well, "
+                "or at most %llu sinks",
+                o->sinks, (unsigned long long)context, (unsigned long long)context - 1);
+        window = context - o->sinks;
     }
-    if (o->sinks > max_capacity || o->window > max_capacity || o->sinks + o->window > max_capacity)
+    if (o->sinks + window > max_capacity)
         return rill__fail(err, RILL_EINVAL,
-                          "window: %u and %u sinks are more than the %u tokens that a stream can "
+                          "window: %llu and %u sinks are more than the %u tokens that a stream can "
                           "hold",
-                          o->window, o->sinks, max_capacity);
+                          (unsigned long long)window, o->sinks, max_capacity);
+    o->window = (uint32_t)window;
     if (o->method == RILL_METHOD_DENSE && !o->over_context && o->window > d->trained_context)
         return rill__fail(err, RILL_EINVAL,
                           "window: dense attention over %u tokens is past the trained context of "

@@ -249,6 +249,37 @@ static void tokens_outside_the_vocabulary_are_refused(void **state) {
     rill_stream_close(&s);
 }
 
+// Eight times the trained context would pass 32 bits, and come round to a window of nothing.
+static void a_huge_trained_context_leaves_no_default_window(void **state) {
+    (void)state;
+    test_random r = {test_seed()};
+    random_shape shape;
+    random_shape_make(&r, &shape);
+    shape.family = "llama";
+    shape.trained_window = 0;
+    for (uint32_t bits = 27; bits <= 29; bits++) {
+        shape.trained_context = 1u << bits;
+        random_model_write(&r, &shape, test_directory());
+        rill_model *huge =
+            test_model(test_directory(), &(rill_device_options){.exact = true, .threads = 1});
+        rill_stream_options o = options_of(0, 0), resolved;
+        o.method = RILL_METHOD_DENSE;
+        o.over_context = true;
+        rill_stream_bytes bytes;
+        rill_error err;
+        rill_status status = rill_stream_estimate(huge, &o, &resolved, &bytes, &err);
+        if (bits == 27) {  // 2^30 tokens are the most that a stream can hold
+            must(status, &err);
+            assert_int_equal(resolved.window, 1u << 30);
+        } else {
+            assert_int_equal(status, RILL_EINVAL);
+            assert_non_null(
+                strstr(err.message, bits == 28 ? "window: 2147483648" : "window: 4294967296"));
+        }
+        rill_model_close(&huge);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(report_counts_seen_held_and_evicted),
@@ -259,6 +290,7 @@ int main(void) {
         cmocka_unit_test(cache_types_stay_close),
         cmocka_unit_test(impossible_options_name_what_is_right),
         cmocka_unit_test(tokens_outside_the_vocabulary_are_refused),
+        cmocka_unit_test(a_huge_trained_context_leaves_no_default_window),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
