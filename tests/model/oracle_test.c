@@ -133,8 +133,8 @@ static void engine_equals_oracle_at_random_shapes(void **state) {
     rill_device_close(&device);
 }
 
-// The golden models, with the frequencies that their configurations mean: where golden.safetensors
-// has rounded ones (tests/data/golden/README.md), this is what holds the real ones.
+// The golden models, with the frequencies of their configurations (tests/unit/rope_test.c) where
+// golden.safetensors has rounded ones (tests/data/golden/README.md).
 static void engine_equals_oracle_on_golden_models(void **state) {
     (void)state;
     static const char *const families[] = {

@@ -86,15 +86,11 @@ oracle *oracle_new(const rill__model *model, const oracle_options *options) {
     o->keys = must(calloc(o->d->n_layers, sizeof *o->keys));
     o->values = must(calloc(o->d->n_layers, sizeof *o->values));
     uint32_t n_pairs = o->d->rope.n_dims / 2;
-    uint64_t *steps = must(calloc(n_pairs + 1, sizeof *steps));
-    float magnitude;
-    rill__rope_phase_steps(&o->d->rope, o->d->trained_context, options->capacity, steps,
-                           &magnitude);
-    o->magnitude = magnitude;
+    o->magnitude = rill__rope_magnitude(&o->d->rope);
     o->frequency = must(calloc(n_pairs + 1, sizeof *o->frequency));
     for (uint32_t i = 0; i < n_pairs; i++)
-        o->frequency[i] = (double)steps[i] * 0x1p-64 * 2 * acos(-1.0);
-    free(steps);
+        o->frequency[i] =
+            rill__rope_frequency(&o->d->rope, o->d->trained_context, options->capacity, i);
     return o;
 }
 

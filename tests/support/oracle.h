@@ -3,7 +3,8 @@
 //
 // It keeps every key and value, unrotated, for ever. For each token it lists what that token sees,
 // gives the list positions 0, 1, 2 ..., rotates every key of it for its position, and computes
-// plain attention. It shares nothing with the engine but the description and the weights.
+// plain attention. It shares with the engine the description, the weights, and the numbers that
+// tests/unit/rope_test.c holds against independent ones: RoPE's frequencies and magnitude.
 #ifndef RILL_TESTS_ORACLE_H
 #define RILL_TESTS_ORACLE_H
 

@@ -2,6 +2,7 @@
 // Models opened from Hugging Face directories, whole and in several files: every weight where it
 // belongs, and everything that may be wrong with them said in one line.
 #include "model/model.h"
+#include "model/shapes.h"
 #include "model/source.h"
 
 #include "model_files.h"
@@ -276,6 +277,29 @@ static void names_may_lack_the_prefix(void **state) {
     check_refused(edited_model("qwen2", &other), RILL_EFORMAT, "k_proj.bias': ", "missing");
 }
 
+// What a description can say for families to come, and the engine would pass over.
+static void features_that_are_not_computed_are_refused(void **state) {
+    (void)state;
+    rill__description d[8];
+    rill__rope_description local = {.theta = 10000, .n_dims = 2};
+    rill_error err;
+    for (size_t i = 0; i < 8; i++) assert_true(rill__shape_describe("llama-1b", &d[i]));
+    assert_int_equal(rill__description_check(&d[0], "it", &err), RILL_OK);
+    d[0].residual = RILL_RESIDUAL_PARALLEL;
+    d[1].post_norms = true;
+    d[2].clip_qkv = 8;
+    d[3].sink_logits = true;
+    d[4].position = RILL_POSITION_ALIBI;
+    d[5].local_rope = &local;
+    d[6].n_experts = 8;
+    d[7].logit_cap = 30;
+    for (size_t i = 0; i < 8; i++) {
+        if (rill__description_check(&d[i], "it", &err) != RILL_EUNSUPPORTED)
+            fail_msg("feature %zu is passed over", i);
+        assert_non_null(strstr(err.message, "not known yet"));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_are_found_by_role),
@@ -287,6 +311,7 @@ int main(void) {
         cmocka_unit_test(wrong_tensors_are_named),
         cmocka_unit_test(ends_are_tied_or_apart),
         cmocka_unit_test(names_may_lack_the_prefix),
+        cmocka_unit_test(features_that_are_not_computed_are_refused),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
