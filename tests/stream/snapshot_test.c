@@ -8,13 +8,16 @@
 #include "support/snapshot_file.h"
 #include "support/tensors.h"
 
+#include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -328,17 +331,56 @@ static void foreign_files_are_refused_with_the_reason(void **state) {
     assert_null(s);
 }
 
+static int files_in_directory(void) {
+    DIR *directory = opendir(test_directory());
+    assert_non_null(directory);
+    int n = 0;
+    while (readdir(directory)) n++;
+    closedir(directory);
+    return n;
+}
+
+// Saves over the snapshot where files may have `most` bytes. Returns the status.
+static rill_status save_with_limit(const rill_stream *s, rlim_t most, rill_error *err) {
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = most, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    rill_status status = rill_stream_save(s, snapshot_path(), err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    return status;
+}
+
 static void failed_save_keeps_the_file_before(void **state) {
     (void)state;
     save_one();
+    size_t size, size_after;
+    char *before = snapshot_read(snapshot_path(), &size);
+    int n_files = files_in_directory();
     rill_error err;
     rill_stream *s;
     must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
+    rill_token more[5];
+    write_tokens(s, more, 5);  // what is to be saved differs, and is longer by so much
+    const rlim_t limits[] = {0, 1, size / 2, size + sizeof more - 1};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        assert_int_equal(save_with_limit(s, limits[i], &err), RILL_EIO);
+        assert_non_null(strstr(err.message, snapshot_path()));
+        char *after = snapshot_read(snapshot_path(), &size_after);
+        assert_int_equal(size_after, size);
+        assert_memory_equal(after, before, size);
+        assert_int_equal(files_in_directory(), n_files);
+        free(after);
+    }
+    must(save_with_limit(s, size + sizeof more, &err), &err);
+    free(snapshot_read(snapshot_path(), &size_after));
+    assert_int_equal(size_after, size + sizeof more);
     assert_int_equal(rill_stream_save(s, "/dev/full", &err), RILL_EIO);
     assert_int_equal(rill_stream_save(s, "/nowhere/at/all", &err), RILL_EIO);
     rill_stream_close(&s);
-    must(rill_stream_load(model, snapshot_path(), &s, &err), &err);
-    rill_stream_close(&s);
+    free(before);
 }
 
 int main(void) {
