@@ -8,7 +8,7 @@
 BUILD     ?= build
 PREFIX    ?= /usr/local
 DESTDIR   ?=
-ARGS      ?=
+ARGS      ?= -p 'It was late when we reached the inn.'
 TESTS     ?=
 CLANG     ?= clang-14
 CC_gcc     = gcc
