@@ -123,6 +123,7 @@ static void forged_fields_are_refused_by_name(void **state) {
         {AT_SINKS_NOW, 4, CAPACITY + 1, "visible tokens"},
         {AT_SINKS_NOW, 4, 3, "visible tokens"},
         {AT_WINDOW_NOW, 4, 11, "visible tokens"},
+        {AT_WINDOW_NOW, 4, 13, "visible tokens"},
         {AT_WINDOW_NOW, 4, UINT32_MAX, "visible tokens"},
         {AT_SEEN, 8, N_READ + 1, "visible tokens"},
         {AT_SEEN, 8, 28, "visible tokens"},
@@ -168,6 +169,34 @@ static void forged_fields_are_refused_by_name(void **state) {
     memset(bytes + AT_RANDOM, 0, 32);
     assert_int_equal(load_forged(bytes, size, &s, &err), RILL_EFORMAT);
     assert_non_null(strstr(err.message, "sampling: a dead generator"));
+    free(bytes);
+}
+
+// Numbers that are wrong only together.
+static void forged_pairs_are_refused(void **state) {
+    (void)state;
+    static const char why[] = "visible tokens";
+    size_t size;
+    save_messages(RILL_METHOD_STREAMING, CAPACITY, 5, N_READ);
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    const forgery fewer_sinks = {AT_SINKS_NOW, 4, 3, why};
+    put_u32(bytes, AT_WINDOW_NOW, CAPACITY - 3);
+    expect_refused(bytes, size, &fewer_sinks);
+    const forgery more_than_all = {AT_SINKS_NOW, 4, CAPACITY + 4, why};
+    put_u32(bytes, AT_WINDOW_NOW, UINT32_MAX - 3);  // the sum fits
+    expect_refused(bytes, size, &more_than_all);
+    put_u32(bytes, AT_WINDOW_NOW, CAPACITY - 4);
+    const forgery too_late = {AT_SEEN, 8, ((uint64_t)1 << 62) + 1, why};
+    put_u64(bytes, AT_FIRST_RECENT, too_late.value - (CAPACITY - 4));
+    expect_refused(bytes, size, &too_late);
+    free(bytes);
+
+    save_messages(RILL_METHOD_DENSE, CAPACITY, 5, 10);
+    bytes = snapshot_read(snapshot_path(), &size);
+    const forgery pinned_unread = {AT_SINKS_NOW, 4, 12, why};
+    put_u32(bytes, AT_WINDOW_NOW, CAPACITY - 12);
+    put_u64(bytes, AT_FIRST_RECENT, 12);
+    expect_refused(bytes, size, &pinned_unread);
     free(bytes);
 }
 
@@ -242,6 +271,7 @@ static void starts_of_evicted_messages_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forged_fields_are_refused_by_name),
+        cmocka_unit_test(forged_pairs_are_refused),
         cmocka_unit_test(forged_beginnings_are_refused),
         cmocka_unit_test(forged_lengths_are_refused),
         cmocka_unit_test(starts_of_evicted_messages_are_refused),
