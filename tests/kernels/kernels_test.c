@@ -4,16 +4,22 @@
 // A row of `cases` is an operation: how it runs, at which sizes, and how far a tier may be off,
 // which is `relative` times (the result + the case's own scale, the bound of Cauchy and Schwarz for
 // sums of products). Columns are the processor's tiers; a kernel that a higher tier shares with a
-// lower one runs once. Usage: kernels_test [SEED] [--repeat N] [--bench].
+// lower one runs once; a tier that the processor lacks is skipped. Usage: kernels_test [SEED]
+// [--repeat N] [--bench].
 #include "backend/cpu/kernels.h"
 #include "base/clock.h"
 #include "base/cpu_flags.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 enum { MAX_FLOATS = 1 << 16, GUARD = 32, ROWS = 7, OUTS = 9 };
 
@@ -121,7 +127,8 @@ static rill__tile tile_of(const operands *in, float *out) {
                         .out_stride = in->n_outs};
 }
 
-static float *decoded;  // [OUTS rows]: where a table has no kernel for a type, decoding comes first
+static float decoded[MAX_FLOATS];  // [OUTS rows]: where a table has no kernel for a type, decoding
+                                   // comes first
 
 static void decode_all(const rill__cpu_kernels *k, const operands *in, size_t rows) {
     k->decode[in->type](in->bytes, decoded, rows * in->n);
@@ -142,7 +149,8 @@ static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) 
     return in->n_rows * in->n_outs;
 }
 
-static uint8_t *quantised;  // [ROWS] rows, by the reference: the same for all tiers
+static uint8_t quantised[(ROWS + 1) * 5120];  // [ROWS] rows of up to 4096, by the reference: the
+                                              // same for all tiers
 
 static size_t run_product_q8(const rill__cpu_kernels *k, operands *in, float *out) {
     rill__tile tile = tile_of(in, out);
@@ -294,6 +302,11 @@ typedef struct arena {
     uint8_t *bytes;
 } arena;
 
+// Sized for the largest case: weights and rows of 4096 columns.
+static float x_memory[MAX_FLOATS], y_memory[MAX_FLOATS];
+static float expected_memory[MAX_FLOATS + 2 * GUARD], got_memory[MAX_FLOATS + 2 * GUARD];
+static uint8_t bytes_memory[MAX_FLOATS * sizeof(float)];
+
 static void prepare(const kernel_case *c, arena *a, operands *in, fill kind, size_t n) {
     *in = (operands){.x = a->x + 1, .y = a->y + 3, .bytes = a->bytes + 1, .n = n, .type = c->type};
     in->n_rows = 1 + random_bits() % ROWS;
@@ -430,63 +443,54 @@ static int run_tier(const char *tier, const rill__cpu_kernels *k, const rill__cp
     return failed;
 }
 
-static int run_tiers(arena *a, uint64_t seed, bool benching) {
-    static const struct {
-        const char *name;
-        unsigned flags;
-    } tiers[] = {
-        {"avx2", RILL_CPU_AVX2},
-        {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
-        {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
-    };
-    unsigned flags = rill__cpu_flags();
+static const struct {
+    const char *name;
+    unsigned flags;
+} tiers[] = {
+    {"avx2", RILL_CPU_AVX2},
+    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
+    {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
+};
+
+enum { N_TIERS = sizeof tiers / sizeof *tiers };
+
+// What the command line asks for.
+static uint64_t first_seed;
+static int repeats = 1;
+static bool benching;
+
+static void tier_equals_the_reference(void **state) {
+    size_t tier = (size_t)(uintptr_t)*state;
+    if ((rill__cpu_flags() & tiers[tier].flags) != tiers[tier].flags) skip();
     rill__cpu_kernels below, k;
-    rill__cpu_kernels_init(&below, 0, false);
-    random_state = seed;
+    rill__cpu_kernels_init(&below, tier ? tiers[tier - 1].flags : 0, false);
+    rill__cpu_kernels_init(&k, tiers[tier].flags, false);
+    arena a = {x_memory, y_memory, expected_memory, got_memory, bytes_memory};
     int failed = 0;
-    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
-        if ((flags & tiers[i].flags) != tiers[i].flags) {
-            printf("%s: not on this processor\n", tiers[i].name);
-            continue;
-        }
-        rill__cpu_kernels_init(&k, tiers[i].flags, false);
-        failed += run_tier(tiers[i].name, &k, &below, a, seed, benching);
-        below = k;
+    for (int i = 0; i < repeats; i++) {
+        random_state = first_seed + (uint64_t)i;
+        failed += run_tier(tiers[tier].name, &k, &below, &a, random_state, benching);
     }
-    return failed;
+    assert_int_equal(failed, 0);
 }
 
 int main(int argc, char **argv) {
-    uint64_t seed = (uint64_t)(rill__seconds() * 1e6);
-    int repeats = 1, failed = 0;
-    bool benching = false;
+    first_seed = (uint64_t)(rill__seconds() * 1e6);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--bench") == 0)
             benching = true;
         else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
             repeats = (int)strtol(argv[++i], NULL, 10);
         else
-            seed = strtoull(argv[i], NULL, 10);
+            first_seed = strtoull(argv[i], NULL, 10);
     }
     char model[64];
     rill__cpu_model(model, sizeof model);
-    printf("%s, seed %" PRIu64 "\n", model, seed);
-    // Sized for the largest case: weights and rows of 4096 columns.
-    arena a = {.x = calloc(MAX_FLOATS, sizeof *a.x),
-               .y = calloc(MAX_FLOATS, sizeof *a.y),
-               .expected = calloc(MAX_FLOATS + 2 * GUARD, sizeof *a.expected),
-               .got = calloc(MAX_FLOATS + 2 * GUARD, sizeof *a.got),
-               .bytes = calloc(MAX_FLOATS, sizeof(float))};
-    decoded = calloc(MAX_FLOATS, sizeof *decoded);
-    quantised = calloc(ROWS + 1, rill__q8_row_bytes(4096));
-    if (!a.x || !a.y || !a.expected || !a.got || !a.bytes || !decoded || !quantised) return 1;
-    for (int i = 0; i < repeats; i++) failed += run_tiers(&a, seed + (uint64_t)i, benching);
-    free(quantised);
-    free(decoded);
-    free(a.bytes);
-    free(a.got);
-    free(a.expected);
-    free(a.y);
-    free(a.x);
-    return failed != 0;
+    printf("%s, seed %" PRIu64 "\n", model, first_seed);
+    struct CMUnitTest tests[N_TIERS];
+    for (size_t i = 0; i < N_TIERS; i++)
+        tests[i] = (struct CMUnitTest){.name = tiers[i].name,
+                                       .test_func = tier_equals_the_reference,
+                                       .initial_state = (void *)(uintptr_t)i};
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

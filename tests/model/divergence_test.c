@@ -28,14 +28,23 @@ static const struct {
     {RILL_TYPE_Q8_0, 1e-3}, {RILL_TYPE_Q4_0, 1e-3},
 };
 
+enum { N_TYPES = sizeof types / sizeof *types };
+
+// What all tiers are held against.
+static test_tensors *golden;
+static const rill_token *tokens;
+static size_t vocab;
+static char paths[N_TYPES][300];  // the model in each type
+static float *exact[N_TYPES];     // its logits
+
 // Logits of all tokens; the window is small enough that most of them see evicted text go by.
-static float *logits_of(const char *path, const rill_device_options *device_options,
-                        const rill_token *tokens, size_t *vocab) {
+static float *logits_of(const char *path, rill_device *device) {
     rill_error err;
     rill_model_info info;
     rill_stream *stream;
     rill_stream_options o;
-    rill_model *model = test_model(path, device_options);
+    rill_model *model;
+    must(rill_model_open(device, path, &model, &err), &err);
     rill_model_get_info(model, &info);
     rill_stream_options_default(&o);
     o.window = 60;
@@ -43,7 +52,7 @@ static float *logits_of(const char *path, const rill_device_options *device_opti
     float *logits = malloc(N_TOKENS * (size_t)info.vocab_size * sizeof *logits);
     assert_non_null(logits);
     must(rill_stream_feed(stream, tokens, N_TOKENS, logits, &err), &err);
-    *vocab = info.vocab_size;
+    vocab = info.vocab_size;
     rill_stream_close(&stream);
     rill_model_close(&model);
     return logits;
@@ -56,50 +65,64 @@ static size_t likeliest(const float *logits, size_t n) {
     return best;
 }
 
-static void compare(const char *name, const float *exact, const float *got, size_t vocab,
-                    double bound) {
+static void compare(size_t type, const float *got) {
     double kl = 0;
     int same = 0;
     for (size_t t = 0; t < N_TOKENS; t++) {
-        const float *a = exact + t * vocab, *b = got + t * vocab;
+        const float *a = exact[type] + t * vocab, *b = got + t * vocab;
         kl += kl_divergence(a, b, vocab) / N_TOKENS;
         same += likeliest(a, vocab) == likeliest(b, vocab);
     }
-    print_message("  %s: mean KL %.1e, same likeliest token %d of %d\n", name, kl, same, N_TOKENS);
-    assert_true(kl <= bound);
+    print_message("  %s: mean KL %.1e, same likeliest token %d of %d\n",
+                  rill_type_name(types[type].type), kl, same, N_TOKENS);
+    assert_true(kl <= types[type].bound);
 }
 
-static void default_kernels_stay_close_to_exact_ones(void **state) {
+static void tier_stays_close_to_exact_kernels(void **state) {
+    rill_device *device = test_device_of_tier(*state, 0);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        float *got = logits_of(paths[i], device);
+        compare(i, got);
+        free(got);
+    }
+    rill_device_close(&device);
+}
+
+static int make_exact(void **state) {
     (void)state;
-    static const char *const tiers[] = {"ref", "avx2", "avx512"};
-    const char *source = test_data("trained/llama");
-    char path[300];
-    snprintf(path, sizeof path, "%s/model.gguf", test_directory());
-    test_tensors *golden = test_tensors_open(test_data("trained/llama/nll.safetensors"));
-    size_t rows, columns, vocab;
-    const rill_token *tokens = test_tensors_get(golden, "tokens", &rows, &columns);
+    rill_error err;
+    rill_device *device;
+    size_t rows, columns;
+    golden = test_tensors_open(test_data("trained/llama/nll.safetensors"));
+    tokens = test_tensors_get(golden, "tokens", &rows, &columns);
     assert_non_null(tokens);
     assert_true(columns >= N_TOKENS);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        rill_error err;
-        must(rill_convert(source, path, types[i].type, NULL, NULL, &err), &err);
-        print_message("%s\n", rill_type_name(types[i].type));
-        float *exact = logits_of(path, &(rill_device_options){.exact = true}, tokens, &vocab);
-        for (size_t tier = 0; tier < sizeof tiers / sizeof *tiers; tier++) {
-            float *got =
-                logits_of(path, &(rill_device_options){.cpu = tiers[tier]}, tokens, &vocab);
-            compare(tiers[tier], exact, got, vocab, types[i].bound);
-            free(got);
-        }
-        free(exact);
+    must(rill_device_open(&(rill_device_options){.exact = true}, &device, &err), &err);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%s.gguf", test_directory(),
+                 rill_type_name(types[i].type));
+        must(rill_convert(test_data("trained/llama"), paths[i], types[i].type, NULL, NULL, &err),
+             &err);
+        exact[i] = logits_of(paths[i], device);
     }
+    rill_device_close(&device);
+    return 0;
+}
+
+static int free_exact(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_TYPES; i++) free(exact[i]);
     test_tensors_close(golden);
     test_directory_remove();
+    return 0;
 }
 
 int main(void) {
+    static char ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_kernels_stay_close_to_exact_ones),
+        {ref, tier_stays_close_to_exact_kernels, NULL, NULL, ref},
+        {avx2, tier_stays_close_to_exact_kernels, NULL, NULL, avx2},
+        {avx512, tier_stays_close_to_exact_kernels, NULL, NULL, avx512},
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_exact, free_exact);
 }

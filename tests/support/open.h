@@ -10,12 +10,27 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 // Fails the test with the error's message unless all went well.
 static inline void must(rill_status status, const rill_error *err) {
     if (status != RILL_OK) fail_msg("%s", err->message);
+}
+
+// A device with the kernels of a tier, "ref", "avx2" or "avx512"; skips the test on a processor
+// that lacks them, where the library would take lower ones.
+static inline rill_device *test_device_of_tier(const char *tier, unsigned threads) {
+    rill_error err;
+    rill_device *device;
+    const rill_device_options options = {.cpu = tier, .threads = threads};
+    must(rill_device_open(&options, &device, &err), &err);
+    if (strcmp(rill_device_tier(device), tier) != 0) {
+        rill_device_close(&device);
+        skip();
+    }
+    return device;
 }
 
 // The caller owns the model, which keeps its device.
