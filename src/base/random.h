@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+// Begins a sequence; equal seeds, equal sequences.
 static inline void rill__random_seed(uint64_t state[4], uint64_t seed) {
     for (int i = 0; i < 4; i++) {
         seed += 0x9e3779b97f4a7c15u;
@@ -16,6 +17,7 @@ static inline void rill__random_seed(uint64_t state[4], uint64_t seed) {
     }
 }
 
+// Part of rill__random_next: x turned left by k bits, 0 < k < 64.
 static inline uint64_t rill__random_rotate(uint64_t x, int k) {
     return (x << k) | (x >> (64 - k));
 }
