@@ -348,7 +348,7 @@ typedef struct rill_logit_bias {
 typedef struct rill_sampling {
     float temperature;            // 0: greedy. Default 0.8; 0 to 100
     uint32_t top_k;               // keep the k likeliest; default 0: all
-    float top_p;                  // keep the smallest set of this mass; default 0.95; 0 < p <= 1
+    float top_p;                  // keep the smallest set of this mass; default 0.95; 1e-9 to 1
     float min_p;                  // drop what is less likely than this share of the best; default 0
     float repetition_penalty;     // positive logits of seen tokens are divided by it, negative ones
                                   // multiplied; default 1

@@ -54,7 +54,7 @@ typedef struct range_check {
 rill_status rill__sampler_check(const rill_sampling *options, size_t vocab_size, rill_error *err) {
     const range_check checks[] = {
         {"temperature", options->temperature, 0.0, 100.0},
-        {"top_p", options->top_p, 1e-9, 1.0},
+        {"top_p", options->top_p, 1e-9F, 1.0},
         {"min_p", options->min_p, 0.0, 1.0},
         {"repetition_penalty", options->repetition_penalty, 1e-3, 1e3},
         {"presence_penalty", options->presence_penalty, -1e3, 1e3},
