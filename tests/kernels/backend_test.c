@@ -347,7 +347,7 @@ static void check_products(const char *tier, rill_type type, const float *x) {
         size += (double)exact[i] * exact[i];
     }
     bool quantises = type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0;
-    assert_true(off <= size * (quantises ? 1e-4 : 1e-11));
+    assert_true(off <= size * (quantises ? 1e-8 : 1e-11));
     free(exact);
     free(out);
     free(expected);

@@ -149,30 +149,27 @@ static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) 
     return in->n_rows * in->n_outs;
 }
 
-static uint8_t quantised[(ROWS + 1) * 5120];  // [ROWS] rows of up to 4096, by the reference: the
+static uint8_t quantised[(ROWS + 1) * 8704];  // [ROWS] rows of up to 4096, by the reference: the
                                               // same for all tiers
 
-static size_t run_product_q8(const rill__cpu_kernels *k, operands *in, float *out) {
+static size_t run_product_q16(const rill__cpu_kernels *k, operands *in, float *out) {
     rill__tile tile = tile_of(in, out);
     tile.x = quantised;
-    k->product_q8[in->type](&tile);
+    k->product_q16[in->type](&tile);
     if (!in->timing)
         in->scale = largest_norm(in->x, in->n_rows, in->n) * largest_norm(in->y, in->n_outs, in->n);
     return in->n_rows * in->n_outs;
 }
 
 static size_t run_quantize(const rill__cpu_kernels *k, operands *in, float *out) {
-    size_t bytes = rill__q8_row_bytes(in->n);
+    size_t bytes = rill__q16_row_bytes(in->n);
     uint8_t *row = quantised + ROWS * bytes;
     memset(row, 0, bytes);
-    k->quantize_q8(in->x, row, in->n);
-    rill__q8_row q = rill__q8_row_at(row, in->n, 0);
-    for (size_t b = 0; b < in->n / RILL_Q8; b++) {
-        out[2 * b] = q.d[b];
-        out[2 * b + 1] = (float)q.sums[b];
-    }
-    size_t n = in->n / RILL_Q8 * 2;
-    for (size_t i = 0; i < in->n; i++) out[n + i] = (float)q.q[i];
+    k->quantize_q16(in->x, row, in->n);
+    rill__q16_row q = rill__q16_row_at(row, in->n, 0);
+    size_t n = in->n / RILL_Q16;
+    memcpy(out, q.d, n * sizeof *out);
+    for (size_t i = 0; i < in->n; i++) out[n + i] = (float)(128 * q.coarse[i] + q.fine[i]);
     return n + in->n;
 }
 
@@ -259,11 +256,11 @@ static const kernel_case cases[] = {
      run_product},
     {"product bf16", SLOT(product[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 2e-6, 1e-36,
      FINITE | 1u << LARGE, run_product},
-    {"product q8_0", SLOT(product_q8[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 2e-6, 1e-36,
-     FINITE | 1u << LARGE, run_product_q8},
-    {"product q4_0", SLOT(product_q8[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 2e-6, 1e-36,
-     FINITE | 1u << LARGE, run_product_q8},
-    {"quantize q8", SLOT(quantize_q8), RILL_TYPE_F32, 32, 0, 0,
+    {"product q8_0", SLOT(product_q16[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product_q16},
+    {"product q4_0", SLOT(product_q16[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 2e-6, 1e-36,
+     FINITE | 1u << LARGE, run_product_q16},
+    {"quantize q16", SLOT(quantize_q16), RILL_TYPE_F32, 32, 0, 0,
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
     {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
@@ -319,11 +316,11 @@ static void prepare(const kernel_case *c, arena *a, operands *in, fill kind, siz
         in->y[i] = filled(kind == LARGE ? NORMAL : kind);
     }
     encode(in, OUTS);
-    if (n % RILL_Q8 == 0) {
+    if (n % RILL_Q16 == 0) {
         rill__cpu_kernels reference;
         rill__cpu_kernels_init(&reference, 0, false);
         for (size_t r = 0; r < in->n_rows; r++)
-            reference.quantize_q8(in->x + r * n, quantised + r * rill__q8_row_bytes(n), n);
+            reference.quantize_q16(in->x + r * n, quantised + r * rill__q16_row_bytes(n), n);
     }
 }
 
@@ -361,10 +358,10 @@ static int check_invariance(const kernel_case *c, const char *tier, const rill__
     in.n_outs = OUTS;
     rill__cpu_kernels reference;
     rill__cpu_kernels_init(&reference, 0, false);
-    size_t row_bytes = rill__q8_row_bytes(n / RILL_Q8 * RILL_Q8);
-    bool q8 = c->run == run_product_q8;
+    size_t row_bytes = rill__q16_row_bytes(n / RILL_Q16 * RILL_Q16);
+    bool q8 = c->run == run_product_q16;
     for (size_t r = 0; q8 && r < ROWS; r++)
-        reference.quantize_q8(in.x + r * n, quantised + r * row_bytes, n);
+        reference.quantize_q16(in.x + r * n, quantised + r * row_bytes, n);
     float *all = guarded(a->expected), *one = guarded(a->got);
     c->run(k, &in, all);
     for (size_t r = 0; r < ROWS; r++) {
@@ -374,7 +371,7 @@ static int check_invariance(const kernel_case *c, const char *tier, const rill__
             tile.x = q8 ? quantised + r * row_bytes : tile.x + r * tile.x_stride;
             tile.n_rows = tile.n_out = 1;
             if (q8)
-                k->product_q8[c->type](&tile);
+                k->product_q16[c->type](&tile);
             else
                 k->product[c->type](&tile);
             if (memcmp(&one[0], &all[r * OUTS + o], sizeof *one) != 0) {
@@ -425,7 +422,7 @@ static int run_tier(const char *tier, const rill__cpu_kernels *k, const rill__cp
     int failed = 0, tested = 0;
     for (size_t i = 0; i < N_CASES; i++) {
         const kernel_case *c = &cases[i];
-        bool invariant = c->run == run_product || c->run == run_product_q8;
+        bool invariant = c->run == run_product || c->run == run_product_q16;
         if (!slot_of(k, c) || slot_of(k, c) == slot_of(below, c)) continue;
         tested++;
         if (benching) {

@@ -82,7 +82,7 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
         !rill__add_size(rows + sums, aligned(scores), &one) ||
         !rill__mul_size(one, n_threads, &all))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
-    size_t activations = max_rows * rill__q8_row_bytes(width);
+    size_t activations = max_rows * rill__q16_row_bytes(width);
     uint8_t *memory = rill__map_memory(all);
     uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
     if (!quantised) {

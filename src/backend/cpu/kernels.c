@@ -6,26 +6,23 @@
 
 #include <string.h>
 
-size_t rill__q8_row_bytes(size_t k) {
-    size_t bytes = k / RILL_Q8 * (sizeof(float) + sizeof(int32_t)) + k;
+size_t rill__q16_row_bytes(size_t k) {
+    size_t bytes = k / RILL_Q16 * sizeof(float) + 2 * k;
     return (bytes + 63) & ~(size_t)63;
 }
 
-rill__q8_row rill__q8_row_at(const uint8_t *rows, size_t k, size_t row) {
-    const uint8_t *at = rows + row * rill__q8_row_bytes(k);
-    size_t n_blocks = k / RILL_Q8;
-    return (rill__q8_row){
-        .d = (const float *)(const void *)at,
-        .sums = (const int32_t *)(const void *)(at + n_blocks * sizeof(float)),
-        .q = (const int8_t *)at + n_blocks * (sizeof(float) + sizeof(int32_t)),
-    };
+rill__q16_row rill__q16_row_at(const uint8_t *rows, size_t k, size_t row) {
+    const uint8_t *at = rows + row * rill__q16_row_bytes(k);
+    const int8_t *coarse = (const int8_t *)at + k / RILL_Q16 * sizeof(float);
+    return (
+        rill__q16_row){.d = (const float *)(const void *)at, .coarse = coarse, .fine = coarse + k};
 }
 
 void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact) {
     memset(k, 0, sizeof *k);
     rill__cpu_kernels_ref(k);
     if (exact) {
-        memset(k->product_q8, 0, sizeof k->product_q8);
+        memset(k->product_q16, 0, sizeof k->product_q16);
         return;
     }
 #if defined(__x86_64__)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
 //
-// Weights that have integer products meet activations quantised to bytes; floats are read in place;
+// Weights that have integer products meet activations of 16 bits; floats are read in place;
 // all others are decoded to float32 first.
 #include "backend/cpu/cpu.h"
 
@@ -70,10 +70,10 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
         .out = rill__cpu_floats(p->out) + first,
         .out_stride = w->rows,
     };
-    if (kernels->product_q8[w->type]) {
+    if (kernels->product_q16[w->type]) {
         tile.x = job->cpu->activations;
-        tile.x_stride = rill__q8_row_bytes(w->columns);
-        kernels->product_q8[w->type](&tile);
+        tile.x_stride = rill__q16_row_bytes(w->columns);
+        kernels->product_q16[w->type](&tile);
     } else if (kernels->product[w->type]) {
         kernels->product[w->type](&tile);
     } else {
@@ -93,9 +93,9 @@ static void quantize_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const product *job = context;
     size_t columns = job->projections->weight->columns;
-    job->cpu->kernels.quantize_q8(job->in + piece * columns,
-                                  job->cpu->activations + piece * rill__q8_row_bytes(columns),
-                                  columns);
+    job->cpu->kernels.quantize_q16(job->in + piece * columns,
+                                   job->cpu->activations + piece * rill__q16_row_bytes(columns),
+                                   columns);
 }
 
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
@@ -110,7 +110,7 @@ void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
     bool quantised = false;
     for (size_t i = 0; i < n_projections; i++) {
         n_pieces += n_tiles(&job, projections[i].weight);
-        quantised = quantised || cpu->kernels.product_q8[projections[i].weight->type];
+        quantised = quantised || cpu->kernels.product_q16[projections[i].weight->type];
     }
     pthread_mutex_lock(&cpu->lock);
     if (quantised) rill__cpu_run(cpu, n_rows, quantize_piece, &job);

@@ -24,7 +24,7 @@ static double burn_int8_avx512vnni(size_t rounds) {
 }
 
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k) {
-    k->product_q8[RILL_TYPE_Q8_0] = product_q8_0_avx512vnni;
-    k->product_q8[RILL_TYPE_Q4_0] = product_q4_0_avx512vnni;
+    k->product_q16[RILL_TYPE_Q8_0] = product_q8_0_avx512vnni;
+    k->product_q16[RILL_TYPE_Q4_0] = product_q4_0_avx512vnni;
     k->burn_int8 = burn_int8_avx512vnni;
 }

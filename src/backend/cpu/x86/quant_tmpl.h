@@ -11,8 +11,8 @@ enum { MAX_QX = 4 };
 
 // Defines the product of a type whose blocks take `bytes` bytes and begin with a half scale.
 #define QUANT_PRODUCT(type, bytes)                                                                 \
-    QINLINE void type##_step(const uint8_t *const *w, const rill__q8_row *x, size_t nw, size_t nx, \
-                             size_t b, size_t n_blocks, vf sums[MAX_W][MAX_QX]) {                  \
+    QINLINE void type##_step(const uint8_t *const *w, const rill__q16_row *x, size_t nw,           \
+                             size_t nx, size_t b, size_t n_blocks, vf sums[MAX_W][MAX_QX]) {       \
         vb bytes_w[MAX_W];                                                                         \
         vf scales[MAX_W];                                                                          \
         for (size_t i = 0; i < nw; i++) {                                                          \
@@ -22,23 +22,24 @@ enum { MAX_QX = 4 };
             scales[i] = vb_w_scale(w[i] + b * (bytes), bytes, n_blocks);                           \
         }                                                                                          \
         for (size_t j = 0; j < nx; j++) {                                                          \
-            vb one = vb_x(x[j].q + b * RILL_Q8, n_blocks);                                         \
-            vb start = type##_start(one);                                                          \
+            vb coarse = vb_x(x[j].coarse + b * RILL_Q16, n_blocks);                                \
+            vb fine = vb_x(x[j].fine + b * RILL_Q16, n_blocks);                                    \
+            vb start = type##_start(coarse, fine);                                                 \
             vf scale = vb_x_scale(x[j].d + b, n_blocks);                                           \
             for (size_t i = 0; i < nw; i++)                                                        \
-                sums[i][j] = vf_fma(type##_dot(start, bytes_w[i], one), vf_mul(scales[i], scale),  \
-                                    sums[i][j]);                                                   \
+                sums[i][j] = vf_fma(type##_dot(start, bytes_w[i], coarse, fine),                   \
+                                    vf_mul(scales[i], scale), sums[i][j]);                         \
         }                                                                                          \
     }                                                                                              \
     QINLINE void type##_block(const rill__tile *t, size_t nw, size_t nx, size_t o, size_t r) {     \
         const uint8_t *w[MAX_W];                                                                   \
-        rill__q8_row x[MAX_QX];                                                                    \
+        rill__q16_row x[MAX_QX];                                                                   \
         vf sums[MAX_W][MAX_QX];                                                                    \
         for (size_t i = 0; i < nw; i++) w[i] = t->w + (o + i) * t->w_stride;                       \
-        for (size_t j = 0; j < nx; j++) x[j] = rill__q8_row_at(t->x, t->k, r + j);                 \
+        for (size_t j = 0; j < nx; j++) x[j] = rill__q16_row_at(t->x, t->k, r + j);                \
         for (size_t i = 0; i < nw; i++)                                                            \
             for (size_t j = 0; j < nx; j++) sums[i][j] = vf_set(0);                                \
-        size_t n_blocks = t->k / RILL_Q8, b = 0;                                                   \
+        size_t n_blocks = t->k / RILL_Q16, b = 0;                                                  \
         for (; b + BLOCKS <= n_blocks; b += BLOCKS) type##_step(w, x, nw, nx, b, BLOCKS, sums);    \
         if (b < n_blocks) type##_step(w, x, nw, nx, b, 1, sums);                                   \
         for (size_t j = 0; j < nx; j++)                                                            \

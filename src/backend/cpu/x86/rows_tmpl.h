@@ -151,29 +151,33 @@ static void NAME(decode_q6_k)(const void *src, float *dst, size_t n) {
     }
 }
 
-static void NAME(quantize_q8)(const float *x, uint8_t *row, size_t n) {
-    rill__q8_row out = rill__q8_row_at(row, n, 0);
-    for (size_t b = 0; b < n / RILL_Q8; b++) {
-        const float *from = x + b * RILL_Q8;
+static void NAME(quantize_q16)(const float *x, uint8_t *row, size_t n) {
+    rill__q16_row out = rill__q16_row_at(row, n, 0);
+    for (size_t b = 0; b < n / RILL_Q16; b++) {
+        const float *from = x + b * RILL_Q16;
         vf most = vf_set(0), nothing = vf_set(0);  // x * 0 summed: NaN unless all are finite
-        for (int i = 0; i < RILL_Q8; i += LANES) {
+        for (int i = 0; i < RILL_Q16; i += LANES) {
             vf v = vf_load(from + i);
             most = vf_max(most, vf_abs(v));
             nothing = vf_fma(v, vf_set(0), nothing);
         }
         float greatest = vf_greatest(most);
-        bool finite = !isnan(vf_sum(nothing)), zero = !finite || greatest < RILL_Q8_LEAST;
-        int8_t *q = (int8_t *)(uintptr_t)out.q + b * RILL_Q8;
-        int32_t sum = 0;
+        bool finite = !isnan(vf_sum(nothing)), zero = !finite || greatest < RILL_Q16_LEAST;
+        int8_t *coarse = (int8_t *)(uintptr_t)out.coarse + b * RILL_Q16;
+        int8_t *fine = (int8_t *)(uintptr_t)out.fine + b * RILL_Q16;
         if (zero) {
-            memset(q, 0, RILL_Q8);
+            memset(coarse, 0, RILL_Q16);
+            memset(fine, 0, RILL_Q16);
         } else {
-            vf inverse = vf_set(127 / greatest);
-            for (int i = 0; i < RILL_Q8; i += LANES)
-                sum += vf_store_i8(q + i, vf_round(vf_mul(vf_load(from + i), inverse)));
+            vf inverse = vf_set(127 * 128 / greatest);
+            for (int i = 0; i < RILL_Q16; i += LANES) {
+                vf whole = vf_round(vf_mul(vf_load(from + i), inverse));
+                vf high = vf_round(vf_mul(whole, vf_set(0x1p-7f)));
+                vf_store_i8(coarse + i, high);
+                vf_store_i8(fine + i, vf_fma(high, vf_set(-128), whole));
+            }
         }
-        ((float *)(uintptr_t)out.d)[b] = finite ? greatest / 127 : NAN;
-        ((int32_t *)(uintptr_t)out.sums)[b] = sum;
+        ((float *)(uintptr_t)out.d)[b] = finite ? greatest / (127 * 128) : NAN;
     }
 }
 

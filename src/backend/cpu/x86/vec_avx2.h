@@ -97,13 +97,10 @@ static inline float vf_greatest(vf a) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 // Whole numbers in [-128, 127] to bytes; returns their sum.
-static inline int32_t vf_store_i8(int8_t *p, vf a) {
+static inline void vf_store_i8(int8_t *p, vf a) {
     __m256i i = _mm256_cvtps_epi32(a);
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(words, words));
-    __m128i s = _mm_madd_epi16(words, _mm_set1_epi16(1));
-    s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
-    return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
 }
 
 // ---- Bytes: one block of 32 a vector --------------------------------------------------------
@@ -127,8 +124,12 @@ static inline vf vb_w_scale(const uint8_t *w, size_t stride, size_t n_blocks) {
     memcpy(&h, w, sizeof h);
     return _mm256_set1_ps(_cvtsh_ss(h));
 }
-static inline __m256i sum_pairs(__m256i words) {
-    return _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+// 128 * coarse + fine, of sums of pairs: those stay below 2^15, as one operand is at most 128 and
+// the other 127 in magnitude.
+static inline __m256i both_levels(__m256i coarse, __m256i fine) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    return _mm256_add_epi32(_mm256_slli_epi32(_mm256_madd_epi16(coarse, ones), 7),
+                            _mm256_madd_epi16(fine, ones));
 }
 
 // q8_0: signed with signed, as |w| * (x with the sign of w).
@@ -136,14 +137,16 @@ static inline vb q8_0_w(const uint8_t *w, size_t n_blocks) {
     (void)n_blocks;
     return _mm256_loadu_si256((const __m256i *)(const void *)(w + 2));
 }
-static inline vb q8_0_start(vb x) {
-    (void)x;
+static inline vb q8_0_start(vb coarse, vb fine) {
+    (void)coarse;
+    (void)fine;
     return _mm256_setzero_si256();
 }
-static inline vf q8_0_dot(vb start, vb w, vb x) {
+static inline vf q8_0_dot(vb start, vb w, vb coarse, vb fine) {
     (void)start;
-    __m256i words = _mm256_maddubs_epi16(_mm256_sign_epi8(w, w), _mm256_sign_epi8(x, w));
-    return _mm256_cvtepi32_ps(sum_pairs(words));
+    __m256i size = _mm256_sign_epi8(w, w);
+    return _mm256_cvtepi32_ps(both_levels(_mm256_maddubs_epi16(size, _mm256_sign_epi8(coarse, w)),
+                                          _mm256_maddubs_epi16(size, _mm256_sign_epi8(fine, w))));
 }
 
 // q4_0: unsigned nibbles; start = -8 * the sums of x.
@@ -153,12 +156,14 @@ static inline vb q4_0_w(const uint8_t *w, size_t n_blocks) {
     __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(q), _mm_srli_epi16(q, 4), 1);
     return _mm256_and_si256(both, _mm256_set1_epi8(15));
 }
-static inline vb q4_0_start(vb x) {
-    __m256i words = _mm256_maddubs_epi16(_mm256_set1_epi8(8), x);
-    return _mm256_sub_epi32(_mm256_setzero_si256(), sum_pairs(words));
+static inline vb q4_0_start(vb coarse, vb fine) {
+    const __m256i eight = _mm256_set1_epi8(8);
+    return _mm256_sub_epi32(_mm256_setzero_si256(), both_levels(_mm256_maddubs_epi16(eight, coarse),
+                                                                _mm256_maddubs_epi16(eight, fine)));
 }
-static inline vf q4_0_dot(vb start, vb w, vb x) {
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(start, sum_pairs(_mm256_maddubs_epi16(w, x))));
+static inline vf q4_0_dot(vb start, vb w, vb coarse, vb fine) {
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(start, both_levels(_mm256_maddubs_epi16(w, coarse),
+                                                                  _mm256_maddubs_epi16(w, fine))));
 }
 
 #endif

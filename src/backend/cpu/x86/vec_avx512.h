@@ -97,11 +97,9 @@ static inline float vf_sum(vf a) {
 static inline float vf_greatest(vf a) {
     return _mm512_reduce_max_ps(a);
 }
-// Whole numbers in [-128, 127] to bytes; returns their sum.
-static inline int32_t vf_store_i8(int8_t *p, vf a) {
-    __m512i i = _mm512_cvtps_epi32(a);
-    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(i));
-    return _mm512_reduce_add_epi32(i);
+// Whole numbers in [-128, 127] to bytes.
+static inline void vf_store_i8(int8_t *p, vf a) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
 
 // ---- Bytes: two blocks of 32 a vector; a missing second one is zeros ------------------------
@@ -146,44 +144,61 @@ static inline vb q4_0_w(const uint8_t *w, size_t n_blocks) {
 static inline __m512i sum_products(__m512i sums, __m512i u, __m512i s) {
     return _mm512_dpbusd_epi32(sums, u, s);
 }
-// q8_0: w + 128 is unsigned; start takes 128 * the sums of x off again.
-static inline vb q8_0_w(const uint8_t *w, size_t n_blocks) {
-    return _mm512_xor_si512(q8_0_bytes(w, n_blocks), _mm512_set1_epi8(-128));
-}
-static inline vb q8_0_start(vb x) {
-    __m512i zero = _mm512_setzero_si512();
-    return _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(-128), x));
-}
-static inline vf q8_0_dot(vb start, vb w, vb x) {
-    return _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, w, x));
-}
 #else
 // Sums of pairs stay below 2^15: one operand is at most 128 and the other 127 in magnitude.
 static inline __m512i sum_products(__m512i sums, __m512i u, __m512i s) {
     __m512i words = _mm512_maddubs_epi16(u, s);
     return _mm512_add_epi32(sums, _mm512_madd_epi16(words, _mm512_set1_epi16(1)));
 }
+#endif
+
+// start + the products of unsigned bytes with 128 * coarse + fine.
+static inline __m512i both_levels(__m512i start, __m512i u, __m512i coarse, __m512i fine) {
+    __m512i high = _mm512_slli_epi32(sum_products(_mm512_setzero_si512(), u, coarse), 7);
+    return sum_products(_mm512_add_epi32(start, high), u, fine);
+}
+// What an unsigned weight is too large by, taken off every product.
+static inline __m512i take_off(__m512i excess, __m512i coarse, __m512i fine) {
+    const __m512i zero = _mm512_setzero_si512();
+    return _mm512_sub_epi32(zero, both_levels(zero, excess, coarse, fine));
+}
+
+#ifdef RILL_VNNI
+// q8_0: w + 128 is unsigned.
+static inline vb q8_0_w(const uint8_t *w, size_t n_blocks) {
+    return _mm512_xor_si512(q8_0_bytes(w, n_blocks), _mm512_set1_epi8(-128));
+}
+static inline vb q8_0_start(vb coarse, vb fine) {
+    return take_off(_mm512_set1_epi8(-128), coarse, fine);
+}
+static inline vf q8_0_dot(vb start, vb w, vb coarse, vb fine) {
+    return _mm512_cvtepi32_ps(both_levels(start, w, coarse, fine));
+}
+#else
 // q8_0: signed with signed, as |w| * (x with the sign of w).
 static inline vb q8_0_w(const uint8_t *w, size_t n_blocks) {
     return q8_0_bytes(w, n_blocks);
 }
-static inline vb q8_0_start(vb x) {
-    (void)x;
+static inline vb q8_0_start(vb coarse, vb fine) {
+    (void)coarse;
+    (void)fine;
     return _mm512_setzero_si512();
 }
-static inline vf q8_0_dot(vb start, vb w, vb x) {
-    __m512i turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
-    return _mm512_cvtepi32_ps(sum_products(start, _mm512_abs_epi8(w), turned));
+static inline vf q8_0_dot(vb start, vb w, vb coarse, vb fine) {
+    const __m512i zero = _mm512_setzero_si512();
+    __mmask64 negative = _mm512_movepi8_mask(w);
+    coarse = _mm512_mask_sub_epi8(coarse, negative, zero, coarse);
+    fine = _mm512_mask_sub_epi8(fine, negative, zero, fine);
+    return _mm512_cvtepi32_ps(both_levels(start, _mm512_abs_epi8(w), coarse, fine));
 }
 #endif
 
-// q4_0: unsigned nibbles; start = -8 * the sums of x.
-static inline vb q4_0_start(vb x) {
-    __m512i zero = _mm512_setzero_si512();
-    return _mm512_sub_epi32(zero, sum_products(zero, _mm512_set1_epi8(8), x));
+// q4_0: nibbles, 8 too large.
+static inline vb q4_0_start(vb coarse, vb fine) {
+    return take_off(_mm512_set1_epi8(8), coarse, fine);
 }
-static inline vf q4_0_dot(vb start, vb w, vb x) {
-    return _mm512_cvtepi32_ps(sum_products(start, w, x));
+static inline vf q4_0_dot(vb start, vb w, vb coarse, vb fine) {
+    return _mm512_cvtepi32_ps(both_levels(start, w, coarse, fine));
 }
 
 #endif
