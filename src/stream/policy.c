@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Eviction. By token, S(t) = { j <= t : j < n or j > t - m }. By message, the oldest whole message
-// goes when a token finds the window full; a message longer than the window loses its oldest
-// tokens.
+// goes when a token finds the window full. Two lose their oldest tokens instead: a message longer
+// than the window; and one of more than half the window when nothing but the message now read would
+// be left, so that an answer sees what it answers.
 #include "stream/policy.h"
 
 #include <assert.h>
@@ -61,10 +62,17 @@ static uint64_t next_start(const rill__policy *p, uint64_t token, uint64_t none)
     return none;
 }
 
+// The first token left once the oldest message went, for a token that must go at least.
+static uint64_t past_oldest_message(const rill__policy *p, uint64_t oldest) {
+    uint64_t next = next_start(p, p->first_recent, oldest);
+    bool last = p->n_starts > 0 && next == start_at(p, p->n_starts - 1);
+    return last && 2 * (next - p->first_recent) > p->window ? oldest : next;
+}
+
 static void evict_for(rill__policy *p, uint64_t token) {
     if (token < p->n_sinks || token - p->first_recent < p->window) return;
     uint64_t oldest = token - p->window + 1;
-    if (p->evict == RILL_EVICT_MESSAGE) oldest = next_start(p, p->first_recent, oldest);
+    if (p->evict == RILL_EVICT_MESSAGE) oldest = past_oldest_message(p, oldest);
     p->first_recent = oldest;
     p->evictions++;
     drop_starts(p);

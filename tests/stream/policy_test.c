@@ -32,7 +32,11 @@ static void naive_next(naive *v, uint64_t token, bool begins, bool by_message) {
     if (v->n == v->capacity) {
         size_t count = 1;
         while (by_message && v->n_sinks + count < v->n && !v->starts[v->n_sinks + count]) count++;
-        bool whole = by_message && (v->n_sinks + count < v->n || begins);
+        size_t next = v->n_sinks + count, others = begins;
+        for (size_t i = next + 1; i < v->n; i++) others += v->starts[i];
+        // The message before the last one goes whole only if it is not most of the window.
+        bool whole = by_message && (next < v->n || begins) &&
+                     ((next < v->n && others > 0) || 2 * count <= v->capacity - v->n_sinks);
         naive_take_out(v, v->n_sinks, whole ? count : 1);
     }
     v->tokens[v->n] = token;
@@ -110,10 +114,27 @@ static void whole_messages_are_counted(void **state) {
     rill__policy_deinit(&p);
 }
 
+static void an_answer_sees_what_it_answers(void **state) {
+    (void)state;
+    rill__policy p;
+    assert_int_equal(rill__policy_init(&p, RILL_EVICT_MESSAGE, 0, 10, NULL), RILL_OK);
+    feed(&p, 4, true);
+    feed(&p, 25, true);  // a question longer than the window
+    feed(&p, 2, true);   // begins the answer
+    assert_int_equal(rill__policy_held(&p), 10);
+    assert_int_equal(p.first_recent, 21);
+    feed(&p, 3, false);  // while half the window is left of the question
+    assert_int_equal(rill__policy_held(&p), 10);
+    feed(&p, 1, false);  // the rest of it goes at once
+    assert_int_equal(rill__policy_held(&p), 6);
+    rill__policy_deinit(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(policy_equals_a_list),
         cmocka_unit_test(whole_messages_are_counted),
+        cmocka_unit_test(an_answer_sees_what_it_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

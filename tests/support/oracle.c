@@ -145,7 +145,11 @@ static void update_visible(oracle *o) {
         if (o->options.by_message) {
             size_t next = n + 1;
             while (next < o->n_visible && !o->starts[o->visible[next]]) next++;
-            if (next < o->n_visible || o->next_starts) count = next - n;
+            size_t others = next < o->n_visible && o->next_starts;
+            for (size_t i = next + 1; i < o->n_visible; i++) others += o->starts[o->visible[i]];
+            bool whole = next < o->n_visible || o->next_starts;
+            // The message before the last one goes whole only if it is not most of the window.
+            if (whole && (others > 0 || 2 * (next - n) <= o->options.window)) count = next - n;
         }
         forget(o, n, count);
     }
