@@ -49,6 +49,16 @@ static bool write_answer(void *user, rill_token token, const char *text, size_t 
     return ok && !rill__interrupted();
 }
 
+// A message that the model cannot see whole; `length`: its tokens.
+static void warn_long(const chat *c, uint64_t length) {
+    rill_stream_report report;
+    rill_stream_get_report(c->session.stream, &report);
+    uint64_t most = report.held - report.sinks;
+    if (length > most)
+        rill__warn("this message has %llu tokens: the model sees the last %llu of them",
+                   (unsigned long long)length, (unsigned long long)most);
+}
+
 static void warn_forgotten(chat *c) {
     rill_stream_report report;
     rill_stream_get_report(c->session.stream, &report);
@@ -69,8 +79,12 @@ static rill_status answer(chat *c, const char *text, size_t length, rill_error *
     options.n_stops = c->settings->n_stops;
     rill__bytes_reset(&c->answer);
     c->ends_line = true;
+    rill_stream_report before, after;
+    rill_stream_get_report(stream, &before);
     rill_status status = rill_stream_feed_message(stream, RILL_ROLE_USER, text, length, false, err);
+    rill_stream_get_report(stream, &after);
     if (status == RILL_OK) status = rill_stream_begin_answer(stream, err);
+    if (status == RILL_OK) warn_long(c, after.seen - before.seen);
     if (status != RILL_OK) return status;
     status = rill_stream_generate(stream, &options, write_answer, c, &result, err);
     // Also after a failure, so that the conversation can go on.
@@ -141,12 +155,13 @@ static rill_status do_stats(chat *c, const char *argument, rill_error *err) {
         (void)rill__machine_line(object);
         return RILL_OK;
     }
-    rill__outputf("  sees       %llu tokens of %u (%u kept for ever), %llu whole messages\n"
+    rill__outputf("  sees       %llu tokens of %u (%u kept for ever), %llu whole message%s\n"
                   "  forgotten  %llu tokens, %llu messages wholly or in part\n"
                   "  read       %llu tokens in all; the cache takes %s and will not grow\n"
                   "  oldest     \"%s\"\n",
                   (unsigned long long)report.held, report.capacity, report.sinks,
-                  (unsigned long long)report.messages_held, (unsigned long long)report.evicted,
+                  (unsigned long long)report.messages_held, report.messages_held == 1 ? "" : "s",
+                  (unsigned long long)report.evicted,
                   (unsigned long long)(report.messages_seen - report.messages_held),
                   (unsigned long long)report.seen, bytes, excerpt);
     return RILL_OK;
@@ -165,12 +180,10 @@ static rill_status do_save(chat *c, const char *argument, rill_error *err) {
 }
 
 static rill_status do_load(chat *c, const char *argument, rill_error *err) {
-    rill_stream *loaded = NULL;
     rill_status status = need_file(argument, "load", err);
-    if (status == RILL_OK) status = rill_stream_load(c->session.model, argument, &loaded, err);
+    if (status == RILL_OK)
+        status = rill__session_resume(&c->session, c->settings, RILL_FOR_CHAT, argument, err);
     if (status != RILL_OK) return status;
-    rill_stream_close(&c->session.stream);
-    c->session.stream = loaded;
     c->warned = false;
     if (for_people(c)) rill__outputf("loaded %s\n", argument);
     return RILL_OK;
@@ -180,7 +193,8 @@ static rill_status do_reset(chat *c, const char *argument, rill_error *err) {
     (void)argument;
     rill_stream_reset(c->session.stream);
     c->warned = false;
-    if (for_people(c)) rill__outputf("all forgotten\n");
+    if (for_people(c))
+        rill__outputf("all forgotten%s\n", c->settings->system ? " but the system text" : "");
     return begin(c, err);
 }
 
@@ -246,9 +260,11 @@ static int converse(chat *c) {
         rill__line kind = rill__editor_read(c->editor, &line, &length);
         if (kind == RILL_LINE_END) break;
         if (kind == RILL_LINE_INTERRUPTED) {
-            if (++interrupts > 1 || !rill__editor_is_terminal(c->editor))
+            // With something on the line only that is dropped.
+            interrupts = length > 0 ? 0 : interrupts + 1;
+            if (interrupts > 1 || rill__terminated() || !rill__editor_is_terminal(c->editor))
                 return RILL_EXIT_INTERRUPTED;
-            fputs("(Ctrl-C again or Ctrl-D to leave)\n", stderr);
+            if (interrupts) fputs("(Ctrl-C again or Ctrl-D to leave)\n", stderr);
             rill__interrupt_clear();
             continue;
         }
@@ -256,7 +272,7 @@ static int converse(chat *c) {
         if (length == 0) continue;
         rill_status status =
             line[0] == '/' ? command_line(c, line + 1, &err) : answer(c, line, length, &err);
-        if (rill__interrupted() && !rill__editor_is_terminal(c->editor))
+        if (rill__interrupted() && (rill__terminated() || !rill__editor_is_terminal(c->editor)))
             return RILL_EXIT_INTERRUPTED;
         rill__interrupt_clear();
         // On a terminal one may try again; a script is told at the end.

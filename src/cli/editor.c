@@ -25,7 +25,8 @@ struct rill__editor {
     History *history;
     char history_path[PATH_MAX];  // "" for none
     rill__bytes line;
-    bool ended;  // plain input: nothing more will come
+    bool ended;    // plain input: nothing more will come
+    size_t typed;  // characters on the line when it was interrupted
 };
 
 static const char *prompt(EditLine *edit) {
@@ -33,14 +34,19 @@ static const char *prompt(EditLine *edit) {
     return "> ";
 }
 
-// libedit's own reader goes on after a signal; this one ends the line. -1 does that.
+// libedit's own reader goes on after a signal; this one ends the line. -1 does that, and libedit
+// forgets the line before it returns.
 static int read_key(EditLine *edit, wchar_t *out) {
-    (void)edit;
+    rill__editor *e;
     mbstate_t state = {0};
     for (;;) {
         char byte;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n < 0 && errno == EINTR && !rill__interrupted()) continue;
+        if (n < 0 && el_get(edit, EL_CLIENTDATA, &e) == 0) {
+            const LineInfo *line = el_line(edit);
+            e->typed = (size_t)(line->lastchar - line->buffer);
+        }
         if (n <= 0) return n < 0 ? -1 : 0;
         size_t used = mbrtowc(out, &byte, 1, &state);
         if (used == (size_t)-2) continue;
@@ -82,6 +88,7 @@ static rill_status open_edit(rill__editor *e, rill_error *err) {
     el_set(e->edit, EL_EDITOR, "emacs");
     el_set(e->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_set(e->edit, EL_GETCFN, read_key);
+    el_set(e->edit, EL_CLIENTDATA, e);
     el_set(e->edit, EL_HIST, history, e->history);
     history(e->history, &event, H_SETSIZE, HISTORY_LINES);
     history(e->history, &event, H_SETUNIQUE, 1);
@@ -128,6 +135,7 @@ static rill__line read_edited(rill__editor *e, const char **text, size_t *length
     HistEvent event;
     const char *line = el_gets(e->edit, &count);
     if (rill__interrupted()) {
+        *length = e->typed;
         rill__output("\n", 1);
         el_reset(e->edit);
         return RILL_LINE_INTERRUPTED;
@@ -147,6 +155,7 @@ static rill__line read_edited(rill__editor *e, const char **text, size_t *length
 // Byte by byte is plenty for lines that a model must answer, and keeps what follows for others.
 static rill__line read_plain(rill__editor *e, const char **text, size_t *length) {
     rill__bytes_reset(&e->line);
+    *length = 0;
     while (!e->ended) {
         char byte;
         ssize_t n = read(STDIN_FILENO, &byte, 1);

@@ -18,7 +18,7 @@ bool rill__editor_is_terminal(const rill__editor *editor);
 typedef enum rill__line {
     RILL_LINE_TEXT,         // *text, without its newline, valid until the next call
     RILL_LINE_END,          // Ctrl-D, or the end of the input
-    RILL_LINE_INTERRUPTED,  // Ctrl-C: the line was dropped
+    RILL_LINE_INTERRUPTED,  // Ctrl-C: the line, *length of it, was dropped
 } rill__line;
 
 // Waits for a line of the person or the pipe.

@@ -168,6 +168,21 @@ static rill_status too_large(const rill__session *session, const rill__settings 
                       used.sinks, used.window, total);
 }
 
+rill_status rill__session_resume(rill__session *session, rill__settings *s, unsigned command,
+                                 const char *path, rill_error *err) {
+    rill_stream *loaded = NULL;
+    rill_status status = rill_stream_load(session->model, path, &loaded, err);
+    if (status == RILL_OK && sampling_given(s, command))
+        status = rill_stream_set_sampling(loaded, &s->sampling, err);
+    if (status != RILL_OK) {
+        rill_stream_close(&loaded);
+        return status;
+    }
+    rill_stream_close(&session->stream);
+    session->stream = loaded;
+    return RILL_OK;
+}
+
 rill_status rill__session_stream(rill__session *session, rill__settings *s, unsigned command,
                                  bool silent, rill_error *err) {
     rill_status status;
@@ -175,11 +190,8 @@ rill_status rill__session_stream(rill__session *session, rill__settings *s, unsi
     s->sampling.n_bias = s->n_bias;
     if (s->resume) {
         status = refuse_with_resume(s, command, err);
-        if (status == RILL_OK)
-            status = rill_stream_load(session->model, s->resume, &session->stream, err);
-        if (status == RILL_OK && sampling_given(s, command))
-            status = rill_stream_set_sampling(session->stream, &s->sampling, err);
-        return status;
+        return status == RILL_OK ? rill__session_resume(session, s, command, s->resume, err)
+                                 : status;
     }
     status = rill_stream_open(session->model, &s->stream, &session->stream, err);
     if (status == RILL_ENOMEM) status = too_large(session, s, err);

@@ -28,6 +28,11 @@ RILL_NODISCARD rill_status rill__session_open(rill__session *session, const rill
 // Warns if the stream sees more than the model was trained on, unless `silent`.
 RILL_NODISCARD rill_status rill__session_stream(rill__session *session, rill__settings *s,
                                                 unsigned command, bool silent, rill_error *err);
+// Puts the snapshot's stream in the place of session->stream, which may be NULL; sampling options
+// that were given hold for it. On failure the stream before stays.
+RILL_NODISCARD rill_status rill__session_resume(rill__session *session, rill__settings *s,
+                                                unsigned command, const char *path,
+                                                rill_error *err);
 // Warns if a stream of those (resolved) options sees more than the model was trained on at once.
 void rill__warn_past_context(const rill__session *session, const rill_stream_options *o);
 // Takes a zeroed session as well.

@@ -17,13 +17,14 @@ enum { MAX_LINE = 512, MIN_ROWS = 4 };
 // ---- Interrupts -----------------------------------------------------------------------------
 
 static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t terminated;
 static volatile sig_atomic_t reserved_rows;  // rows of the terminal while its last is set aside
 
 // Save the cursor, all rows scroll again, clear the last row, cursor back.
 static const char release_format[] = "\0337\033[r\033[%d;1H\033[2K\0338";
 
 static void on_interrupt(int signal_number) {
-    (void)signal_number;
+    if (signal_number != SIGINT) terminated = 1;
     if (interrupts++ == 0) return;
     // The second time: only what is safe in a handler.
     static const char release[] = "\0337\033[r\033[999;1H\033[2K\0338\n";
@@ -37,12 +38,19 @@ void rill__interrupt_install(void) {
     // No SA_RESTART: waiting for input ends too.
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);  // not under nohup
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
 
 bool rill__interrupted(void) {
     return interrupts > 0;
+}
+
+bool rill__terminated(void) {
+    return terminated != 0;
 }
 
 void rill__interrupt_clear(void) {

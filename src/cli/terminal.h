@@ -7,11 +7,13 @@
 
 // ---- Interrupts -----------------------------------------------------------------------------
 
-// From here on SIGINT and SIGTERM set a mark; a second one leaves at once with status 130. SIGPIPE
-// is ignored: writing says so instead.
+// From here on SIGINT, SIGTERM and SIGHUP set a mark; a second one leaves at once with status 130.
+// SIGPIPE is ignored: writing says so instead.
 void rill__interrupt_install(void);
 // True once a signal came.
 bool rill__interrupted(void);
+// True once it was one that asks to leave for good (SIGTERM, SIGHUP).
+bool rill__terminated(void);
 // Forgets it: the next signal is a first one again.
 void rill__interrupt_clear(void);
 

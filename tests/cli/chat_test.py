@@ -2,6 +2,7 @@
 """Conversations, on a terminal and in a pipe."""
 import json
 import os
+import signal
 import time
 
 from support import Terminal, Test, main, rill
@@ -37,6 +38,7 @@ class Talks(Test):
         screen.until("Hello")
         screen.send("/sta\n")
         screen.until("did you mean /stats")
+        screen.prompt()
         screen.send("\x04")
         self.assertEqual(screen.end(), 0)
 
@@ -58,6 +60,7 @@ class Talks(Test):
         screen.prompt()
         screen.send("\x10\n")  # the line before
         screen.until("/reset")
+        screen.prompt()
         screen.send("\x04")
         self.assertEqual(screen.end(), 0)
         self.assertTrue(os.path.exists(self.path("rill/history")))
@@ -71,7 +74,24 @@ class Talks(Test):
         screen.prompt()
         screen.send("\x03")
         screen.until("Ctrl-C again")
+        screen.prompt()
         screen.send("\x03")
+        self.assertEqual(screen.end(), 130)
+
+
+    def test_leaving(self):
+        screen = self.open(*SHORT)
+        screen.send("\x03")
+        screen.until("Ctrl-C again")
+        screen.prompt()
+        screen.send("abc")
+        screen.until("abc")
+        screen.send("\x03")  # drops the line
+        screen.prompt()
+        screen.send("/help\n")
+        screen.until("/reset")
+        screen.prompt()
+        os.kill(screen.process, signal.SIGTERM)
         self.assertEqual(screen.end(), 130)
 
 
@@ -91,6 +111,24 @@ class Scripts(Test):
         self.assertEqual(answer["stop"], "memory")
         self.assertTrue(answer["text"])
         self.assertIn("room for 40 tokens", err)
+
+    def test_a_long_question_is_answered(self):
+        words = [f"word{i}" for i in range(400)]
+        said = set()
+        for last in ("Tell me a story", "Hello"):
+            text = (" ".join(words) + ". " + last + "\n").encode()
+            out, err = rill("chat", "--json", *SHORT, stdin=text)
+            self.assertRegex(err, r"this message has \d+ tokens: the model sees the last \d+")
+            said.add(json.loads(out)["text"])
+        self.assertEqual(len(said), 2)
+
+    def test_load_takes_the_sampling_given(self):
+        save = f"/save {self.path('s')}\n".encode()
+        rill("chat", *SHORT, stdin=b"Hello\n" + save)
+        load = f"/load {self.path('s')}\nTell me a story\n".encode()
+        texts = {rill("chat", "-n", "30", "--temperature", t, "--seed", "3", stdin=load)[0]
+                 for t in ("0", "5")}
+        self.assertEqual(len(texts), 2)
 
     def test_fails_at_the_end(self):
         out, err = rill("chat", stdin=b"/load nothing\n/fly\n", status=1)
