@@ -72,12 +72,16 @@ static rill_status parse_shape(const char *text, rill_model_info *m, rill_error 
         return rill__fail(err, RILL_EINVAL,
                           "--shape: '%.60s': wants layers, heads, and hidden or head_dim", text);
     if (!m->n_kv_heads) m->n_kv_heads = m->n_heads;
+    if (m->n_heads % m->n_kv_heads)
+        return rill__fail(err, RILL_EINVAL, "--shape: kv=%u does not divide heads=%u",
+                          m->n_kv_heads, m->n_heads);
     if (!m->head_dim) {
         m->head_dim = m->hidden_size / m->n_heads;
         if (m->hidden_size % m->n_heads)
             return rill__fail(err, RILL_EINVAL, "--shape: hidden=%u is not a multiple of heads=%u",
                               m->hidden_size, m->n_heads);
     }
+    if (!m->hidden_size) m->hidden_size = m->n_heads * m->head_dim;
     snprintf(m->name, sizeof m->name, "%s", text);
     return RILL_OK;
 }

@@ -6,9 +6,6 @@
 #include "cli/terminal.h"
 
 static rill_status check(const rill__settings *s, rill_error *err) {
-    if (!s->n_positionals)
-        return rill__fail(err, RILL_EINVAL,
-                          "MODEL: not given: rill logits MODEL --tokens 1,2,3 --out FILE");
     if (!s->out)
         return rill__fail(err, RILL_EINVAL, "--out: not given: wants a .safetensors file to write");
     if (!s->token_list == !s->token_file)
@@ -52,7 +49,8 @@ static int run(rill__settings *s) {
     float *rows = NULL;
     rill_status status = check(s, &err);
     if (status == RILL_OK) status = rill__read_ids(s->token_list, s->token_file, &tokens, &n, &err);
-    if (status == RILL_OK) status = rill__session_open(&session, s, s->positionals[0], &err);
+    if (status == RILL_OK)
+        status = rill__session_open(&session, s, s->n_positionals ? s->positionals[0] : NULL, &err);
     if (status == RILL_OK) status = check_ids(s, &session, tokens, n, &err);
     if (status == RILL_OK && s->stream.method == RILL_METHOD_DENSE) {
         // Dense here has the capacity that the tokens need, past the trained context too.
@@ -81,7 +79,7 @@ static int run(rill__settings *s) {
 const rill__command rill__command_logits = {
     .name = "logits",
     .bit = RILL_FOR_LOGITS,
-    .usage = "MODEL --tokens 1,2,3 | --tokens-file FILE  --out FILE.safetensors [options]",
+    .usage = "[MODEL] --tokens 1,2,3 | --tokens-file FILE  --out FILE.safetensors [options]",
     .summary = "write the logits after each of given tokens to a file",
     .details =
         "Reads token ids, each seeing what the stream options say, and writes the float32\n"

@@ -114,7 +114,11 @@ static rill_status set(const rill__option *o, const char *text, rill__settings *
     s->given[o - rill__options] = true;
     switch (o->kind) {
     case RILL_OPTION_FLAG: *(bool *)at = true; return RILL_OK;
-    case RILL_OPTION_TEXT: *(const char **)at = text; return RILL_OK;
+    case RILL_OPTION_TEXT:
+        if (!*text && strcmp(o->metavar, "FILE") == 0)
+            return rill__fail(err, RILL_EINVAL, "--%s: '': wants the name of a file", o->name);
+        *(const char **)at = text;
+        return RILL_OK;
     case RILL_OPTION_U32:
     case RILL_OPTION_U64:
         if (!rill__number_whole(text, &whole) || (double)whole < o->low || (double)whole > o->high)

@@ -74,6 +74,11 @@ class Convert(Test):
         args = ["-p", "The sea", "--temperature", "0", "-n", "40"]
         self.assertEqual(rill("run", path, *args)[0], rill("run", *args)[0])
 
+    def test_onto_itself(self):
+        path = self.write("model.gguf", b"GGUF")
+        self.refused(2, ["model.gguf", "itself"], "convert", path, path)
+        self.assertEqual(os.path.getsize(path), 4)
+
     def test_a_directory(self):
         path = self.path("small.gguf")
         rill("convert", GOLDEN, path, "--type", "f32")

@@ -39,7 +39,8 @@ class Wrong(Test):
         self.refused(2, ["perplexity"], "eval")
         self.refused(2, ["no such evaluation"], "eval", "pleasure")
         self.refused(2, ["TARGET"], "convert", "a")
-        self.refused(2, ["--tokens"], "logits")
+        self.refused(2, ["--tokens"], "logits", "--out", self.path("x"))
+        self.refused(2, ["--save: ''", "name of a file"], "run", "--save", "", "-n", "1")
 
     def test_numbers(self):
         for option in ("--window", "--threads", "--max-tokens", "--chunk"):
@@ -86,6 +87,8 @@ class Wrong(Test):
                      "--out", "z")
         self.refused(2, ["--shape"], "info", "--shape", "cube")
         self.refused(2, ["layers"], "info", "--shape", "layers=0,hidden=768,heads=12")
+        self.refused(2, ["kv=5 does not divide"], "info", "--shape",
+                     "layers=2,hidden=768,heads=12,kv=5")
 
     def test_dense_past_the_context_names_what_allows_it(self):
         self.refused(2, ["rill: --window: ", "allow it with --over-context\n"], "run", "-n", "1",
