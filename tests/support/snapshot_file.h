@@ -63,6 +63,7 @@ static inline char *snapshot_read(const char *path, size_t *size) {
     return bytes;
 }
 
+// Writes the file as it is given.
 static inline void snapshot_write(const char *path, const char *bytes, size_t size) {
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0) abort();
@@ -75,10 +76,10 @@ static inline void snapshot_forge(const char *path, char *bytes, size_t size) {
     snapshot_write(path, bytes, size);
 }
 
+// Numbers as the file has them, `at` bytes in.
 static inline void put_u32(char *bytes, size_t at, uint32_t value) {
     memcpy(bytes + at, &value, sizeof value);
 }
-
 static inline void put_u64(char *bytes, size_t at, uint64_t value) {
     memcpy(bytes + at, &value, sizeof value);
 }
