@@ -209,8 +209,14 @@ static void print_people(const facts *f) {
     rill__outputf("%-12s %s of keys (%s) and values (%s) in all layers\n", "a token", bytes,
                   rill_type_name(f->used.key_type), rill_type_name(f->used.value_type));
     rill__outputf("%-12s %s for %s tokens, and growing\n", "full cache", full, number);
-    rill__outputf("%-12s %s for %u sinks and a window of %u, for ever", "sink cache", held,
-                  f->used.sinks, f->used.window);
+    if (f->used.method == RILL_METHOD_DENSE)
+        rill__outputf("%-12s %s for %u tokens; then it is full", "this cache", held,
+                      f->used.window);
+    else if (f->used.sinks)
+        rill__outputf("%-12s %s for %u sinks and a window of %u, for ever", "sink cache", held,
+                      f->used.sinks, f->used.window);
+    else
+        rill__outputf("%-12s %s for a window of %u, for ever", "this cache", held, f->used.window);
     if (saved_share(f) > 0) rill__outputf(": %.1f%% less", 100 * saved_share(f));
     rill__outputf("\n");
     if (f->real) {

@@ -60,6 +60,11 @@ class Info(Test):
         self.assertEqual(facts["full_bytes"], 10000 * 2 * 24 * 768 * 2)
         self.assertEqual(facts["held_bytes"], 2048 * 2 * 24 * 768 * 2)
 
+    def test_dense_ends(self):
+        out = rill("info", "--attention", "dense")[0].decode()
+        self.assertRegex(out, r"for 512 tokens; then it is full")
+        self.assertNotIn("for ever", out)
+
     def test_the_shipped_model(self):
         facts = json.loads(rill("info", "--json")[0])
         self.assertEqual(facts["family"], "llama")
