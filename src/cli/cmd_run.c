@@ -188,6 +188,21 @@ static bool worth_saving(const run_state *r, rill_status status) {
     return status == RILL_OK || report.seen > r->at_start;
 }
 
+// People write their text, or its file, where the model's name belongs.
+static void hint_at_text(const char *model, rill_error *err) {
+    size_t n = strlen(err->message);
+    if (model && !rill__directory_exists(model) &&
+        (err->status == RILL_EIO || err->status == RILL_EFORMAT))
+        snprintf(err->message + n, sizeof err->message - n,
+                 "; a text goes with -p, a text file with -f");
+}
+
+static void warn_unread_input(void) {
+    struct stat in;
+    if (fstat(STDIN_FILENO, &in) == 0 && S_ISREG(in.st_mode) && in.st_size > 0)
+        rill__warn("standard input is not read: add - to read it");
+}
+
 static int run(rill__settings *s) {
     run_state r = {.settings = s, .ends_line = true};
     rill_error err = {0}, save_err = {0};
@@ -195,7 +210,12 @@ static int run(rill__settings *s) {
     rill_stop stop = RILL_STOP_ERROR;
     rill_status status = sort_positionals(s, &model, &path, &err);
     if (status == RILL_OK) status = check_save(s->save, &err);
-    if (status == RILL_OK) status = rill__session_open(&r.session, s, model, &err);
+    bool any_text = path || s->prompt || s->resume;
+    if (status == RILL_OK && !any_text) warn_unread_input();
+    if (status == RILL_OK) {
+        status = rill__session_open(&r.session, s, model, &err);
+        if (status != RILL_OK && !any_text) hint_at_text(model, &err);
+    }
     if (status == RILL_OK && !r.session.info.has_tokenizer)
         status = rill__fail(&err, RILL_EUNSUPPORTED, "%s: no tokenizer: run needs one",
                             r.session.info.name);

@@ -47,6 +47,13 @@ class Models(Test):
         except PermissionError:
             self.skipTest("the command itself is in a place for root only")
 
+    def test_a_text_in_the_place_of_a_model(self):
+        self.refused(1, ["No such file", "a text goes with -p"], "run", "It was a dark night")
+        with open(self.write("book.txt", b"It was a dark night"), "rb") as text:
+            process = start("run", "-n", "1", stdin=text)
+            err = process.communicate(timeout=60)[1].decode()
+        self.assertIn("standard input is not read", err)
+
     def test_run_needs_a_tokenizer(self):
         self.refused(1, ["no tokenizer"], "run", GOLDEN, "-n", "1")
 
