@@ -60,6 +60,7 @@ typedef enum rill_type {
     RILL_TYPE_Q4_K = 12,
     RILL_TYPE_Q6_K = 14,
     RILL_TYPE_BF16 = 30,
+    RILL_TYPE_MXFP4 = 39,
 } rill_type;
 
 // "f32", "q4_K"...; "unknown" for a number that is none of the above.

@@ -61,12 +61,35 @@ static inline size_t rill__kv_row(const rill__kv *kv, uint64_t token) {
 
 // Rotary tables: frequency i turns pair i by phase_step[i] / 2^64 turns a position, in wrapping
 // integer arithmetic, so that no position is too far.
+//
+// xPos fades pair i by zeta_i^distance: the query's number of the pair is multiplied by
+// zeta_i^(its position), the key's by zeta_i^-(its own). Both positions are counted from the middle
+// of a block of `fade_block` tokens, the key's block, so that neither factor grows with the stream.
+// A block is at least as long as what a row sees, so a row meets keys of at most two: its own and
+// the one before. Sinks lie in the first.
 typedef struct rill__rope {
     uint32_t n_pairs;            // rotated dimensions / 2; the rest of a head passes unchanged
     bool interleaved;            // pairs are (2i, 2i+1); otherwise (i, i + n_pairs)
     const uint64_t *phase_step;  // [n_pairs], host memory
     float magnitude;             // cosines and sines are multiplied by it (YaRN, longrope)
+    const double *fade;          // [n_pairs] log zeta_i a position, host memory; NULL: not xPos
+    uint64_t fade_block;
 } rill__rope;
+
+// Frames of a rotary table: what a row's cosines and sines are made for. Without xPos only the
+// first two are there, and a key is rotated by the second.
+enum {
+    RILL_FRAME_SINK,      // queries that meet sinks
+    RILL_FRAME_STREAM,    // queries that meet recent keys
+    RILL_FRAME_PREVIOUS,  // xPos: queries that meet recent keys of the block before
+    RILL_FRAME_KEY,       // xPos: keys
+    RILL_FRAMES
+};
+
+// Frames of a table of this kind.
+static inline uint32_t rill__rope_frames(const rill__rope *rope) {
+    return rope->fade ? RILL_FRAMES : 2;
+}
 
 // out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
 typedef struct rill__projection {
@@ -77,19 +100,54 @@ typedef struct rill__projection {
 
 // One call of `attend`: all rows of a batch in one layer.
 typedef struct rill__attention {
-    const rill__buffer *q;       // [n_rows, n_heads, head_dim], in the stream frame
-    const rill__buffer *q_sink;  // the same queries in the sink frame
-    rill__buffer *out;           // [n_rows, n_heads, head_dim]
-    const rill__row *rows;       // [n_rows]
-    const rill__kv *kv;          // the layer's cache, the stream's that the rows belong to
+    const rill__buffer *q;           // [n_rows, n_heads, head_dim], in the stream frame
+    const rill__buffer *q_sink;      // the same queries in the sink frame
+    const rill__buffer *q_previous;  // xPos: the same for the block before; else NULL
+    uint64_t fade_block;             // xPos: tokens of a block
+    rill__buffer *out;               // [n_rows, n_heads, head_dim]
+    const rill__row *rows;           // [n_rows]
+    const rill__kv *kv;              // the layer's cache, the stream's that the rows belong to
     size_t n_rows;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
     uint32_t window;  // trained window of this layer: keys at cache distance < window; 0 for none
     float scale;      // logits are scale * (q . k), 1 / sqrt(head_dim) as a rule
-    bool softmax_off_by_one;  // the denominator has one more term, exp(0)
+    bool softmax_off_by_one;          // the denominator has one more term, exp(0)
+    const rill__weight *sink_logits;  // [n_heads]: one more term each, exp(it); NULL: none
+    const float *alibi_slopes;        // [n_heads], host memory: a logit falls by slope * distance
+    // [n_rows, n_heads, weights_stride] or NULL: what each visible key got, in the order of tokens,
+    // sinks that the layer's own window hides as zeros; the rest of a row is not touched.
+    rill__buffer *weights;
+    size_t weights_stride;
 } rill__attention;
+
+// A mixture of experts: each row goes through the n_used experts with the greatest logits (of equal
+// ones the first), and out is their results' sum, in the order of experts, weighted by the softmax
+// of those logits. An expert is down(act(gate(x), up(x))).
+typedef struct rill__experts {
+    const rill__buffer *in;      // [n_rows, hidden]
+    const rill__buffer *logits;  // [n_rows, n_experts] of the router
+    rill__buffer *out;           // [n_rows, hidden]; may be `in`
+    size_t n_rows;
+    uint32_t n_experts;
+    uint32_t n_used;
+    uint32_t hidden;
+    uint32_t ffn;
+    rill__activation activation;
+    float limit;
+    // All experts' matrices one below the other, and their biases (NULL: none).
+    const rill__weight *gate, *gate_bias;  // [n_experts * ffn, hidden]
+    const rill__weight *up, *up_bias;
+    const rill__weight *down, *down_bias;  // [n_experts * hidden, ffn]
+    // Room for n_rows * n_used rows.
+    rill__buffer *routes;    // RILL_ROUTE_BYTES each, and (n_experts + 1) * 4 bytes
+    rill__buffer *gathered;  // [rows, hidden]
+    rill__buffer *gates;     // [rows, ffn]
+    rill__buffer *ups;       // the same
+} rill__experts;
+
+enum { RILL_ROUTE_BYTES = 16 };
 
 typedef struct rill__backend_ops {
     const char *name;  // "cpu"
@@ -134,28 +192,36 @@ typedef struct rill__backend_ops {
     // Several projections of the same rows at once (query, key and value; gate and up).
     void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
                     const rill__projection *projections, size_t n_projections);
+    // x = x within +-limit
+    void (*clamp)(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width);
+    // x = cap * tanh(x / cap)
+    void (*cap)(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width);
     // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
-    // [n_rows, 2 frames (sink, stream), n_pairs, 2 (cos, sin)] float32. The sink frame begins where
+    // [n_rows, rill__rope_frames, n_pairs, 2 (cos, sin)] float32. The sink frame begins where
     // the stream does, so its position is stream_pos - token + sink_pos, and a key that becomes a
     // sink stays as it is. The angle is reduced in 64-bit integers and evaluated in double.
     void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__rope *rope,
                          const rill__row *rows, size_t n_rows);
-    // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place and into q_sink for
-    // the sink frame; rotates k ([n_rows, n_kv_heads, head_dim], stream frame), and stores k and v
-    // in the cache, each token in its own row (rill__kv_row).
+    // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place, into q_sink for the
+    // sink frame, and into q_previous (NULL without xPos) for the block before; rotates k ([n_rows,
+    // n_kv_heads, head_dim], stream frame), and stores k and v in the cache, each token in its own
+    // row (rill__kv_row).
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
-                         rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
-                         const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                         const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
+                         rill__buffer *q, rill__buffer *q_sink, rill__buffer *q_previous,
+                         rill__buffer *k, const rill__buffer *v, const rill__row *rows,
+                         size_t n_rows, const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
                          uint32_t head_dim);
-    // softmax over the visible keys (sinks first, then recent tokens in order), times values.
-    // Sinks: logit = sink_scale * scale * (q_sink . k); if their share of the mass (all terms of
-    // the denominator counted) exceeds sink_cap and anything else has mass, their weights are
-    // scaled down so that the share is sink_cap.
+    // softmax over the visible keys (sinks first, then recent tokens in order), times values. A
+    // logit is scale * (q . k) - slope * distance, a sink's sink_scale times that; if their share
+    // of the mass (all terms of the denominator counted) exceeds sink_cap and anything else has
+    // mass, their weights are scaled down so that the share is sink_cap.
     void (*attend)(rill__backend *be, const rill__attention *a);
-    // out = act(gate) * up, or act(gate) if up is NULL. out may be gate.
+    // out = act(gate) * up, or act(gate) if up is NULL. out may be gate. `limit` is the clamped
+    // activation's.
     void (*activate)(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
-                     const rill__buffer *up, rill__activation act, size_t n_rows, size_t width);
+                     const rill__buffer *up, rill__activation act, float limit, size_t n_rows,
+                     size_t width);
+    void (*experts)(rill__backend *be, const rill__experts *e);
     // x += y
     void (*add)(rill__backend *be, rill__buffer *x, const rill__buffer *y, size_t n_rows,
                 size_t width);

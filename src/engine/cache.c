@@ -2,6 +2,7 @@
 // The sink cache's memory: sizes, rows, and the way of a row out and in. See docs/stream.md.
 #include "engine/cache.h"
 
+#include <math.h>
 #include <string.h>
 
 // Bytes of one head's key or value; q8_0 pads it to whole blocks.
@@ -47,29 +48,61 @@ static rill_status open_layer(const rill__description *d, rill__backend *be,
     return status;
 }
 
+// The numbers of a rotary table, at `steps`.
+static rill__rope make_rope(const rill__description *d, const rill__rope_description *r,
+                            uint64_t capacity, uint64_t *steps) {
+    rill__rope rope = {
+        .n_pairs = r->n_dims / 2, .interleaved = r->interleaved, .phase_step = steps};
+    rill__rope_phase_steps(r, d->trained_context, capacity, steps, &rope.magnitude);
+    return rope;
+}
+
+// xPos: log zeta_i a position, and blocks no shorter than what a row sees. Rows of a cache are at
+// least that many.
+static void make_fade(const rill__rope_description *r, uint32_t rows, double *fade,
+                      rill__rope *rope) {
+    for (uint32_t i = 0; i < rope->n_pairs; i++) {
+        double zeta = (2.0 * i / r->n_dims + r->xpos_gamma) / (1 + r->xpos_gamma);
+        fade[i] = log(zeta) / r->xpos_base;
+    }
+    rope->fade = fade;
+    rope->fade_block = rows;
+}
+
+static rill_status open_positions(const rill__description *d, const rill__cache_options *options,
+                                  rill__cache *cache, rill_error *err) {
+    uint32_t n_pairs = d->rope.n_dims / 2;
+    size_t bytes = 2 * (size_t)n_pairs * sizeof *cache->phase_steps + 1;
+    bool xpos = d->position == RILL_POSITION_XPOS;
+    cache->phase_steps = rill__calloc(1, bytes);
+    if (xpos) cache->fade = rill__calloc(n_pairs, sizeof *cache->fade);
+    if (!cache->phase_steps || (xpos && !cache->fade))
+        return rill__fail_memory(err, "a cache's frequencies", bytes);
+    cache->rope = make_rope(d, &d->rope, options->capacity, cache->phase_steps);
+    if (xpos) make_fade(&d->rope, options->rows, cache->fade, &cache->rope);
+    if (d->local_rope)
+        cache->local_rope =
+            make_rope(d, d->local_rope, options->capacity, cache->phase_steps + n_pairs);
+    return RILL_OK;
+}
+
 rill_status rill__cache_open(const rill__network *net, const rill__cache_options *options,
                              rill__cache *out, rill_error *err) {
     const rill__description *d = net->model;
-    uint32_t n_pairs = d->rope.n_dims / 2;
     rill__cache cache = {.backend = net->backend,
                          .n_layers = d->n_layers,
                          .n_kv_heads = d->n_kv_heads,
                          .rows = options->rows};
-    rill_status status = RILL_OK;
     cache.layers = rill__calloc(d->n_layers, sizeof *cache.layers);
-    cache.phase_steps = rill__calloc(n_pairs ? n_pairs : 1, sizeof *cache.phase_steps);
-    if (!cache.layers || !cache.phase_steps)
-        status = rill__fail_memory(err, "a cache's layers", d->n_layers * sizeof *cache.layers);
+    rill_status status = cache.layers ? open_positions(d, options, &cache, err)
+                                      : rill__fail_memory(err, "a cache's layers",
+                                                          d->n_layers * sizeof *cache.layers);
     for (uint32_t i = 0; status == RILL_OK && i < d->n_layers; i++)
         status = open_layer(d, net->backend, options, &cache.layers[i], err);
     if (status != RILL_OK) {
         rill__cache_close(&cache);
         return status;
     }
-    cache.rope = (rill__rope){
-        .n_pairs = n_pairs, .interleaved = d->rope.interleaved, .phase_step = cache.phase_steps};
-    rill__rope_phase_steps(&d->rope, d->trained_context, options->capacity, cache.phase_steps,
-                           &cache.rope.magnitude);
     *out = cache;
     return RILL_OK;
 }
@@ -81,6 +114,7 @@ void rill__cache_close(rill__cache *cache) {
     }
     rill__free(cache->layers);
     rill__free(cache->phase_steps);
+    rill__free(cache->fade);
     memset(cache, 0, sizeof *cache);
 }
 

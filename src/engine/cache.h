@@ -25,8 +25,10 @@ typedef struct rill__cache {
     uint32_t n_layers;
     uint32_t n_kv_heads;
     rill__kv *layers;       // [n_layers]
-    uint64_t *phase_steps;  // [rope.n_pairs]
-    rill__rope rope;        // points at phase_steps
+    uint64_t *phase_steps;  // [2, rope.n_pairs]: of rope and of local_rope
+    double *fade;           // [rope.n_pairs] xPos; else NULL
+    rill__rope rope;        // points at phase_steps and fade
+    rill__rope local_rope;  // of layers with a window, where the model has one for them
     uint32_t rows;
 } rill__cache;
 

@@ -22,23 +22,35 @@ typedef struct workspace_part {
     size_t width;  // floats a row
 } workspace_part;
 
-enum { N_PARTS = 12 };
+enum { N_PARTS = 18 };
 
+// Parts that the model does not have get no rows.
 static void workspace_parts(const rill__description *d, size_t max_rows,
                             workspace_part parts[N_PARTS]) {
     size_t queries = (size_t)d->n_heads * d->head_dim;
     size_t keys = (size_t)d->n_kv_heads * d->head_dim;
+    size_t frames = d->position == RILL_POSITION_XPOS ? RILL_FRAMES : 2;
+    size_t parallel = d->residual == RILL_RESIDUAL_SEQUENTIAL ? 0 : max_rows;
+    size_t routed = max_rows * d->n_experts_used, ffn = d->n_experts ? routed : max_rows;
     const workspace_part all[N_PARTS] = {
         {offsetof(rill__workspace, x), max_rows, d->hidden_size},
         {offsetof(rill__workspace, h), max_rows, d->hidden_size},
+        {offsetof(rill__workspace, h_ffn), parallel, d->hidden_size},
         {offsetof(rill__workspace, q), max_rows, queries},
         {offsetof(rill__workspace, q_sink), max_rows, queries},
+        {offsetof(rill__workspace, q_previous), frames > 2 ? max_rows : 0, queries},
         {offsetof(rill__workspace, k), max_rows, keys},
         {offsetof(rill__workspace, v), max_rows, keys},
         {offsetof(rill__workspace, attended), max_rows, queries},
-        {offsetof(rill__workspace, gate), max_rows, d->ffn_size},
-        {offsetof(rill__workspace, up), max_rows, d->ffn_size},
-        {offsetof(rill__workspace, table), max_rows, 2 * (size_t)d->rope.n_dims},
+        {offsetof(rill__workspace, gate), ffn, d->ffn_size},
+        {offsetof(rill__workspace, up), ffn, d->ffn_size},
+        {offsetof(rill__workspace, router), d->n_experts ? max_rows : 0, d->n_experts},
+        {offsetof(rill__workspace, gathered), routed, d->hidden_size},
+        {offsetof(rill__workspace, routes), d->n_experts ? routed + d->n_experts : 0,
+         RILL_ROUTE_BYTES / sizeof(float)},
+        {offsetof(rill__workspace, table), max_rows, frames * d->rope.n_dims},
+        {offsetof(rill__workspace, local_table), d->local_rope ? max_rows : 0,
+         frames * d->rope.n_dims},
         {offsetof(rill__workspace, ends), logits_rows(max_rows), d->hidden_size},
         {offsetof(rill__workspace, logits), logits_rows(max_rows), d->vocab_size},
     };
@@ -76,7 +88,7 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size
         size_t bytes;
         if (!part_bytes(&parts[i], &bytes))
             status = rill__fail_memory(err, "a workspace", SIZE_MAX);
-        else
+        else if (parts[i].rows > 0)
             status = be->ops->buffer_new(be, bytes, part_buffer(&ws, &parts[i]), err);
         if (parts[i].width > widest && parts[i].field != offsetof(rill__workspace, logits))
             widest = parts[i].width;
@@ -91,9 +103,11 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size
 }
 
 void rill__workspace_close(rill__workspace *ws) {
-    rill__buffer *const buffers[] = {ws->x,  ws->h,     ws->q,        ws->q_sink,
-                                     ws->k,  ws->v,     ws->attended, ws->gate,
-                                     ws->up, ws->table, ws->ends,     ws->logits};
+    rill__buffer *const buffers[] = {ws->x,        ws->h,          ws->h_ffn, ws->q,
+                                     ws->q_sink,   ws->q_previous, ws->k,     ws->v,
+                                     ws->attended, ws->gate,       ws->up,    ws->router,
+                                     ws->gathered, ws->routes,     ws->table, ws->local_table,
+                                     ws->ends,     ws->logits};
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
     memset(ws, 0, sizeof *ws);
@@ -122,27 +136,57 @@ static void norm(const pass *p, rill__buffer *out, const rill__buffer *in, rill_
                  width);
 }
 
-// x += attention(norm(x))
-static void attention_block(const pass *p, uint32_t layer) {
+// q, k and v of h: projected, bounded and normed as the model has it.
+static void project_qkv(const pass *p, uint32_t layer) {
+    const rill__description *d = p->d;
+    rill__workspace *ws = p->ws;
+    size_t n_rows = p->batch->n_rows;
+    size_t queries = (size_t)d->n_heads * d->head_dim, keys = (size_t)d->n_kv_heads * d->head_dim;
+    const rill__projection qkv[] = {projection(p, RILL_WEIGHT_Q, layer, ws->q),
+                                    projection(p, RILL_WEIGHT_K, layer, ws->k),
+                                    projection(p, RILL_WEIGHT_V, layer, ws->v)};
+    p->ops->project(p->be, ws->h, n_rows, qkv, 3);
+    if (d->clip_qkv != 0) {
+        p->ops->clamp(p->be, ws->q, d->clip_qkv, n_rows, queries);
+        p->ops->clamp(p->be, ws->k, d->clip_qkv, n_rows, keys);
+        p->ops->clamp(p->be, ws->v, d->clip_qkv, n_rows, keys);
+    }
+    if (d->qk_norm == RILL_QK_NORM_HEAD) {
+        norm(p, ws->q, ws->q, RILL_WEIGHT_Q_NORM, layer, n_rows * d->n_heads, d->head_dim);
+        norm(p, ws->k, ws->k, RILL_WEIGHT_K_NORM, layer, n_rows * d->n_kv_heads, d->head_dim);
+    } else if (d->qk_norm == RILL_QK_NORM_WHOLE) {
+        norm(p, ws->q, ws->q, RILL_WEIGHT_Q_NORM, layer, n_rows, queries);
+        norm(p, ws->k, ws->k, RILL_WEIGHT_K_NORM, layer, n_rows, keys);
+    }
+}
+
+static void observe(const pass *p, uint32_t layer) {
+    const rill__observer *o = p->batch->observer;
+    size_t n = p->batch->n_rows * p->d->n_heads * o->stride;
+    if (p->ops->synchronize(p->be, NULL) != RILL_OK) return;  // the pass itself will say it
+    p->ops->buffer_read(p->be, o->weights, 0, o->copy, n * sizeof *o->copy);
+    o->see(o->user, layer, p->batch->rows, p->batch->n_rows, o->copy, o->stride);
+}
+
+// h = attention(h)
+static void attention(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     const rill__batch *b = p->batch;
     const rill__kv *kv = &b->cache->layers[layer];
+    uint32_t window = rill__description_window(d, layer);
+    bool local = d->local_rope && window;
+    const rill__rope *rope = local ? &b->cache->local_rope : &b->cache->rope;
 
-    norm(p, ws->h, ws->x, RILL_WEIGHT_ATTENTION_NORM, layer, b->n_rows, d->hidden_size);
-    const rill__projection qkv[] = {projection(p, RILL_WEIGHT_Q, layer, ws->q),
-                                    projection(p, RILL_WEIGHT_K, layer, ws->k),
-                                    projection(p, RILL_WEIGHT_V, layer, ws->v)};
-    p->ops->project(p->be, ws->h, b->n_rows, qkv, 3);
-    if (d->head_norms) {
-        norm(p, ws->q, ws->q, RILL_WEIGHT_Q_NORM, layer, b->n_rows * d->n_heads, d->head_dim);
-        norm(p, ws->k, ws->k, RILL_WEIGHT_K_NORM, layer, b->n_rows * d->n_kv_heads, d->head_dim);
-    }
-    p->ops->rotate_store(p->be, ws->table, &b->cache->rope, ws->q, ws->q_sink, ws->k, ws->v,
-                         b->rows, b->n_rows, kv, d->n_heads, d->n_kv_heads, d->head_dim);
-    const rill__attention attention = {
+    project_qkv(p, layer);
+    p->ops->rotate_store(p->be, local ? ws->local_table : ws->table, rope, ws->q, ws->q_sink,
+                         ws->q_previous, ws->k, ws->v, b->rows, b->n_rows, kv, d->n_heads,
+                         d->n_kv_heads, d->head_dim);
+    const rill__attention a = {
         .q = ws->q,
         .q_sink = ws->q_sink,
+        .q_previous = ws->q_previous,
+        .fade_block = rope->fade_block,
         .out = ws->attended,
         .rows = b->rows,
         .kv = kv,
@@ -150,35 +194,104 @@ static void attention_block(const pass *p, uint32_t layer) {
         .n_heads = d->n_heads,
         .n_kv_heads = d->n_kv_heads,
         .head_dim = d->head_dim,
-        .window = rill__description_window(d, layer),
+        .window = window,
         .scale = d->attention_scale,
         .softmax_off_by_one = d->softmax_off_by_one,
+        .sink_logits = rill__network_parameter(p->net, RILL_WEIGHT_SINK_LOGITS, layer)->weight,
+        .alibi_slopes = d->alibi_slopes,
+        .weights = b->observer ? b->observer->weights : NULL,
+        .weights_stride = b->observer ? b->observer->stride : 0,
     };
-    p->ops->attend(p->be, &attention);
+    p->ops->attend(p->be, &a);
+    if (b->observer) observe(p, layer);
     const rill__projection o = projection(p, RILL_WEIGHT_O, layer, ws->h);
     p->ops->project(p->be, ws->attended, b->n_rows, &o, 1);
-    p->ops->add(p->be, ws->x, ws->h, b->n_rows, d->hidden_size);
 }
 
-// x += down(act(gate(norm(x))) * up(norm(x))), or down(act(up(norm(x)))) without a gate
-static void feed_forward_block(const pass *p, uint32_t layer) {
+// h = the chosen experts' feed-forward of h
+static void experts(const pass *p, uint32_t layer, rill__buffer *h) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     size_t n_rows = p->batch->n_rows;
+    const rill__projection router = projection(p, RILL_WEIGHT_ROUTER, layer, ws->router);
+    p->ops->project(p->be, h, n_rows, &router, 1);
+    const rill__linear *gate = rill__network_parameter(p->net, RILL_WEIGHT_GATE, layer);
+    const rill__linear *up = rill__network_parameter(p->net, RILL_WEIGHT_UP, layer);
+    const rill__linear *down = rill__network_parameter(p->net, RILL_WEIGHT_DOWN, layer);
+    const rill__experts e = {
+        .in = h,
+        .logits = ws->router,
+        .out = h,
+        .n_rows = n_rows,
+        .n_experts = d->n_experts,
+        .n_used = d->n_experts_used,
+        .hidden = d->hidden_size,
+        .ffn = d->ffn_size,
+        .activation = d->activation,
+        .limit = d->activation_limit,
+        .gate = gate->weight,
+        .gate_bias = gate->bias,
+        .up = up->weight,
+        .up_bias = up->bias,
+        .down = down->weight,
+        .down_bias = down->bias,
+        .routes = ws->routes,
+        .gathered = ws->gathered,
+        .gates = ws->gate,
+        .ups = ws->up,
+    };
+    p->ops->experts(p->be, &e);
+}
 
-    norm(p, ws->h, ws->x, RILL_WEIGHT_FFN_NORM, layer, n_rows, d->hidden_size);
+// h = down(act(gate(h)) * up(h)), or down(act(up(h))) without a gate
+static void feed_forward(const pass *p, uint32_t layer, rill__buffer *h) {
+    const rill__description *d = p->d;
+    rill__workspace *ws = p->ws;
+    size_t n_rows = p->batch->n_rows;
+    if (d->n_experts) {
+        experts(p, layer, h);
+        return;
+    }
     const rill__projection up = projection(p, RILL_WEIGHT_UP, layer, ws->up);
     if (d->gated) {
         const rill__projection both[] = {projection(p, RILL_WEIGHT_GATE, layer, ws->gate), up};
-        p->ops->project(p->be, ws->h, n_rows, both, 2);
-        p->ops->activate(p->be, ws->gate, ws->gate, ws->up, d->activation, n_rows, d->ffn_size);
+        p->ops->project(p->be, h, n_rows, both, 2);
+        p->ops->activate(p->be, ws->gate, ws->gate, ws->up, d->activation, d->activation_limit,
+                         n_rows, d->ffn_size);
     } else {
-        p->ops->project(p->be, ws->h, n_rows, &up, 1);
-        p->ops->activate(p->be, ws->gate, ws->up, NULL, d->activation, n_rows, d->ffn_size);
+        p->ops->project(p->be, h, n_rows, &up, 1);
+        p->ops->activate(p->be, ws->gate, ws->up, NULL, d->activation, d->activation_limit, n_rows,
+                         d->ffn_size);
     }
-    const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, ws->h);
+    const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, h);
     p->ops->project(p->be, ws->gate, n_rows, &down, 1);
-    p->ops->add(p->be, ws->x, ws->h, n_rows, d->hidden_size);
+}
+
+// x += h, behind one more norm in families that have it
+static void add(const pass *p, rill__buffer *h, rill__weight_role post_norm, uint32_t layer) {
+    size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
+    if (p->d->post_norms) norm(p, h, h, post_norm, layer, n_rows, width);
+    p->ops->add(p->be, p->ws->x, h, n_rows, width);
+}
+
+static void run_layer(const pass *p, uint32_t layer) {
+    rill__workspace *ws = p->ws;
+    size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
+    rill__buffer *h_ffn = ws->h;
+    norm(p, ws->h, ws->x, RILL_WEIGHT_ATTENTION_NORM, layer, n_rows, width);
+    if (p->d->residual != RILL_RESIDUAL_SEQUENTIAL) {  // both read the same x
+        rill__weight_role role = p->d->residual == RILL_RESIDUAL_PARALLEL
+                                     ? RILL_WEIGHT_ATTENTION_NORM
+                                     : RILL_WEIGHT_FFN_NORM;
+        h_ffn = ws->h_ffn;
+        norm(p, h_ffn, ws->x, role, layer, n_rows, width);
+    }
+    attention(p, layer);
+    add(p, ws->h, RILL_WEIGHT_POST_ATTENTION_NORM, layer);
+    if (p->d->residual == RILL_RESIDUAL_SEQUENTIAL)
+        norm(p, h_ffn, ws->x, RILL_WEIGHT_FFN_NORM, layer, n_rows, width);
+    feed_forward(p, layer, h_ffn);
+    add(p, h_ffn, RILL_WEIGHT_POST_FFN_NORM, layer);
 }
 
 // The last norm and the vocabulary's projection, for the rows that want logits, some at a time.
@@ -197,6 +310,7 @@ static rill_status read_logits(const pass *p, float *logits, rill_error *err) {
         p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
         norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
         p->ops->project(p->be, ws->ends, n, &output, 1);
+        if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
         rill_status status = p->ops->synchronize(p->be, err);
         if (status != RILL_OK) return status;
         p->ops->buffer_read(p->be, ws->logits, 0, logits, n * d->vocab_size * sizeof *logits);
@@ -217,10 +331,10 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
     p.ops->embed(p.be, ws->x, embedding->weight, batch->tokens, batch->n_rows,
                  p.d->embedding_scale);
     p.ops->rotary_table(p.be, ws->table, &batch->cache->rope, batch->rows, batch->n_rows);
-    for (uint32_t layer = 0; layer < p.d->n_layers; layer++) {
-        attention_block(&p, layer);
-        feed_forward_block(&p, layer);
-    }
+    if (ws->local_table)
+        p.ops->rotary_table(p.be, ws->local_table, &batch->cache->local_rope, batch->rows,
+                            batch->n_rows);
+    for (uint32_t layer = 0; layer < p.d->n_layers; layer++) run_layer(&p, layer);
     if (batch->first_logits < batch->n_rows) return read_logits(&p, logits, err);
     return p.ops->synchronize(p.be, err);
 }

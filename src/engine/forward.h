@@ -7,21 +7,27 @@
 
 // Room for the activations of one batch. Names as in the papers; rows without gaps, float32.
 typedef struct rill__workspace {
-    rill__backend *backend;  // borrowed
-    size_t max_rows;         // tokens of a batch
-    size_t max_logits;       // rows of logits computed at once
-    rill__buffer *x;         // [max_rows, hidden] the residual
-    rill__buffer *h;         // [max_rows, hidden] a norm's output, then a block's
-    rill__buffer *q;         // [max_rows, n_heads * head_dim] stream frame
-    rill__buffer *q_sink;    // the same, sink frame
-    rill__buffer *k;         // [max_rows, n_kv_heads * head_dim]
-    rill__buffer *v;         // the same
-    rill__buffer *attended;  // [max_rows, n_heads * head_dim]
-    rill__buffer *gate;      // [max_rows, ffn]
-    rill__buffer *up;        // the same
-    rill__buffer *table;     // [max_rows, 2, n_pairs, 2] rotary tables
-    rill__buffer *ends;      // [max_logits, hidden] rows whose logits are wanted
-    rill__buffer *logits;    // [max_logits, vocab]
+    rill__backend *backend;     // borrowed
+    size_t max_rows;            // tokens of a batch
+    size_t max_logits;          // rows of logits computed at once
+    rill__buffer *x;            // [max_rows, hidden] the residual
+    rill__buffer *h;            // [max_rows, hidden] a norm's output, then a block's
+    rill__buffer *h_ffn;        // [max_rows, hidden] the same for a feed-forward beside attention
+    rill__buffer *q;            // [max_rows, n_heads * head_dim] stream frame
+    rill__buffer *q_sink;       // the same, sink frame
+    rill__buffer *q_previous;   // the same, the block before; xPos only
+    rill__buffer *k;            // [max_rows, n_kv_heads * head_dim]
+    rill__buffer *v;            // the same
+    rill__buffer *attended;     // [max_rows, n_heads * head_dim]
+    rill__buffer *gate;         // [max_rows, ffn]; with experts [max_rows * n_experts_used, ffn]
+    rill__buffer *up;           // the same
+    rill__buffer *router;       // [max_rows, n_experts]; experts only, as the next two
+    rill__buffer *gathered;     // [max_rows * n_experts_used, hidden]
+    rill__buffer *routes;       // see rill__experts
+    rill__buffer *table;        // [max_rows, frames, n_pairs, 2] rotary tables
+    rill__buffer *local_table;  // the same for layers with a RoPE of their own
+    rill__buffer *ends;         // [max_logits, hidden] rows whose logits are wanted
+    rill__buffer *logits;       // [max_logits, vocab]
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.
@@ -33,13 +39,26 @@ RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t
                                                 rill_error *err);
 void rill__workspace_close(rill__workspace *ws);
 
+// Who looks at attention: called for each layer of a batch when its weights are computed.
+// `weights` is [n_rows, n_heads, stride], as rill__attention has it; gone when the call returns.
+typedef struct rill__observer {
+    void (*see)(void *user, uint32_t layer, const rill__row *rows, size_t n_rows,
+                const float *weights, size_t stride);
+    void *user;
+    rill__buffer *weights;  // [max_rows, n_heads, stride]
+    float *copy;            // the same in host memory
+    size_t max_rows;
+    size_t stride;  // tokens that a row sees at most
+} rill__observer;
+
 // Tokens of one stream, computed together.
 typedef struct rill__batch {
-    const rill_token *tokens;  // [n_rows], each inside the vocabulary
-    const rill__row *rows;     // [n_rows], what each sees
-    size_t n_rows;             // 1 to max_rows
-    rill__cache *cache;        // rows' keys and values go here
-    size_t first_logits;       // logits are wanted for rows [first_logits, n_rows)
+    const rill_token *tokens;        // [n_rows], each inside the vocabulary
+    const rill__row *rows;           // [n_rows], what each sees
+    size_t n_rows;                   // 1 to max_rows
+    rill__cache *cache;              // rows' keys and values go here
+    size_t first_logits;             // logits are wanted for rows [first_logits, n_rows)
+    const rill__observer *observer;  // NULL: nobody looks; else n_rows is at most its max_rows
 } rill__batch;
 
 // Computes a batch: stores its keys and values, and writes logits [n_rows - first_logits, vocab]

@@ -20,7 +20,7 @@ static const struct {
     {"I64", 8, false, RILL_TYPE_F32},     {"I32", 4, false, RILL_TYPE_F32},
     {"I16", 2, false, RILL_TYPE_F32},     {"I8", 1, false, RILL_TYPE_F32},
     {"U64", 8, false, RILL_TYPE_F32},     {"U32", 4, false, RILL_TYPE_F32},
-    {"U16", 2, false, RILL_TYPE_F32},     {"U8", 1, false, RILL_TYPE_F32},
+    {"U16", 2, false, RILL_TYPE_F32},     {"U8", 1, true, RILL_TENSOR_BYTES},
     {"BOOL", 1, false, RILL_TYPE_F32},    {"F8_E4M3", 1, false, RILL_TYPE_F32},
     {"F8_E5M2", 1, false, RILL_TYPE_F32},
 };

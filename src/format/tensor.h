@@ -7,11 +7,14 @@
 
 enum { RILL_TENSOR_MAX_DIMS = 4 };
 
+// The type of a tensor of bytes, whose meaning is its family's to know.
+#define RILL_TENSOR_BYTES ((rill_type)255)
+
 // Row-major: shape[n_dims - 1] is the fastest dimension, and the one that is cut into blocks. (GGUF
 // lists dimensions the other way round; its reader turns them.) A projection is [out, in].
 typedef struct rill__tensor {
     const char *name;                      // borrowed from the source
-    rill_type type;                        // one of the types that rill computes with
+    rill_type type;                        // one that rill computes with, or RILL_TENSOR_BYTES
     uint32_t n_dims;                       // 1 to 4
     uint64_t shape[RILL_TENSOR_MAX_DIMS];  // unused entries are 1
     const uint8_t *data;                   // borrowed from the mapping; any alignment

@@ -258,6 +258,21 @@ static void q6_k_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
+// mxfp4: an exponent e, scale 2^(e - 127), and 32 nibbles, each a float of 4 bits (OCP Microscaling
+// Formats 1.0): a sign, then 0, 0.5, 1, 1.5, 2, 3, 4, 6. ggml_e8m0_to_fp32: e 0 is 2^-127.
+static void mxfp4_to_float(const void *src, float *dst, size_t n) {
+    static const float values[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                     -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    const uint8_t *b = src;
+    for (size_t i = 0; i < n; i += BLOCK, b += 1 + BLOCK / 2) {
+        float scale = b[0] == 255 ? NAN : ldexpf(1, b[0] - 127);
+        for (int j = 0; j < BLOCK / 2; j++) {
+            dst[i + j] = scale * values[b[1 + j] & 15];
+            dst[i + j + BLOCK / 2] = scale * values[b[1 + j] >> 4];
+        }
+    }
+}
+
 static const rill__type_traits table[] = {
     {RILL_TYPE_F32, "f32", 1, 4, f32_to_float, f32_from_float},
     {RILL_TYPE_F16, "f16", 1, 2, f16_to_float, f16_from_float},
@@ -269,6 +284,7 @@ static const rill__type_traits table[] = {
     {RILL_TYPE_Q8_0, "q8_0", BLOCK, Q8_0_BYTES, q8_0_to_float, q8_0_from_float},
     {RILL_TYPE_Q4_K, "q4_K", SUPER_BLOCK, 144, q4_k_to_float, NULL},
     {RILL_TYPE_Q6_K, "q6_K", SUPER_BLOCK, 210, q6_k_to_float, NULL},
+    {RILL_TYPE_MXFP4, "mxfp4", BLOCK, 1 + BLOCK / 2, mxfp4_to_float, NULL},
 };
 
 const rill__type_traits *rill__type_traits_get(rill_type type) {

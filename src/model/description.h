@@ -2,8 +2,7 @@
 // What a model is: everything the one forward pass needs to know about a family, as data.
 //
 // A family's file (family_*.c) fills a description from a config.json or from GGUF metadata;
-// nothing else in rill asks which family a model belongs to. The description can say more than the
-// engine can compute yet (ALiBi, experts ...): rill__description_check names what is missing.
+// nothing else in rill asks which family a model belongs to.
 #ifndef RILL_MODEL_DESCRIPTION_H
 #define RILL_MODEL_DESCRIPTION_H
 
@@ -22,11 +21,18 @@ typedef enum rill__residual {
     RILL_RESIDUAL_PARALLEL_TWO_NORMS  // the same with a norm each
 } rill__residual;
 
+// docs/positions.md has what each means for a stream.
 typedef enum rill__position_scheme {
-    RILL_POSITION_ROPE,
-    RILL_POSITION_ALIBI,
-    RILL_POSITION_XPOS,
+    RILL_POSITION_ROPE,   // Su et al., 2021
+    RILL_POSITION_ALIBI,  // Press et al., 2022: a head's logits fall by its slope a position
+    RILL_POSITION_XPOS,   // Sun et al., 2022: RoPE, and each pair fades with the distance
 } rill__position_scheme;
+
+typedef enum rill__qk_norm {
+    RILL_QK_NORM_NONE,
+    RILL_QK_NORM_HEAD,   // queries and keys are normed head by head (Qwen3, Gemma 3)
+    RILL_QK_NORM_WHOLE,  // across all heads (MPT's qk_ln)
+} rill__qk_norm;
 
 typedef enum rill__rope_scaling {
     RILL_ROPE_DEFAULT,
@@ -57,6 +63,9 @@ typedef struct rill__rope_description {
     double mscale_all_dim;      // YaRN, 0 if absent
     float *short_factors;       // longrope, factors: [n_dims / 2], owned by the description
     float *long_factors;        // longrope: the same
+    // xPos: pair i fades by zeta_i^(distance / base), zeta_i = (2 i / n_dims + gamma) / (1 + gamma)
+    double xpos_base;   // 512 as a rule
+    double xpos_gamma;  // 0.4 as a rule
 } rill__rope_description;
 
 typedef struct rill__description {
@@ -82,7 +91,7 @@ typedef struct rill__description {
 
     // attention
     float attention_scale;    // logits are scale * (q . k)
-    bool head_norms;          // queries and keys are normed head by head (Qwen3)
+    rill__qk_norm qk_norm;    // with the norm's kind and epsilon of the model
     float clip_qkv;           // projections are clamped to +-clip, 0 for none (MPT)
     bool sink_logits;         // a learned logit per head in the denominator (gpt-oss)
     bool softmax_off_by_one;  // one more key and value of zeros, visible to all
@@ -93,13 +102,15 @@ typedef struct rill__description {
     rill__position_scheme position;
     rill__rope_description rope;
     rill__rope_description *local_rope;  // of layers with a window, if it differs (Gemma 3); owned
-    float alibi_bias_max;                // ALiBi
+    float alibi_bias_max;                // ALiBi: what the slopes were made from, 8 as a rule
+    float *alibi_slopes;  // [n_heads]: a key at distance x gets -slope * x; owned; NULL: no ALiBi
 
     // feed-forward
     bool gated;  // down(act(gate(x)) * up(x)), otherwise down(act(up(x)))
     rill__activation activation;
-    uint32_t n_experts;  // 0 for a dense feed-forward
-    uint32_t n_experts_used;
+    float activation_limit;   // clamped SwiGLU
+    uint32_t n_experts;       // 0 for a dense feed-forward
+    uint32_t n_experts_used;  // the likeliest of the router's softmax over just these
 
     // ends
     bool tied_embeddings;   // logits use the embedding matrix
@@ -110,13 +121,19 @@ typedef struct rill__description {
 // Frees what it owns; leaves it zeroed.
 void rill__description_deinit(rill__description *d);
 
-// Refuses sizes that make no sense (RILL_EFORMAT names the field, found and right) and features
-// that the engine does not compute yet (RILL_EUNSUPPORTED by name). `source` leads the message.
+// Refuses sizes that make no sense: RILL_EFORMAT names the field, found and right. `source` leads
+// the message.
 RILL_NODISCARD rill_status rill__description_check(const rill__description *d, const char *source,
                                                    rill_error *err);
 
 // Window of a layer, 0 for none.
 uint32_t rill__description_window(const rill__description *d, uint32_t layer);
+
+// Fills alibi_slopes for n_heads heads as Press et al. do: 2^(-bias_max k / p) for k = 1 ... p, p
+// the power of two at or below n_heads, then every other one of 2 p; each times `scale`. `rounded`:
+// to bfloat16 before that, which is part of Falcon. RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__alibi_slopes(rill__description *d, float bias_max, float scale,
+                                              bool rounded, rill_error *err);
 
 // Phase steps for a cache of `capacity` tokens (no distance ever exceeds capacity - 1):
 // steps[i] = round(f_i / 2 pi * 2^64), f_i the frequency of pair i in radians a position; and the

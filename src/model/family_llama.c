@@ -5,7 +5,7 @@
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
     static const rill__config_defaults defaults = {.context = 2048, .norm_eps = 1e-6};
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, false, d);
+    rill__config_rope(c, 0, d);
     if (rill__config_bool(c, "attention_bias", false))
         *biases |=
             1u << RILL_WEIGHT_Q | 1u << RILL_WEIGHT_K | 1u << RILL_WEIGHT_V | 1u << RILL_WEIGHT_O;

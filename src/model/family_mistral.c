@@ -8,7 +8,7 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
         .n_kv_heads = 8, .context = 4096 * 32, .norm_eps = 1e-6};
     (void)biases;
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, false, d);
+    rill__config_rope(c, 0, d);
     // A key that is left out means 4096, null means none.
     bool given = json_object_get(c->object, "sliding_window") != NULL;
     rill__config_windows(c, rill__config_u32(c, "sliding_window", given ? 0 : 4096), 0, d);

@@ -7,7 +7,7 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     static const rill__config_defaults defaults = {.context = 4096, .norm_eps = 1e-5};
     (void)biases;
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, true, d);
+    rill__config_rope(c, 1, d);
     rill__config_windows(c, rill__config_u32(c, "sliding_window", 0), 0, d);
 }
 

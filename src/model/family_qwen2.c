@@ -7,7 +7,7 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     static const rill__config_defaults defaults = {
         .n_kv_heads = 32, .context = 32768, .norm_eps = 1e-6};
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, false, d);
+    rill__config_rope(c, 0, d);
     bool given = json_object_get(c->object, "sliding_window") != NULL;
     uint32_t window = rill__config_u32(c, "sliding_window", given ? 0 : 4096);
     if (!rill__config_bool(c, "use_sliding_window", false)) window = 0;

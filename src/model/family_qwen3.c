@@ -7,8 +7,8 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     static const rill__config_defaults defaults = {
         .n_kv_heads = 32, .head_dim = 128, .context = 32768, .norm_eps = 1e-6};
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, false, d);
-    d->head_norms = true;
+    rill__config_rope(c, 0, d);
+    d->qk_norm = RILL_QK_NORM_HEAD;
     bool given = json_object_get(c->object, "sliding_window") != NULL;
     uint32_t window = rill__config_u32(c, "sliding_window", given ? 0 : 4096);
     if (!rill__config_bool(c, "use_sliding_window", false)) window = 0;
@@ -18,11 +18,16 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
             1u << RILL_WEIGHT_Q | 1u << RILL_WEIGHT_K | 1u << RILL_WEIGHT_V | 1u << RILL_WEIGHT_O;
 }
 
+static void read_metadata(rill__metadata *m, rill__description *d) {
+    (void)m;
+    d->qk_norm = RILL_QK_NORM_HEAD;
+}
+
 const rill__family rill__family_qwen3 = {
     .name = "qwen3",
     .architecture = "qwen3",
-    .head_norms = true,
     .names = rill__names_plain,
     .gguf_names = rill__names_gguf,
     .read_config = read_config,
+    .read_metadata = read_metadata,
 };

@@ -29,7 +29,7 @@ static rill_status describe_directory(const rill__source *s, const rill__family 
     if (c.status != RILL_OK) return c.status;
     *family = rill__family_find(type);
     if (!*family) {
-        char known[160];
+        char known[256];
         rill__family_list(false, known, sizeof known);
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: model_type: '%.60s'; %s are known", c.path,
                           type, known);
@@ -49,7 +49,7 @@ static rill_status describe_gguf(const rill__source *s, const rill__family **fam
     if (m.status != RILL_OK) return m.status;
     *family = rill__family_find_gguf(architecture);
     if (!*family) {
-        char known[160];
+        char known[256];
         rill__family_list(true, known, sizeof known);
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: general.architecture: '%s'; %s are known",
                           s->path, architecture, known);
@@ -135,8 +135,13 @@ void rill__model_close(rill__model **model) {
     *model = NULL;
     if (!m) return;
     rill__tokenizer_close(&m->tokenizer);
-    rill__description_deinit(&m->description);
+    size_t n = m->parameters ? rill__parameters_count(m->description.n_layers) : 0;
+    for (size_t i = 0; i < n; i++) {
+        rill__free(m->parameters[i].weight_memory);
+        rill__free(m->parameters[i].bias_memory);
+    }
     rill__free(m->parameters);
+    rill__description_deinit(&m->description);
     rill__source_close(&m->file.source);
     rill__unmap_memory(m->file.memory, m->file.memory_bytes);
     rill__free(m);

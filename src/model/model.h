@@ -17,13 +17,18 @@ typedef enum rill__weight_role {
     RILL_WEIGHT_Q,                                     // [n_heads * head_dim, hidden]
     RILL_WEIGHT_K,                                     // [n_kv_heads * head_dim, hidden]
     RILL_WEIGHT_V,                                     // the same
-    RILL_WEIGHT_Q_NORM,                                // [head_dim]
-    RILL_WEIGHT_K_NORM,                                // [head_dim]
+    RILL_WEIGHT_Q_NORM,                                // [head_dim], or of all heads
+    RILL_WEIGHT_K_NORM,                                // the same
+    RILL_WEIGHT_SINK_LOGITS,                           // [n_heads]
     RILL_WEIGHT_O,                                     // [hidden, n_heads * head_dim]
+    RILL_WEIGHT_POST_ATTENTION_NORM,                   // [hidden]
     RILL_WEIGHT_FFN_NORM,                              // [hidden]
-    RILL_WEIGHT_GATE,                                  // [ffn, hidden]
-    RILL_WEIGHT_UP,                                    // [ffn, hidden]
-    RILL_WEIGHT_DOWN,                                  // [hidden, ffn]
+    RILL_WEIGHT_ROUTER,                                // [n_experts, hidden]
+    // With experts these have one matrix an expert, one below the other, and so their biases.
+    RILL_WEIGHT_GATE,           // [ffn, hidden]
+    RILL_WEIGHT_UP,             // [ffn, hidden]
+    RILL_WEIGHT_DOWN,           // [hidden, ffn]
+    RILL_WEIGHT_POST_FFN_NORM,  // [hidden]
     RILL_WEIGHTS,
 } rill__weight_role;
 
@@ -32,10 +37,13 @@ typedef enum rill__weight_role {
 size_t rill__parameters_count(uint32_t n_layers);
 size_t rill__parameter_index(rill__weight_role role, uint32_t layer);
 
-// A weight and its bias; data is NULL where the model has none.
+// A weight and its bias; data is NULL where the model has none. It lies in the file as it is, or in
+// memory of its own where a file has another order of rows.
 typedef struct rill__parameter {
     rill__tensor weight;
     rill__tensor bias;
+    void *weight_memory;  // owned, NULL if the data is the file's
+    void *bias_memory;
 } rill__parameter;
 
 // What a family offers: where its description and its weights come from. Data and two functions.

@@ -8,29 +8,30 @@
 
 enum { MAX_FACTORS = RILL_MAX_HIDDEN };
 
-static void read_activation(rill__config *c, rill__description *d) {
+void rill__config_activation(rill__config *c, const char *key, const char *fallback,
+                             rill__description *d) {
     static const struct {
         const char *name;
         rill__activation activation;
-    } known[] = {{"silu", RILL_ACT_SILU},
-                 {"swish", RILL_ACT_SILU},
-                 {"gelu", RILL_ACT_GELU},
-                 {"gelu_new", RILL_ACT_GELU_TANH},
-                 {"gelu_pytorch_tanh", RILL_ACT_GELU_TANH}};
-    const char *name = rill__config_text(c, "hidden_act", "silu");
+    } known[] = {{"silu", RILL_ACT_SILU},           {"swish", RILL_ACT_SILU},
+                 {"gelu", RILL_ACT_GELU},           {"gelu_new", RILL_ACT_GELU_TANH},
+                 {"gelu_fast", RILL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", RILL_ACT_GELU_TANH}};
+    const char *name = rill__config_text(c, key, fallback);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name) == 0) {
             d->activation = known[i].activation;
             return;
         }
     }
-    rill__config_fail(c, RILL_EUNSUPPORTED, "hidden_act",
+    rill__config_fail(c, RILL_EUNSUPPORTED, key,
                       "'%.60s'; silu, gelu and gelu_pytorch_tanh are known", name);
 }
 
 void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults,
                           rill__description *d) {
-    if (rill__config_has(c, "quantization_config"))
+    rill__config packing = rill__config_part(c, "quantization_config");
+    const char *method = rill__config_text(&packing, "quant_method", "");
+    if (packing.object && (!defaults->packing || strcmp(method, defaults->packing) != 0))
         rill__config_fail(c, RILL_EUNSUPPORTED, "quantization_config",
                           "quantised weights in a directory are not known; F32, F16 and BF16 are, "
                           "or a GGUF file");
@@ -58,7 +59,7 @@ void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults
     d->gated = true;
     d->tied_embeddings = rill__config_bool(c, "tie_word_embeddings", false);
     d->embedding_scale = 1;
-    read_activation(c, d);
+    rill__config_activation(c, "hidden_act", "silu", d);
 }
 
 // A list of factors, one a rotated pair. Owned by the caller; NULL after a failure.
@@ -90,8 +91,8 @@ static double factor_needed(rill__config *part) {
 }
 
 // transformers' modeling_rope_utils.py: what each kind needs, and what it takes for missing keys.
-static void read_scaling(rill__config *part, rill__description *d) {
-    rill__rope_description *r = &d->rope;
+static void read_scaling(rill__config *part, const rill__description *d,
+                         rill__rope_description *r) {
     double stretch = r->original_context ? (double)d->trained_context / r->original_context : 1;
     switch (r->scaling) {
     case RILL_ROPE_LINEAR:
@@ -121,48 +122,72 @@ static void read_scaling(rill__config *part, rill__description *d) {
     }
 }
 
-static rill__rope_scaling read_kind(rill__config *part) {
+static rill__rope_scaling read_kind(rill__config *part, bool *xpos) {
     static const struct {
         const char *name;
         rill__rope_scaling scaling;
     } known[] = {{"default", RILL_ROPE_DEFAULT}, {"linear", RILL_ROPE_LINEAR},
                  {"dynamic", RILL_ROPE_NTK},     {"llama3", RILL_ROPE_LLAMA3},
                  {"yarn", RILL_ROPE_YARN},       {"longrope", RILL_ROPE_LONGROPE},
-                 {"su", RILL_ROPE_LONGROPE}};  // longrope's first name
+                 {"su", RILL_ROPE_LONGROPE},  // longrope's first name
+                 {"xpos", RILL_ROPE_DEFAULT}};
     const char *name =
         rill__config_text(part, "rope_type", rill__config_text(part, "type", "default"));
+    *xpos = strcmp(name, "xpos") == 0;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i].name) == 0) return known[i].scaling;
-    rill__config_fail(part, RILL_EUNSUPPORTED, "rope_type",
-                      "'%.60s'; default, linear, dynamic, llama3, yarn and longrope are known",
-                      name);
+    rill__config_fail(
+        part, RILL_EUNSUPPORTED, "rope_type",
+        "'%.60s'; default, linear, dynamic, llama3, yarn, longrope and xpos are known", name);
     return RILL_ROPE_DEFAULT;
 }
 
-void rill__config_rope(rill__config *c, bool partial, rill__description *d) {
-    rill__rope_description *r = &d->rope;
+static void read_share(rill__config *c, rill__config *part, double share,
+                       const rill__description *d, rill__rope_description *r) {
+    bool partial = share > 0;
+    if (!partial) share = 1;
+    // rotary_pct: GPT-NeoX's own name.
+    share =
+        rill__config_real(c, "partial_rotary_factor", rill__config_real(c, "rotary_pct", share));
+    share = rill__config_real(part, "partial_rotary_factor", share);
+    if (!(share > 0 && share <= 1))
+        rill__config_fail(part, RILL_EFORMAT, "partial_rotary_factor",
+                          "%g; above 0 and at most 1 is right", share);
+    else if (share != 1 && !partial)
+        rill__config_fail(part, RILL_EUNSUPPORTED, "partial_rotary_factor",
+                          "%g; in this family only 1 is known", share);
+    else
+        r->n_dims = (uint32_t)(d->head_dim * share);
+}
+
+void rill__config_rope_part(rill__config *c, rill__config *part, double theta, double share,
+                            rill__description *d, rill__rope_description *r) {
+    bool xpos;
+    r->theta = rill__config_real(part, "rope_theta", theta);
+    read_share(c, part, share, d, r);
+    r->scaling = read_kind(part, &xpos);
+    if (xpos) {
+        d->position = RILL_POSITION_XPOS;
+        r->xpos_base = rill__config_real(part, "xpos_scale_base", 512);
+        r->xpos_gamma = rill__config_real(part, "xpos_gamma", 0.4);
+    }
+    // Phi-3 and a few others keep this one outside, and there it counts.
+    r->original_context = rill__config_u32(
+        c, "original_max_position_embeddings",
+        rill__config_u32(part, "original_max_position_embeddings", d->trained_context));
+    if (part->status == RILL_OK) read_scaling(part, d, r);
+}
+
+void rill__config_rope(rill__config *c, double share, rill__description *d) {
     const char *key = rill__config_has(c, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     rill__config part = rill__config_part(c, key);
     if (rill__config_has(&part, "full_attention"))
         rill__config_fail(&part, RILL_EUNSUPPORTED, key,
-                          "positions of each kind of layer apart are not known");
-    r->theta = rill__config_real(&part, "rope_theta", rill__config_real(c, "rope_theta", 10000));
-    double share = rill__config_real(&part, "partial_rotary_factor",
-                                     rill__config_real(c, "partial_rotary_factor", 1));
-    if (!(share > 0 && share <= 1))
-        rill__config_fail(&part, RILL_EFORMAT, "partial_rotary_factor",
-                          "%g; above 0 and at most 1 is right", share);
-    else if (share != 1 && !partial)
-        rill__config_fail(&part, RILL_EUNSUPPORTED, "partial_rotary_factor",
-                          "%g; in this family only 1 is known", share);
-    else
-        r->n_dims = (uint32_t)(d->head_dim * share);
-    r->scaling = read_kind(&part);
-    // Phi-3 and a few others keep this one outside, and there it counts.
-    r->original_context = rill__config_u32(
-        c, "original_max_position_embeddings",
-        rill__config_u32(&part, "original_max_position_embeddings", d->trained_context));
-    if (part.status == RILL_OK) read_scaling(&part, d);
+                          "positions of each kind of layer apart are not known in this family");
+    // rotary_emb_base: GPT-NeoX's own name.
+    double theta =
+        rill__config_real(c, "rope_theta", rill__config_real(c, "rotary_emb_base", 10000));
+    rill__config_rope_part(c, &part, theta, share, d, &d->rope);
     rill__config_join(c, &part);
 }
 

@@ -144,6 +144,7 @@ static void read_windows(rill__metadata *m, rill__description *d) {
     }
 }
 
+// GGUF has no key for it: silu behind a gate, gelu without one, if rill's own says nothing.
 static void read_activation(rill__metadata *m, rill__description *d) {
     char name[32];
     rill__metadata_text(m, ".rill.feed_forward.activation", name, sizeof name);
@@ -152,10 +153,30 @@ static void read_activation(rill__metadata *m, rill__description *d) {
     else if (strcmp(name, "gelu_tanh") == 0)
         d->activation = RILL_ACT_GELU_TANH;
     else if (name[0] == '\0')
+        d->activation = d->gated ? RILL_ACT_SILU : RILL_ACT_GELU;
+    else if (strcmp(name, "silu") == 0)
         d->activation = RILL_ACT_SILU;
     else
         rill__metadata_fail(m, RILL_EUNSUPPORTED, ".rill.feed_forward.activation",
-                            "'%s'; gelu and gelu_tanh are known", name);
+                            "'%s'; silu, gelu and gelu_tanh are known", name);
+}
+
+// The norm is the one that has an epsilon.
+static void read_norm(rill__metadata *m, rill__description *d) {
+    bool layer = rill__metadata_has(m, "attention.layer_norm_epsilon");
+    const char *key = layer ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    d->norm = layer ? RILL_NORM_LAYER : RILL_NORM_RMS;
+    d->norm_eps = (float)rill__metadata_real(m, key, -1);
+    if (d->norm_eps < 0)
+        rill__metadata_fail(m, RILL_EFORMAT, key, "a small number, 0.00001 as a rule, is right");
+}
+
+// A family has a gate if its tensors have.
+static bool has_gate(const rill__family *family) {
+    for (const rill__weight_name *name = family->gguf_names; name->name; name++)
+        for (uint32_t i = 0; i < name->n_roles; i++)
+            if (name->roles[i] == RILL_WEIGHT_GATE) return true;
+    return false;
 }
 
 void rill__metadata_describe(rill__metadata *m, const rill__family *family, rill__description *d) {
@@ -166,21 +187,20 @@ void rill__metadata_describe(rill__metadata *m, const rill__family *family, rill
                             files);
     read_sizes(m, d);
     if (m->status != RILL_OK) return;
-    d->norm = RILL_NORM_RMS;
-    d->norm_eps = (float)rill__metadata_real(m, "attention.layer_norm_rms_epsilon", -1);
-    if (d->norm_eps < 0)
-        rill__metadata_fail(m, RILL_EFORMAT, "attention.layer_norm_rms_epsilon",
-                            "a small number, 0.00001 as a rule, is right");
+    read_norm(m, d);
     double scale = d->head_dim ? 1 / sqrt(d->head_dim) : 0;
     d->attention_scale = (float)rill__metadata_real(m, "attention.scale", scale);
     d->softmax_off_by_one = rill__metadata_bool(m, ".rill.attention.softmax_off_by_one", false);
-    d->head_norms = family->head_norms;
-    d->gated = true;
+    d->gated = has_gate(family);
     d->n_experts = rill__metadata_u32(m, "expert_count", 0);
+    d->n_experts_used = rill__metadata_u32(m, "expert_used_count", 0);
+    if (d->n_experts)
+        d->ffn_size = rill__metadata_u32(m, "expert_feed_forward_length", d->ffn_size);
     d->embedding_scale = (float)rill__metadata_real(m, "embedding_scale", 1);
     d->tied_embeddings = rill__gguf_tensor(m->gguf, "output.weight") == NULL;
     read_activation(m, d);
     read_rope(m, d);
     d->rope.interleaved = family->gguf_interleaved;
     read_windows(m, d);
+    if (family->read_metadata && m->status == RILL_OK) family->read_metadata(m, d);
 }

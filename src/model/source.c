@@ -3,9 +3,11 @@
 // cut into several files that model.safetensors.index.json names.
 #include "model/source.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
+    MAX_NAME = 256,
     MAX_CONFIG = 16 << 20,
     MAX_INDEX = 256 << 20,
     MAX_SHARDS = 4096,
@@ -122,11 +124,7 @@ static rill_status open_directory(rill__source *s, rill_error *err) {
     if (!json_is_object(s->config))
         return rill__fail(err, RILL_EFORMAT, "%s: an object is right", s->config_path);
     status = open_weights(s, err);
-    if (status != RILL_OK) return status;
-    // Files of the bare model, without the head that makes it a language model, lack the prefix.
-    s->prefix = "model.";
-    if (!rill__source_tensor(s, "model.embed_tokens.weight")) s->prefix = "";
-    return RILL_OK;
+    return status;
 }
 
 rill_status rill__source_open(const char *path, rill__source **out, rill_error *err) {
@@ -162,8 +160,25 @@ void rill__source_close(rill__source **source) {
     rill__free(s);
 }
 
-const rill__tensor *rill__source_tensor(const rill__source *s, const char *name) {
+static const rill__tensor *find_tensor(const rill__source *s, const char *name) {
     if (s->is_gguf) return rill__gguf_tensor(&s->gguf, name);
-    if (*s->prefix == '\0' && strncmp(name, "model.", 6) == 0) name += 6;
-    return rill__tensors_find(s->tensors, s->n_tensors, name);
+    const char *dot = strchr(name, '.'), *rest = dot ? dot + 1 : name;
+    char other[MAX_NAME];
+    const rill__tensor *t = rill__tensors_find(s->tensors, s->n_tensors, name);
+    if (!t) t = rill__tensors_find(s->tensors, s->n_tensors, rest);
+    if (!t && snprintf(other, sizeof other, "language_model.%s", name) < MAX_NAME)
+        t = rill__tensors_find(s->tensors, s->n_tensors, other);
+    if (!t && snprintf(other, sizeof other, "model.language_model.%s", rest) < MAX_NAME)
+        t = rill__tensors_find(s->tensors, s->n_tensors, other);
+    return t;
+}
+
+const rill__tensor *rill__source_tensor(const rill__source *s, const char *name) {
+    const rill__tensor *t = find_tensor(s, name);
+    return t && t->type != RILL_TENSOR_BYTES ? t : NULL;
+}
+
+const rill__tensor *rill__source_bytes(const rill__source *s, const char *name) {
+    const rill__tensor *t = find_tensor(s, name);
+    return t && t->type == RILL_TENSOR_BYTES ? t : NULL;
 }

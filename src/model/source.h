@@ -26,8 +26,11 @@ typedef struct rill__source {
 RILL_NODISCARD rill_status rill__source_open(const char *path, rill__source **out, rill_error *err);
 // NULL is legal; nulls the pointer.
 void rill__source_close(rill__source **source);
-// NULL if there is none. Names of a directory are given with "model.", whether its files have it or
-// not.
+// NULL if there is none. Names of a directory are given in full; the first part ("model.",
+// "transformer.") may be missing in files of the bare model, or stand behind "language_model." in
+// those of one that sees pictures too.
 const rill__tensor *rill__source_tensor(const rill__source *s, const char *name);
+// The same for a tensor of bytes (U8) of a directory.
+const rill__tensor *rill__source_bytes(const rill__source *s, const char *name);
 
 #endif

@@ -39,6 +39,8 @@ static void hash_rope(uint64_t hash[2], const rill__rope_description *r) {
                             r->mscale,    r->mscale_all_dim};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) hash_real(hash, reals[i]);
     hash_number(hash, r->original_context);
+    hash_real(hash, r->xpos_base);
+    hash_real(hash, r->xpos_gamma);
     hash_number(hash, r->truncate);
     for (uint32_t i = 0; i < r->n_dims / 2; i++) {
         hash_real(hash, r->short_factors ? (double)r->short_factors[i] : 0);
@@ -52,16 +54,19 @@ static void hash_description(uint64_t hash[2], const rill__description *d) {
     const uint64_t whole[] = {
         d->n_layers,    d->hidden_size,        d->n_heads,        d->n_kv_heads,
         d->head_dim,    d->ffn_size,           d->vocab_size,     d->trained_context,
-        d->norm,        d->residual,           d->post_norms,     d->head_norms,
+        d->norm,        d->residual,           d->post_norms,     d->qk_norm,
         d->sink_logits, d->softmax_off_by_one, d->position,       d->gated,
         d->activation,  d->n_experts,          d->n_experts_used, d->tied_embeddings,
     };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) hash_number(hash, whole[i]);
-    const float reals[] = {d->norm_eps,       d->attention_scale, d->clip_qkv,
+    const float reals[] = {d->norm_eps,       d->attention_scale, d->clip_qkv, d->activation_limit,
                            d->alibi_bias_max, d->embedding_scale, d->logit_cap};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) hash_real(hash, (double)reals[i]);
     for (uint32_t i = 0; i < d->n_layers; i++) hash_number(hash, rill__description_window(d, i));
+    for (uint32_t i = 0; d->alibi_slopes && i < d->n_heads; i++)
+        hash_real(hash, (double)d->alibi_slopes[i]);
     hash_rope(hash, &d->rope);
+    if (d->local_rope) hash_rope(hash, d->local_rope);
 }
 
 // The first and the last page, and a few between, so that opening stays fast.

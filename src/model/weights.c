@@ -2,6 +2,8 @@
 // Finds each weight's tensor, checks its shape against the description, and cuts fused ones.
 #include "model/weights.h"
 
+#include "model/repack.h"
+
 #include <stdio.h>
 
 enum { MAX_NAME = 160 };
@@ -35,16 +37,8 @@ static rill__tensor view(const rill__tensor *t, uint64_t first, uint64_t rows) {
     return out;
 }
 
-static rill_status check_shape(const binding *b, const rill__tensor *t, const char *name,
-                               uint64_t rows, uint64_t columns) {
-    bool right = columns ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns
-                         : t->n_dims == 1 && t->shape[0] == rows;
-    // A vector is cut and permuted entry by entry, which blocks would not let it be.
-    if (right && !columns && rill__type_traits_get(t->type)->block != 1)
-        return rill__fail(b->err, RILL_EUNSUPPORTED,
-                          "%s: tensor '%s': a vector of type %s; f32, f16 and bf16 are known",
-                          b->source->path, name, rill_type_name(t->type));
-    if (right) return RILL_OK;
+static rill_status bad_shape(const binding *b, const rill__tensor *t, const char *name,
+                             uint64_t rows, uint64_t columns) {
     char found[96], wanted[48];
     size_t n = 0;
     for (uint32_t i = 0; i < t->n_dims && n < sizeof found; i++)
@@ -56,39 +50,88 @@ static rill_status check_shape(const binding *b, const rill__tensor *t, const ch
                       b->source->path, name, found, wanted);
 }
 
+// Checks a tensor against [rows, columns], or [rows] if there are no columns. GGUF has experts in a
+// dimension of their own: *flat has them one below the other.
+static rill_status check_shape(const binding *b, const rill__tensor *t, const char *name,
+                               uint64_t rows, uint64_t columns, rill__tensor *flat) {
+    uint32_t n_dims = columns ? 2 : 1;
+    uint64_t experts = b->m->description.n_experts;
+    *flat = *t;
+    if (experts && t->n_dims == n_dims + 1 && t->shape[0] == experts) {
+        *flat = (rill__tensor){t->name, t->type, n_dims, {1, 1, 1, 1}, t->data, t->bytes};
+        flat->shape[0] = experts * t->shape[1];
+        if (columns) flat->shape[1] = t->shape[2];
+    }
+    if (flat->n_dims != n_dims || flat->shape[0] != rows || (columns && flat->shape[1] != columns))
+        return bad_shape(b, t, name, rows, columns);
+    // A vector is cut and permuted entry by entry, which blocks would not let it be.
+    if (!columns && rill__type_traits_get(t->type)->block != 1)
+        return rill__fail(b->err, RILL_EUNSUPPORTED,
+                          "%s: tensor '%s': a vector of type %s; f32, f16 and bf16 are known",
+                          b->source->path, name, rill_type_name(t->type));
+    return RILL_OK;
+}
+
+// Rows and columns of an entry's tensor, all its roles together.
+static void entry_shape(const rill__description *d, const rill__weight_name *entry, bool bias,
+                        uint64_t *rows, uint64_t *columns) {
+    *rows = 0;
+    for (uint32_t i = 0; i < entry->n_roles; i++) {
+        uint64_t more;
+        rill__weight_shape(d, entry->roles[i], &more, columns);
+        *rows += more;
+    }
+    if (bias) *columns = 0;
+}
+
+// Gives a tensor's rows to the roles, in order.
+static rill_status give_rows(const binding *b, const rill__weight_name *entry, uint32_t layer,
+                             bool bias, const rill__tensor *t) {
+    uint64_t first = 0, rows, columns;
+    for (uint32_t i = 0; i < entry->n_roles; i++) {
+        rill__parameter *p = &b->m->parameters[rill__parameter_index(entry->roles[i], layer)];
+        rill__weight_shape(&b->m->description, entry->roles[i], &rows, &columns);
+        *(bias ? &p->bias : &p->weight) = view(t, first, rows);
+        first += rows;
+    }
+    return RILL_OK;
+}
+
 // The weight (or bias) of one name in one layer, given to its roles.
 static rill_status bind_one(const binding *b, const rill__weight_name *entry, uint32_t layer,
                             bool bias) {
     const rill__description *d = &b->m->description;
     char name[MAX_NAME];
-    uint64_t rows = 0, columns = 0;
-    for (uint32_t i = 0; i < entry->n_roles; i++) {
-        uint64_t more;
-        rill__weight_shape(d, entry->roles[i], &more, &columns);
-        rows += more;
-    }
-    if (bias && columns == 0) return RILL_OK;  // no family's norm has one yet
-    if (bias) columns = 0;
-    bool needed =
-        bias ? (b->biases >> entry->roles[0] & 1) != 0 : rill__weight_needed(d, entry->roles[0]);
-    if (!needed && !(bias && b->source->is_gguf)) return RILL_OK;
+    bool needed = rill__weight_needed(d, entry->roles[0]);
+    if (!needed || (bias && entry->whole_name)) return RILL_OK;
+    if (bias) needed = (b->biases >> entry->roles[0] & 1) != 0;
+    if (!needed && !b->source->is_gguf) return RILL_OK;
+    const char *suffix = entry->whole_name ? "" : bias ? ".bias" : ".weight";
     const rill__tensor *t = NULL;
-    if (rill__weight_name_make(entry->name, layer, bias ? ".bias" : ".weight", name, sizeof name))
+    if (rill__weight_name_make(entry->name, layer, suffix, name, sizeof name))
         t = rill__source_tensor(b->source, name);
     if (!t && !needed) return RILL_OK;
     if (!t)
         return rill__fail(b->err, RILL_EFORMAT, "%s: tensor '%s': it is missing%s", b->source->path,
                           name, b->source->is_gguf ? "" : ", or not F32, F16 or BF16");
-    rill_status status = check_shape(b, t, name, rows, columns);
+    uint64_t rows, columns;
+    rill__tensor flat;
+    entry_shape(d, entry, bias, &rows, &columns);
+    rill_status status = check_shape(b, t, name, rows, columns, &flat);
     if (status != RILL_OK) return status;
-    uint64_t first = 0;
-    for (uint32_t i = 0; i < entry->n_roles; i++) {
-        rill__parameter *p = &b->m->parameters[rill__parameter_index(entry->roles[i], layer)];
-        rill__weight_shape(d, entry->roles[i], &rows, &columns);
-        *(bias ? &p->bias : &p->weight) = view(t, first, rows);
-        first += rows;
-    }
-    return RILL_OK;
+    if (entry->layout == RILL_LAYOUT_OFFSET)
+        return rill__repack_offset(b->m, entry, layer, &flat, b->err);
+    // A single group is in the order of roles as it is.
+    if (entry->layout == RILL_LAYOUT_GROUPS && d->n_kv_heads > 1)
+        return rill__repack_groups(b->m, entry, layer, bias, &flat, b->err);
+    return give_rows(b, entry, layer, bias, &flat);
+}
+
+static rill_status bind_entry(const binding *b, const rill__weight_name *entry, uint32_t layer) {
+    if (entry->layout == RILL_LAYOUT_EXPERTS)
+        return rill__repack_experts(b->m, b->source, entry, layer, b->err);
+    rill_status status = bind_one(b, entry, layer, false);
+    return status == RILL_OK ? bind_one(b, entry, layer, true) : status;
 }
 
 rill_status rill__weights_bind(rill__model *m, const rill__family *family,
@@ -101,10 +144,10 @@ rill_status rill__weights_bind(rill__model *m, const rill__family *family,
         return rill__fail_memory(err, "the table of weights", n * sizeof *m->parameters);
     const rill__weight_name *names = source->is_gguf ? family->gguf_names : family->names;
     for (; names->name; names++) {
+        if (names->residuals && !(names->residuals >> m->description.residual & 1)) continue;
         uint32_t times = names->roles[0] < RILL_WEIGHTS_GLOBAL ? 1 : n_layers;
         for (uint32_t layer = 0; layer < times; layer++) {
-            rill_status status = bind_one(&b, names, layer, false);
-            if (status == RILL_OK) status = bind_one(&b, names, layer, true);
+            rill_status status = bind_entry(&b, names, layer);
             if (status != RILL_OK) return status;
         }
     }

@@ -104,7 +104,8 @@ static size_t row_bytes(rill_type type) {
 static void run_chunk(rill__backend *be, const inputs *in, const setting *s, const rill__kv *kv,
                       size_t first, size_t n, float *out) {
     const rill__backend_ops *ops = be->ops;
-    const rill__rope rope = {PAIRS, s->interleaved, in->steps, 1};
+    const rill__rope rope = {
+        .n_pairs = PAIRS, .interleaved = s->interleaved, .phase_step = in->steps, .magnitude = 1};
     const rill__row *rows = in->rows + first;
     size_t queries = HEADS * DIM, keys = KV_HEADS * DIM;
     rill__buffer *q = buffer_of(be, in->q + first * queries, n * queries);
@@ -127,7 +128,7 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .softmax_off_by_one = s->off_by_one};
     uint64_t before = rill__allocation_count();
     ops->rotary_table(be, table, &rope, rows, n);
-    ops->rotate_store(be, table, &rope, q, q_sink, k, v, rows, n, kv, HEADS, KV_HEADS, DIM);
+    ops->rotate_store(be, table, &rope, q, q_sink, NULL, k, v, rows, n, kv, HEADS, KV_HEADS, DIM);
     ops->attend(be, &a);
     assert_int_equal(rill__allocation_count(), before);
     ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);

@@ -19,6 +19,13 @@
 #include <cmocka.h>
 
 static const char *const families[] = {
+    "falcon-40b",
+    "falcon-7b",
+    "falcon-rw",
+    "gemma3",
+    "gpt-neox",
+    "gpt-neox-sequential",
+    "gpt-oss",
     "llama",
     "llama-bias-headdim",
     "llama-gqa-llama3",
@@ -26,6 +33,8 @@ static const char *const families[] = {
     "llama-yarn",
     "mistral",
     "mistral-swa",
+    "mpt",
+    "mpt-clip",
     "phi3",
     "phi3-longrope",
     "qwen2",
@@ -112,6 +121,14 @@ static void check_case(const fixture *f, const char *name, const rill_token *tok
         assert_true(worst <= 1.0);
     } else {
         model = reference_model_open(f->tier, f->directory, capacity);
+        // A mixture of experts is not continuous: where two experts' logits are equal to four
+        // digits, as random ones are at some token of every few hundred, the rounding of a cache in
+        // f16 sends a token another way. What is measured here are kernels, so this one keeps its
+        // cache in f32.
+        if (strstr(f->directory, "gpt-oss")) {
+            options.default_types = false;
+            options.key_type = options.value_type = RILL_TYPE_F32;
+        }
         feed_all(model, &options, tokens, n_tokens, other);
         rill_model_close(&model);
         double kl = 0;

@@ -222,10 +222,10 @@ static void attention_block(oracle *o, uint32_t layer, double *x) {
     project(parameter(o, RILL_WEIGHT_Q, layer), h, q);
     project(parameter(o, RILL_WEIGHT_K, layer), h, k);
     project(parameter(o, RILL_WEIGHT_V, layer), h, o->values[layer] + o->seen * keys);
-    for (uint32_t i = 0; d->head_norms && i < d->n_heads; i++)
+    for (uint32_t i = 0; d->qk_norm == RILL_QK_NORM_HEAD && i < d->n_heads; i++)
         rms_norm(o, parameter(o, RILL_WEIGHT_Q_NORM, layer), q + i * d->head_dim,
                  q + i * d->head_dim, d->head_dim);
-    for (uint32_t i = 0; d->head_norms && i < d->n_kv_heads; i++)
+    for (uint32_t i = 0; d->qk_norm == RILL_QK_NORM_HEAD && i < d->n_kv_heads; i++)
         rms_norm(o, parameter(o, RILL_WEIGHT_K_NORM, layer), k + i * d->head_dim,
                  k + i * d->head_dim, d->head_dim);
     for (uint32_t i = 0; i < d->n_heads; i++)

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static double through_type(double value, rill_type type) {
     const rill__type_traits *traits = rill__type_traits_get(type);
@@ -18,8 +19,7 @@ static double through_type(double value, rill_type type) {
     return out;
 }
 
-static void round_frequencies(rill__model *m, uint64_t capacity) {
-    rill__rope_description *r = &m->description.rope;
+static void round_frequencies(rill__model *m, rill__rope_description *r, uint64_t capacity) {
     if (m->weight_type == RILL_TYPE_F32) return;
     // transformers computes the long factors' table anew, when a text first needs it.
     if (r->scaling == RILL_ROPE_LONGROPE && capacity > r->original_context) return;
@@ -42,7 +42,11 @@ rill_model *reference_model_open(rill_device *device, const char *directory, uin
     rill_model *model;
     rill_status status = rill__model_open(directory, &files, &err);
     if (status == RILL_OK) {
-        round_frequencies(files, capacity);
+        rill__description *d = &files->description;
+        round_frequencies(files, &d->rope, capacity);
+        if (d->local_rope) round_frequencies(files, d->local_rope, capacity);
+        if (strcmp(d->family, "falcon") == 0 && d->alibi_slopes)
+            for (uint32_t i = 0; i < d->n_heads; i++) d->alibi_slopes[i] *= 2;
         status = rill__model_wrap(device, files, &model, &err);
     }
     if (status == RILL_OK) return model;

@@ -5,6 +5,10 @@
 // frequencies with them (tests/data/golden/README.md). Files hold no such table: whoever opens one
 // has the frequencies of the formula. To compare with their numbers, the same rounding is done
 // here.
+//
+// Falcon with ALiBi: the reference ran transformers' plain ("eager") attention, which adds ALiBi's
+// biases twice, in FalconModel's mask and in FalconAttention; its fused path adds them once, as the
+// model was trained. Slopes are doubled here.
 #ifndef RILL_TESTS_REFERENCE_MODEL_H
 #define RILL_TESTS_REFERENCE_MODEL_H
 

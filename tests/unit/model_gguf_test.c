@@ -20,7 +20,7 @@ static void gguf_is_a_model_too(void **state) {
         assert_int_equal(a->vocab_size, b->vocab_size);
         assert_int_equal(a->trained_context, b->trained_context);
         assert_true(a->norm_eps == b->norm_eps);
-        assert_int_equal(a->head_norms, b->head_norms);
+        assert_int_equal(a->qk_norm, b->qk_norm);
         assert_int_equal(a->tied_embeddings, b->tied_embeddings);
         assert_true(a->rope.theta == b->rope.theta);
         assert_int_equal(a->rope.n_dims, b->rope.n_dims);
@@ -86,7 +86,7 @@ static void wrong_metadata_is_named(void **state) {
         {{.key = "general.architecture", .more = put_mamba},
          RILL_EUNSUPPORTED,
          "general.architecture: 'mamba'",
-         "llama, phi3, qwen2, qwen3 are known"},
+         "llama, phi3, qwen2, qwen3, gptneox, falcon, mpt, gemma3, gpt-oss are known"},
         {{.key = "general.architecture", .more = put_number_name},
          RILL_EFORMAT,
          "general.architecture: 3; ",
@@ -120,7 +120,7 @@ static void wrong_metadata_is_named(void **state) {
          "qwen3.attention.value_length: 24; ",
          "32"},
         {{.more = put_files}, RILL_EUNSUPPORTED, "split.count: one of 3 files", "all in one"},
-        {{.more = put_experts}, RILL_EUNSUPPORTED, "experts: ", "not known yet"},
+        {{.more = put_experts}, RILL_EFORMAT, "experts used: 0", "1 to the 8"},
         {{.more = put_scaling}, RILL_EUNSUPPORTED, "rope.scaling.type: 'spiral'", "are known"},
         {{.key = "qwen3.rope.freq_base", .more = put_infinite},
          RILL_EFORMAT,

@@ -94,9 +94,9 @@ static cache_run run_of(const head_view *v, const rill__cpu_kernels *kernels, bo
     return run;
 }
 
-// scores[h * stride + i] = scale * (q_h . k_i) for `count` tokens from `first` on.
+// scores[h * stride + i] = q_h . k_i for `count` tokens from `first` on.
 static void score(const head_view *v, const rill__cpu_kernels *kernels, const rill__buffer *q,
-                  uint64_t first, size_t count, float scale, float *rows, float *scores) {
+                  uint64_t first, size_t count, float *rows, float *scores) {
     size_t dim = v->a->head_dim, queries = (size_t)v->a->n_heads * dim;
     const float *query = rill__cpu_floats(q) + v->row_index * queries + (size_t)v->first_head * dim;
     for (size_t done = 0; done < count;) {
@@ -115,16 +115,54 @@ static void score(const head_view *v, const rill__cpu_kernels *kernels, const ri
         kernels->product[run.type](&tile);
         done += run.count;
     }
-    for (size_t h = 0; h < v->n_heads; h++)
-        for (size_t i = 0; i < count; i++) scores[h * v->stride + i] *= scale;
+}
+
+// Products become logits: scale, ALiBi's slope times the distance (of the first key; the next is
+// one nearer), and a factor on both.
+static void finish_scores(const head_view *v, uint64_t distance, size_t count, float factor,
+                          float *scores) {
+    const float *slopes = v->a->alibi_slopes;
+    for (size_t h = 0; h < v->n_heads; h++) {
+        float *row = scores + h * v->stride;
+        if (!slopes) {
+            for (size_t i = 0; i < count; i++) row[i] *= v->a->scale * factor;
+            continue;
+        }
+        float slope = slopes[v->first_head + h];
+        for (size_t i = 0; i < count; i++)
+            row[i] = factor * (row[i] * v->a->scale - slope * (float)(distance - i));
+    }
+}
+
+static void score_sinks(const head_view *v, const rill__cpu_kernels *kernels, float *rows,
+                        float *scores) {
+    score(v, kernels, v->a->q_sink, v->first_sink, v->n_sinks, rows, scores);
+    finish_scores(v, v->row->sink_pos - v->first_sink, v->n_sinks, v->kv->sink_scale, scores);
+}
+
+static void score_recent(const head_view *v, const rill__cpu_kernels *kernels, float *rows,
+                         float *scores) {
+    size_t before = 0;  // keys of the block before
+    if (v->a->q_previous) {
+        uint64_t block = v->row->token / v->a->fade_block * v->a->fade_block;
+        if (v->first_recent < block) before = (size_t)(block - v->first_recent);
+        score(v, kernels, v->a->q_previous, v->first_recent, before, rows, scores);
+    }
+    score(v, kernels, v->a->q, v->first_recent + before, v->n_recent - before, rows,
+          scores + before);
+    finish_scores(v, v->row->token - v->first_recent, v->n_recent, 1, scores);
 }
 
 // Turns one head's scores into weights; returns 1 / the sum of all terms of the denominator.
-static float normalise(const head_view *v, const rill__cpu_kernels *kernels, float *scores) {
+static float normalise(const head_view *v, const rill__cpu_kernels *kernels, uint32_t head,
+                       float *scores) {
     size_t n = v->n_sinks + v->n_recent;
+    const rill__weight *learned = v->a->sink_logits;
     float greatest = v->a->softmax_off_by_one ? 0.0f : -INFINITY;
+    if (learned && learned->vector[head] > greatest) greatest = learned->vector[head];
     for (size_t i = 0; i < n; i++) greatest = scores[i] > greatest ? scores[i] : greatest;
     double rest = v->a->softmax_off_by_one ? exp(-(double)greatest) : 0;
+    if (learned) rest += exp((double)learned->vector[head] - greatest);
     double sinks = kernels->exp_sum(scores, v->n_sinks, greatest);
     rest += kernels->exp_sum(scores + v->n_sinks, v->n_recent, greatest);
     double cap = v->kv->sink_cap;
@@ -154,6 +192,23 @@ static void mix(const head_view *v, const rill__cpu_kernels *kernels, uint64_t f
     }
 }
 
+// For who looks at the weights: sinks and recent tokens in the order of the row's visible ones,
+// zeros for those that the layer's own window hides.
+static void copy_weights(const head_view *v, const float *scores, const float *inverse) {
+    const rill__attention *a = v->a;
+    size_t n = v->row->n_sinks;
+    if (v->row->first_recent <= v->row->token) n += v->row->token - v->row->first_recent + 1;
+    for (uint32_t h = 0; h < v->n_heads; h++) {
+        size_t head = v->row_index * a->n_heads + v->first_head + h;
+        float *out = rill__cpu_floats(a->weights) + head * a->weights_stride;
+        memset(out, 0, n * sizeof *out);
+        const float *from = scores + h * v->stride;
+        for (size_t i = 0; i < v->n_sinks; i++) out[v->first_sink + i] = from[i] * inverse[h];
+        from += v->n_sinks;
+        for (size_t i = 0; i < v->n_recent; i++) out[n - v->n_recent + i] = from[i] * inverse[h];
+    }
+}
+
 static void attend_piece(void *context, size_t piece, unsigned thread) {
     const attention_job *job = context;
     const rill__cpu_kernels *kernels = &job->cpu->kernels;
@@ -163,12 +218,12 @@ static void attend_piece(void *context, size_t piece, unsigned thread) {
     size_t dim = a->head_dim;
 
     float *recent = scratch->scores + v.n_sinks;
-    score(&v, kernels, a->q_sink, v.first_sink, v.n_sinks, a->scale * v.kv->sink_scale,
-          scratch->rows, scratch->scores);
-    score(&v, kernels, a->q, v.first_recent, v.n_recent, a->scale, scratch->rows, recent);
+    score_sinks(&v, kernels, scratch->rows, scratch->scores);
+    score_recent(&v, kernels, scratch->rows, recent);
     float inverse[RILL_CPU_GROUP];
-    for (size_t h = 0; h < v.n_heads; h++)
-        inverse[h] = normalise(&v, kernels, scratch->scores + h * v.stride);
+    for (uint32_t h = 0; h < v.n_heads; h++)
+        inverse[h] = normalise(&v, kernels, v.first_head + h, scratch->scores + h * v.stride);
+    if (a->weights) copy_weights(&v, scratch->scores, inverse);
 
     memset(scratch->sums, 0, v.n_heads * dim * sizeof *scratch->sums);
     mix(&v, kernels, v.first_sink, v.n_sinks, scratch->rows, scratch->scores, scratch->sums);

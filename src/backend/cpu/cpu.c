@@ -192,6 +192,9 @@ static const rill__backend_ops cpu_ops = {
     .rotate_store = rill__cpu_rotate_store,
     .attend = rill__cpu_attend,
     .activate = rill__cpu_activate,
+    .clamp = rill__cpu_clamp,
+    .cap = rill__cpu_cap,
+    .experts = rill__cpu_experts,
     .add = rill__cpu_add,
     .select_rows = rill__cpu_select_rows,
 };

@@ -78,17 +78,21 @@ void rill__cpu_attend(rill__backend *be, const rill__attention *a);
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
                             const rill__row *rows, size_t n_rows);
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
-                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
-                            const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
-                            uint32_t head_dim);
+                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *q_previous,
+                            rill__buffer *k, const rill__buffer *v, const rill__row *rows,
+                            size_t n_rows, const rill__kv *kv, uint32_t n_heads,
+                            uint32_t n_kv_heads, uint32_t head_dim);
 void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *weight,
                      const rill_token *tokens, size_t n_rows, float scale);
 void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                     const rill__weight *weight, const rill__weight *bias, rill__norm_kind kind,
                     float eps, size_t n_rows, size_t width);
 void rill__cpu_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
-                        const rill__buffer *up, rill__activation act, size_t n_rows, size_t width);
+                        const rill__buffer *up, rill__activation act, float limit, size_t n_rows,
+                        size_t width);
+void rill__cpu_clamp(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width);
+void rill__cpu_cap(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width);
+void rill__cpu_experts(rill__backend *be, const rill__experts *e);
 void rill__cpu_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, size_t n_rows,
                    size_t width);
 void rill__cpu_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,

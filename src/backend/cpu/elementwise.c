@@ -15,7 +15,7 @@ typedef struct rows_job {
     const rill_token *tokens;
     rill__norm_kind kind;
     rill__activation act;
-    float number;  // a scale, or epsilon
+    float number;  // a scale, epsilon, or limit
     size_t width;
 } rows_job;
 
@@ -84,6 +84,14 @@ static void gelu(const float *x, const float *up, float *out, size_t n) {
     }
 }
 
+// gpt-oss's (transformers: modeling_gpt_oss.py, GptOssExperts).
+static void clamped_swiglu(const float *x, const float *up, float *out, size_t n, float limit) {
+    for (size_t i = 0; i < n; i++) {
+        double gate = fmin(x[i], limit), other = fmin(fmax(up[i], -limit), limit);
+        out[i] = (float)(gate / (1 + exp(-1.702 * gate)) * (other + 1));
+    }
+}
+
 static void activate_row(void *context, size_t row, unsigned thread) {
     (void)thread;
     const rows_job *job = context;
@@ -91,7 +99,9 @@ static void activate_row(void *context, size_t row, unsigned thread) {
     const float *up = job->other ? job->other + row * job->width : NULL;
     float *out = job->out + row * job->width;
     const rill__cpu_kernels *kernels = &job->cpu->kernels;
-    if (job->act == RILL_ACT_SILU)
+    if (job->act == RILL_ACT_CLAMPED_SWIGLU)
+        clamped_swiglu(gate, up, out, job->width, job->number);
+    else if (job->act == RILL_ACT_SILU)
         kernels->silu(gate, up, out, job->width);
     else if (job->act == RILL_ACT_GELU_TANH)
         kernels->gelu_tanh(gate, up, out, job->width);
@@ -100,8 +110,10 @@ static void activate_row(void *context, size_t row, unsigned thread) {
 }
 
 void rill__cpu_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
-                        const rill__buffer *up, rill__activation act, size_t n_rows, size_t width) {
+                        const rill__buffer *up, rill__activation act, float limit, size_t n_rows,
+                        size_t width) {
     rows_job job = {.cpu = rill__cpu_of(be),
+                    .number = limit,
                     .out = rill__cpu_floats(out),
                     .in = rill__cpu_floats(gate),
                     .other = up ? rill__cpu_floats(up) : NULL,
@@ -122,6 +134,32 @@ void rill__cpu_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, si
                    size_t width) {
     rows_job job = {.out = rill__cpu_floats(x), .in = rill__cpu_floats(y), .width = width};
     rill__cpu_run(rill__cpu_of(be), n_rows, add_row, &job);
+}
+
+static void clamp_row(void *context, size_t row, unsigned thread) {
+    (void)thread;
+    const rows_job *job = context;
+    float *x = job->out + row * job->width;
+    for (size_t i = 0; i < job->width; i++)
+        x[i] = x[i] > job->number ? job->number : x[i] < -job->number ? -job->number : x[i];
+}
+
+void rill__cpu_clamp(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width) {
+    rows_job job = {.out = rill__cpu_floats(x), .number = limit, .width = width};
+    rill__cpu_run(rill__cpu_of(be), n_rows, clamp_row, &job);
+}
+
+static void cap_row(void *context, size_t row, unsigned thread) {
+    (void)thread;
+    const rows_job *job = context;
+    float *x = job->out + row * job->width;
+    for (size_t i = 0; i < job->width; i++)
+        x[i] = (float)(job->number * tanh((double)x[i] / job->number));
+}
+
+void rill__cpu_cap(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width) {
+    rows_job job = {.out = rill__cpu_floats(x), .number = cap, .width = width};
+    rill__cpu_run(rill__cpu_of(be), n_rows, cap_row, &job);
 }
 
 void rill__cpu_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,

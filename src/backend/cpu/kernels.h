@@ -11,7 +11,7 @@
 #include "format/types.h"
 
 enum {
-    RILL_CPU_TYPES = 31,  // indices of rill_type
+    RILL_CPU_TYPES = 40,  // indices of rill_type
     RILL_Q16 = 32,        // values of a block of quantised activations
 };
 

@@ -21,19 +21,42 @@ static void rotation(const rill__rope *rope, uint32_t i, uint64_t position, floa
     out[1] = (float)(sin(angle) * rope->magnitude);
 }
 
+// xPos: every pair of a frame times zeta^(offset), offset positions from where its factor is 1.
+static void fade(const rill__rope *rope, double offset, float *frame) {
+    for (uint32_t i = 0; i < rope->n_pairs; i++) {
+        double factor = exp(rope->fade[i] * offset);
+        frame[2 * i] = (float)(frame[2 * i] * factor);
+        frame[2 * i + 1] = (float)(frame[2 * i + 1] * factor);
+    }
+}
+
+// The frames of xPos from the two that are filled: see rill__rope.
+static void fade_frames(const rill__rope *rope, const rill__row *row, float *sink, float *stream) {
+    size_t size = 2 * (size_t)rope->n_pairs;
+    float *previous = stream + size, *key = previous + size;
+    double block = (double)rope->fade_block;
+    double offset = (double)(row->token % rope->fade_block) - block / 2;
+    memcpy(previous, stream, size * sizeof *previous);
+    memcpy(key, stream, size * sizeof *key);
+    fade(rope, (double)row->sink_pos - block / 2, sink);
+    fade(rope, offset, stream);
+    fade(rope, offset + block, previous);
+    fade(rope, -offset, key);
+}
+
 static void table_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const table_job *job = context;
     const rill__row *row = &job->rows[piece];
     uint32_t n = job->rope->n_pairs;
-    float *sink = job->out + piece * 4 * n, *stream = sink + 2 * n;
+    float *sink = job->out + piece * rill__rope_frames(job->rope) * 2 * n, *stream = sink + 2 * n;
     uint64_t sink_frame = row->stream_pos - row->token + row->sink_pos;
     for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, row->stream_pos, stream + 2 * i);
-    if (sink_frame == row->stream_pos) {
+    if (sink_frame == row->stream_pos)
         memcpy(sink, stream, 2 * n * sizeof *sink);
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, sink_frame, sink + 2 * i);
+    else
+        for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, sink_frame, sink + 2 * i);
+    if (job->rope->fade) fade_frames(job->rope, row, sink, stream);
 }
 
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
@@ -47,6 +70,7 @@ typedef struct rotate_job {
     const float *table;
     float *q;
     float *q_sink;
+    float *q_previous;  // NULL without xPos
     float *k;
     const float *v;
     const rill__row *rows;
@@ -86,37 +110,45 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
     const rill__row *row = &job->rows[piece];
     const rill__kv *kv = job->kv;
     uint32_t dim = job->head_dim;
-    const float *sink = job->table + piece * 4 * job->rope->n_pairs;
-    const float *stream = sink + 2 * job->rope->n_pairs;
+    size_t frame = 2 * (size_t)job->rope->n_pairs;
+    const float *frames = job->table + piece * rill__rope_frames(job->rope) * frame;
+    const float *sink = frames + RILL_FRAME_SINK * frame;
+    const float *stream = frames + RILL_FRAME_STREAM * frame;
+    const float *key = job->rope->fade ? frames + RILL_FRAME_KEY * frame : stream;
 
     size_t queries = (size_t)job->n_heads * dim;
     float *q = job->q + piece * queries, *q_sink = job->q_sink + piece * queries;
     memcpy(q_sink, q, queries * sizeof *q);
+    if (job->q_previous) memcpy(job->q_previous + piece * queries, q, queries * sizeof *q);
     for (uint32_t h = 0; h < job->n_heads; h++) {
         rotate(job->rope, stream, q + (size_t)h * dim);
         rotate(job->rope, sink, q_sink + (size_t)h * dim);
+        if (job->q_previous)
+            rotate(job->rope, frames + RILL_FRAME_PREVIOUS * frame,
+                   job->q_previous + piece * queries + (size_t)h * dim);
     }
     size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
     size_t at = rill__kv_row(kv, row->token);
     for (uint32_t h = 0; h < job->n_kv_heads; h++) {
         float *k = job->k + (piece * job->n_kv_heads + h) * dim;
         const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
-        rotate(job->rope, stream, k);
+        rotate(job->rope, key, k);
         store(kv->key_type, k, dim, kv->keys->data + (h * rows + at) * kv->key_row_bytes);
         store(kv->value_type, v, dim, kv->values->data + (h * rows + at) * kv->value_row_bytes);
     }
 }
 
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
-                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *k,
-                            const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
-                            uint32_t head_dim) {
+                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *q_previous,
+                            rill__buffer *k, const rill__buffer *v, const rill__row *rows,
+                            size_t n_rows, const rill__kv *kv, uint32_t n_heads,
+                            uint32_t n_kv_heads, uint32_t head_dim) {
     rotate_job job = {
         .rope = rope,
         .table = rill__cpu_floats(table),
         .q = rill__cpu_floats(q),
         .q_sink = rill__cpu_floats(q_sink),
+        .q_previous = q_previous ? rill__cpu_floats(q_previous) : NULL,
         .k = rill__cpu_floats(k),
         .v = rill__cpu_floats(v),
         .rows = rows,
