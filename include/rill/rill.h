@@ -224,6 +224,13 @@ typedef enum rill_evict {
     RILL_EVICT_MESSAGE,  // the oldest whole message goes, so what is seen is always well formed
 } rill_evict;
 
+// How RoPE's frequencies are changed for a stream, to see past the trained context.
+typedef enum rill_rope_scaling {
+    RILL_ROPE_SCALING_MODEL,   // not: as the model has them
+    RILL_ROPE_SCALING_LINEAR,  // position interpolation (Chen et al., 2023): divided by the factor
+    RILL_ROPE_SCALING_NTK,     // NTK-aware: the base grown, so that only the slowest is divided
+} rill_rope_scaling;
+
 // Stands for a number of sinks that suits the method: 4 for streaming, 0 for the others.
 #define RILL_SINKS_AUTO UINT32_MAX
 
@@ -244,6 +251,8 @@ typedef struct rill_stream_options {
                      // on it; default 0: half the window, at least 32, at most 512
     uint64_t start;  // position of the first token in the stream frame; default 0. It
                      // changes no result but by rounding
+    rill_rope_scaling rope_scaling;  // default: as the model has it
+    float rope_factor;  // of the two others; default 0: capacity / trained context, at least 1
     bool over_context;  // let dense go past the trained context (8 times as far by default);
                         // default false
 } rill_stream_options;
@@ -336,6 +345,31 @@ RILL_NODISCARD RILL_API rill_status rill_stream_feed_message(rill_stream *stream
 // that is full has no room for that: it is left out).
 RILL_NODISCARD RILL_API rill_status rill_stream_begin_answer(rill_stream *stream, rill_error *err);
 RILL_NODISCARD RILL_API rill_status rill_stream_end_answer(rill_stream *stream, rill_error *err);
+
+// ---- Attention ------------------------------------------------------------------------------
+
+// What the heads of one layer gave each token that a new one sees.
+typedef struct rill_attention_row {
+    uint32_t layer;
+    uint32_t n_heads;
+    uint64_t token;         // which saw
+    uint64_t n_sinks;       // tokens 0 to n_sinks - 1 ...
+    uint64_t first_recent;  // ... and first_recent to token are what it saw
+    size_t n_visible;       // how many those are
+    const float
+        *weights;  // [n_heads, stride], the first n_visible of each row, in that order; they
+                   // sum up to 1, less what learned sink logits or softmax_off_by_one took
+    size_t stride;
+} rill_attention_row;
+
+// Called for each token and layer while tokens are read. The row is gone when it returns.
+typedef void (*rill_attention_fn)(void *user, const rill_attention_row *row);
+
+// From here on `fn` sees the attention of every token that the stream reads; NULL ends that. It
+// takes memory for some rows of weights, and tokens are then read that many at a time, which
+// changes no result. RILL_ENOMEM; RILL_EINVAL under recompute, which has no lasting attention.
+RILL_NODISCARD RILL_API rill_status rill_stream_observe(rill_stream *stream, rill_attention_fn fn,
+                                                        void *user, rill_error *err);
 
 // ---- Sampling -------------------------------------------------------------------------------
 

@@ -164,6 +164,8 @@ const rill__option rill__options[] = {
     REAL("sink-scale", STREAMS, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
     REAL("sink-cap", STREAMS, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
     U32("chunk", STREAMS, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
+    CHOICE("rope-scaling", "HOW", STREAMS, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
+    REAL("rope-factor", STREAMS, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
     FLAG("over-context", 0, MEMORY, stream.over_context, memory, "let dense attention pass the trained context"),
     U64("tokens", 0, RILL_FOR_INFO, n_tokens, 1, memory, "tokens of the full cache to compare with (10000)"),
 

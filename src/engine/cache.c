@@ -57,16 +57,15 @@ static rill__rope make_rope(const rill__description *d, const rill__rope_descrip
     return rope;
 }
 
-// xPos: log zeta_i a position, and blocks no shorter than what a row sees. Rows of a cache are at
-// least that many.
-static void make_fade(const rill__rope_description *r, uint32_t rows, double *fade,
+// xPos: log zeta_i a position, and blocks as long as what a row can see.
+static void make_fade(const rill__rope_description *r, uint64_t capacity, double *fade,
                       rill__rope *rope) {
     for (uint32_t i = 0; i < rope->n_pairs; i++) {
         double zeta = (2.0 * i / r->n_dims + r->xpos_gamma) / (1 + r->xpos_gamma);
         fade[i] = log(zeta) / r->xpos_base;
     }
     rope->fade = fade;
-    rope->fade_block = rows;
+    rope->fade_block = capacity;
 }
 
 static rill_status open_positions(const rill__description *d, const rill__cache_options *options,
@@ -78,8 +77,12 @@ static rill_status open_positions(const rill__description *d, const rill__cache_
     if (xpos) cache->fade = rill__calloc(n_pairs, sizeof *cache->fade);
     if (!cache->phase_steps || (xpos && !cache->fade))
         return rill__fail_memory(err, "a cache's frequencies", bytes);
-    cache->rope = make_rope(d, &d->rope, options->capacity, cache->phase_steps);
-    if (xpos) make_fade(&d->rope, options->rows, cache->fade, &cache->rope);
+    rill__rope_description rope = d->rope;
+    if (options->rope_scaling != RILL_ROPE_SCALING_MODEL)
+        rill__rope_stretch(&rope, options->rope_scaling == RILL_ROPE_SCALING_NTK,
+                           options->rope_factor);
+    cache->rope = make_rope(d, &rope, options->capacity, cache->phase_steps);
+    if (xpos) make_fade(&d->rope, options->capacity, cache->fade, &cache->rope);
     if (d->local_rope)
         cache->local_rope =
             make_rope(d, d->local_rope, options->capacity, cache->phase_steps + n_pairs);

@@ -11,9 +11,11 @@
 #include "engine/network.h"
 
 typedef struct rill__cache_options {
-    uint32_t n_sinks;    // n, rows that are never written again
-    uint32_t rows;       // rows a head and layer: n + m + chunk - 1; more than n
-    uint64_t capacity;   // C: no distance exceeds C - 1 (it chooses RoPE's frequencies)
+    uint32_t n_sinks;   // n, rows that are never written again
+    uint32_t rows;      // rows a head and layer: n + m + chunk - 1; more than n
+    uint64_t capacity;  // C: no distance exceeds C - 1 (it chooses RoPE's frequencies)
+    rill_rope_scaling rope_scaling;
+    float rope_factor;
     rill_type key_type;  // f32, f16, q8_0
     rill_type value_type;
     float sink_scale;  // see rill__kv

@@ -145,5 +145,11 @@ void rill__rope_phase_steps(const rill__rope_description *rope, uint32_t trained
 double rill__rope_frequency(const rill__rope_description *rope, uint32_t trained_context,
                             uint64_t capacity, uint32_t pair);
 double rill__rope_magnitude(const rill__rope_description *rope);
+// Position interpolation, or NTK-aware scaling (the base grown so that the slowest pair is divided
+// by the factor and the fastest stays), of plain RoPE.
+void rill__rope_stretch(rill__rope_description *rope, bool ntk, double factor);
+// xPos: the greatest power of two that a key is multiplied by in a cache of `capacity` tokens,
+// whose blocks are that long.
+double rill__xpos_log2(const rill__rope_description *rope, uint64_t capacity);
 
 #endif

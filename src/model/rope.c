@@ -97,3 +97,16 @@ void rill__rope_phase_steps(const rill__rope_description *rope, uint32_t trained
     }
     *magnitude = (float)rill__rope_magnitude(rope);
 }
+
+void rill__rope_stretch(rill__rope_description *r, bool ntk, double factor) {
+    if (ntk && r->n_dims > 2) {
+        r->theta *= pow(factor, r->n_dims / (r->n_dims - 2.0));
+        return;
+    }
+    r->scaling = RILL_ROPE_LINEAR;
+    r->factor = factor;
+}
+
+double rill__xpos_log2(const rill__rope_description *r, uint64_t capacity) {
+    return (double)capacity / 2 / r->xpos_base * log2((1 + r->xpos_gamma) / r->xpos_gamma);
+}

@@ -39,8 +39,6 @@ static void hash_rope(uint64_t hash[2], const rill__rope_description *r) {
                             r->mscale,    r->mscale_all_dim};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) hash_real(hash, reals[i]);
     hash_number(hash, r->original_context);
-    hash_real(hash, r->xpos_base);
-    hash_real(hash, r->xpos_gamma);
     hash_number(hash, r->truncate);
     for (uint32_t i = 0; i < r->n_dims / 2; i++) {
         hash_real(hash, r->short_factors ? (double)r->short_factors[i] : 0);
@@ -59,13 +57,17 @@ static void hash_description(uint64_t hash[2], const rill__description *d) {
         d->activation,  d->n_experts,          d->n_experts_used, d->tied_embeddings,
     };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) hash_number(hash, whole[i]);
-    const float reals[] = {d->norm_eps,       d->attention_scale, d->clip_qkv, d->activation_limit,
+    const float reals[] = {d->norm_eps,       d->attention_scale, d->clip_qkv,
                            d->alibi_bias_max, d->embedding_scale, d->logit_cap};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) hash_real(hash, (double)reals[i]);
     for (uint32_t i = 0; i < d->n_layers; i++) hash_number(hash, rill__description_window(d, i));
+    hash_rope(hash, &d->rope);
+    // What only some models have: nothing here changes the fingerprint of those without.
+    if (d->activation == RILL_ACT_CLAMPED_SWIGLU) hash_real(hash, (double)d->activation_limit);
     for (uint32_t i = 0; d->alibi_slopes && i < d->n_heads; i++)
         hash_real(hash, (double)d->alibi_slopes[i]);
-    hash_rope(hash, &d->rope);
+    if (d->position == RILL_POSITION_XPOS) hash_real(hash, d->rope.xpos_base);
+    if (d->position == RILL_POSITION_XPOS) hash_real(hash, d->rope.xpos_gamma);
     if (d->local_rope) hash_rope(hash, d->local_rope);
 }
 

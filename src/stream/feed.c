@@ -81,6 +81,7 @@ static rill_status feed_chunk(rill_stream *s, const rill_token *tokens, size_t n
         .first_logits = logits ? 0
                         : last ? n - 1
                                : n,
+        .observer = s->attention ? &s->observer : NULL,
     };
     rill_status status =
         rill__forward(&s->model->network, &s->workspace, &batch, logits ? logits : s->logits, err);
@@ -107,7 +108,8 @@ static rill_status feed_remembered(rill_stream *s, rill_token token, float *logi
 
 // How many of the next `left` tokens go through the cache together; 0: the next one cannot.
 static size_t chunk_size(const rill_stream *s, size_t left) {
-    size_t n = left < s->plan.options.chunk ? left : s->plan.options.chunk;
+    size_t most = s->attention ? s->observer.max_rows : s->plan.options.chunk;
+    size_t n = left < most ? left : most;
     if (s->plan.options.method != RILL_METHOD_RECOMPUTE) return n;
     uint64_t room = rill__stream_recomputes(s) || s->policy.seen >= s->plan.capacity
                         ? 0

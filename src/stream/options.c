@@ -84,6 +84,33 @@ static rill_status check_type(const char *field, rill_type type, rill_error *err
                       field, rill_type_name(type));
 }
 
+// What may be done to the model's positions.
+static rill_status resolve_positions(const rill__description *d, rill_stream_options *o,
+                                     rill_error *err) {
+    double capacity = (double)o->sinks + o->window;
+    if ((unsigned)o->rope_scaling > RILL_ROPE_SCALING_NTK)
+        return rill__fail(err, RILL_EINVAL, "rope_scaling: there is none of number %d",
+                          (int)o->rope_scaling);
+    if (o->rope_scaling != RILL_ROPE_SCALING_MODEL &&
+        (d->position == RILL_POSITION_ALIBI || d->rope.scaling != RILL_ROPE_DEFAULT))
+        return rill__fail(err, RILL_EINVAL,
+                          "rope_scaling: only plain RoPE can be scaled, and this model has %s",
+                          d->position == RILL_POSITION_ALIBI ? "ALiBi" : "a scaling of its own");
+    if (o->rope_scaling == RILL_ROPE_SCALING_MODEL) o->rope_factor = 1;
+    if (o->rope_factor == 0) o->rope_factor = (float)fmax(1, capacity / d->trained_context);
+    if (!(o->rope_factor >= 1 && o->rope_factor <= 1e6f))
+        return rill__fail(err, RILL_EINVAL, "rope_factor: %g; 1 to 1000000 is right",
+                          (double)o->rope_factor);
+    // 2^7 leaves keys of up to 2^9 in 16 bits.
+    double most = o->key_type == RILL_TYPE_F32 ? 60 : 7;
+    if (d->position == RILL_POSITION_XPOS && rill__xpos_log2(&d->rope, (uint64_t)capacity) > most)
+        return rill__fail(err, RILL_EINVAL,
+                          "window: %.0f tokens are more than a key of xPos with scale base %g can "
+                          "fade over in a cache of %s",
+                          capacity, d->rope.xpos_base, rill_type_name(o->key_type));
+    return RILL_OK;
+}
+
 static rill_status check_rest(const rill_stream_options *o, rill_error *err) {
     rill_status status = check_type("key_type", o->key_type, err);
     if (status == RILL_OK) status = check_type("value_type", o->value_type, err);
@@ -119,7 +146,8 @@ static rill_status resolve(const rill_model *model, rill_stream_options *o, rill
     if (o->default_types)
         o->key_type = o->value_type = model->device->exact ? RILL_TYPE_F32 : RILL_TYPE_F16;
     if (o->chunk == 0) o->chunk = default_chunk(o->window);
-    return check_rest(o, err);
+    status = resolve_positions(&model->model->description, o, err);
+    return status == RILL_OK ? check_rest(o, err) : status;
 }
 
 rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_options *options,
@@ -143,6 +171,8 @@ rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_op
         .n_sinks = plan.rolls ? o->sinks : 0,
         .rows = plan.rolls ? plan.capacity + o->chunk - 1 : plan.capacity,
         .capacity = plan.capacity,
+        .rope_scaling = o->rope_scaling,
+        .rope_factor = o->rope_factor,
         .key_type = o->key_type,
         .value_type = o->value_type,
         .sink_scale = o->sink_scale,

@@ -14,12 +14,14 @@
 #include <string.h>
 
 static const char magic[] = "RILLSNAP";
-enum { SNAPSHOT_VERSION = 1 };
+// Version 1 had no scaling of RoPE.
+enum { SNAPSHOT_VERSION = 2, OLDEST_VERSION = 1 };
 static const uint64_t max_seen = (uint64_t)1 << 62;
 
 // What a snapshot says. Arrays point into the file when loading; saving takes them from `saved`.
 typedef struct image {
     const rill_stream *saved;  // NULL when loading
+    uint32_t version;
     rill__stream_plan plan;
     rill__policy policy;    // the numbers; its ring is `starts` when loading
     const uint8_t *starts;  // [policy.n_starts] of 64 bits, not aligned
@@ -35,13 +37,12 @@ typedef struct image {
 } image;
 
 // Who made it, and for which model.
-static void walk_header(rill__archive *a, const rill__model *model) {
-    uint32_t version = SNAPSHOT_VERSION;
-    rill__archive_u32(a, &version);
-    if (a->status == RILL_OK && version != SNAPSHOT_VERSION)
+static void walk_header(rill__archive *a, const rill__model *model, uint32_t *version) {
+    rill__archive_u32(a, version);
+    if (a->status == RILL_OK && (*version < OLDEST_VERSION || *version > SNAPSHOT_VERSION))
         a->status = rill__fail(a->err, RILL_EUNSUPPORTED,
-                               "%s: version %u of snapshots; this rill reads version %d", a->path,
-                               version, SNAPSHOT_VERSION);
+                               "%s: version %u of snapshots; this rill reads versions %d to %d",
+                               a->path, *version, OLDEST_VERSION, SNAPSHOT_VERSION);
     uint64_t fingerprint[2] = {model->fingerprint[0], model->fingerprint[1]};
     rill__archive_u64(a, &fingerprint[0]);
     rill__archive_u64(a, &fingerprint[1]);
@@ -52,7 +53,8 @@ static void walk_header(rill__archive *a, const rill__model *model) {
                                a->path, model->description.name);
 }
 
-static void walk_options(rill__archive *a, rill_stream_options *o) {
+static void walk_options(rill__archive *a, uint32_t version, rill_stream_options *o) {
+    uint32_t rope_scaling = (uint32_t)o->rope_scaling;
     uint32_t method = (uint32_t)o->method, evict = (uint32_t)o->evict;
     uint32_t key_type = (uint32_t)o->key_type, value_type = (uint32_t)o->value_type;
     rill__archive_u32(a, &method);
@@ -66,12 +68,17 @@ static void walk_options(rill__archive *a, rill_stream_options *o) {
     rill__archive_u32(a, &o->chunk);
     rill__archive_u64(a, &o->start);
     rill__archive_bool(a, &o->over_context);
+    if (version > 1) rill__archive_u32(a, &rope_scaling);
+    if (version > 1) rill__archive_f32(a, &o->rope_factor);
     if (!rill__archive_require(a, method <= RILL_METHOD_RECOMPUTE && evict <= RILL_EVICT_MESSAGE,
                                "options", "an unknown method or eviction"))
         return;
     // The sizes in a file are final: none is left for rill to choose.
     rill__archive_require(a, o->sinks != RILL_SINKS_AUTO && o->window > 0 && o->chunk > 0,
                           "options", "a size is missing");
+    rill__archive_require(a, rope_scaling <= RILL_ROPE_SCALING_NTK, "options",
+                          "an unknown scaling of RoPE");
+    o->rope_scaling = (rill_rope_scaling)rope_scaling;
     o->method = (rill_method)method;
     o->evict = (rill_evict)evict;
     o->key_type = (rill_type)key_type;
@@ -273,6 +280,7 @@ static void walk_state(rill__archive *a, image *im, const rill__description *d) 
 rill_status rill_stream_save(const rill_stream *stream, const char *path, rill_error *err) {
     image im = {
         .saved = stream,
+        .version = SNAPSHOT_VERSION,
         .plan = stream->plan,
         .policy = stream->policy,
         .in_answer = stream->in_answer,
@@ -284,8 +292,8 @@ rill_status rill_stream_save(const rill_stream *stream, const char *path, rill_e
     const rill__model *model = stream->model->model;
     rill__archive archive;
     if (rill__archive_save(&archive, path, magic, err) == RILL_OK) {
-        walk_header(&archive, model);
-        walk_options(&archive, &im.plan.options);
+        walk_header(&archive, model, &im.version);
+        walk_options(&archive, im.version, &im.plan.options);
         walk_state(&archive, &im, &model->description);
     }
     return rill__archive_finish(&archive);
@@ -341,8 +349,8 @@ static rill_status restore(rill_stream *s, const image *im, rill_error *err) {
 static rill_status load(rill__archive *a, rill_model *model, rill_stream **out) {
     image im = {0};
     rill_stream_options_default(&im.plan.options);
-    walk_header(a, model->model);
-    walk_options(a, &im.plan.options);
+    walk_header(a, model->model, &im.version);
+    walk_options(a, im.version, &im.plan.options);
     if (a->status == RILL_OK)
         a->status = rill__stream_plan_make(model, &im.plan.options, &im.plan, a->err);
     if (a->status == RILL_OK) walk_state(a, &im, &model->model->description);

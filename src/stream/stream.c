@@ -44,6 +44,7 @@ void rill_stream_close(rill_stream **stream) {
     rill_stream *s = *stream;
     *stream = NULL;
     if (!s) return;
+    rill__stream_stop_observing(s);
     rill__sampler_deinit(&s->sampler);
     rill__workspace_close(&s->workspace);
     rill__cache_close(&s->cache);

@@ -17,11 +17,17 @@ struct rill_stream {
     rill__row *rows;     // [chunk]
     rill_token *window;  // [capacity] visible tokens; recompute only, else NULL
     rill__sampler sampler;
-    float *logits;        // [vocab_size] after the last token
-    bool logits_valid;    // recompute computes them only when somebody asks
-    bool in_answer;       // between begin_answer and end_answer
-    uint64_t system_end;  // tokens seen when the system message was read; 0: there is none
+    float *logits;                // [vocab_size] after the last token
+    bool logits_valid;            // recompute computes them only when somebody asks
+    bool in_answer;               // between begin_answer and end_answer
+    uint64_t system_end;          // tokens seen when the system message was read; 0: there is none
+    rill_attention_fn attention;  // who looks at attention; NULL: nobody
+    void *attention_user;
+    rill__observer observer;  // of use while somebody looks
 };
+
+// Gives back what rill_stream_observe took; harmless when it took nothing.
+void rill__stream_stop_observing(rill_stream *s);
 
 // True once a token was evicted under recompute: from then on the cache holds nothing of use.
 bool rill__stream_recomputes(const rill_stream *s);

@@ -106,7 +106,8 @@ static void expect_refused(char *bytes, size_t size, const forgery *f) {
 
 // A row for each thing that a file could say wrongly, though its checksum fits.
 static const forgery forgeries[] = {
-    {AT_VERSION, 4, 2, "version 2"},
+    {AT_VERSION, 4, 3, "version 3"},
+    {AT_VERSION, 4, 0, "version 0"},
     {AT_FINGERPRINT, 8, 7, "another model"},
     {AT_METHOD, 4, 4, "options: an unknown method"},
     {AT_EVICT, 4, 2, "options: an unknown method or eviction"},
@@ -121,6 +122,7 @@ static const forgery forgeries[] = {
     {AT_SINK_CAP, 4, TWO_BITS, "sink_cap: "},
     {AT_START, 8, UINT64_MAX, "start: "},
     {AT_OVER_CONTEXT, 4, 2, "flag: 0 or 1 is right"},
+    {AT_ROPE_SCALING, 4, 3, "unknown scaling of RoPE"},
     {AT_METHOD, 4, RILL_METHOD_WINDOW, "sinks: "},
     {AT_SINKS_NOW, 4, CAPACITY + 1, "visible tokens"},
     {AT_SINKS_NOW, 4, 3, "visible tokens"},
@@ -273,9 +275,29 @@ static void starts_of_evicted_messages_are_refused(void **state) {
     free(bytes);
 }
 
+// Version 1 had neither a scaling of RoPE nor its factor.
+static void snapshots_of_version_1_are_read(void **state) {
+    (void)state;
+    save_messages(RILL_METHOD_STREAMING, CAPACITY, 3, N_READ);
+    size_t size;
+    char *bytes = snapshot_read(snapshot_path(), &size);
+    memmove(bytes + AT_ROPE_SCALING, bytes + AT_SINKS_NOW, size - AT_SINKS_NOW);
+    put_u32(bytes, AT_VERSION, 1);
+    rill_error err = {0};
+    rill_stream *s = NULL;
+    must(load_forged(bytes, size - 8, &s, &err), &err);
+    rill_stream_report report;
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, N_READ);
+    assert_int_equal(rill_stream_get_options(s)->rope_scaling, RILL_ROPE_SCALING_MODEL);
+    rill_stream_close(&s);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forged_fields_are_refused_by_name),
+        cmocka_unit_test(snapshots_of_version_1_are_read),
         cmocka_unit_test(forged_pairs_are_refused),
         cmocka_unit_test(forged_beginnings_are_refused),
         cmocka_unit_test(forged_lengths_are_refused),
