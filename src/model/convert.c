@@ -55,8 +55,12 @@ static bool find_output(const conversion *c, const rill__weight_name *name, uint
     o->shape[1] = first->n_dims == 2 ? first->shape[1] : 1;
     for (uint32_t i = 0; i < name->n_roles; i++) o->shape[0] += part_of(c, o, i)->shape[0];
     o->type = c->type;
-    if (o->n_dims == 1)
+    // A router's small differences decide which experts work; MXFP4 is what experts were trained
+    // in.
+    if (o->n_dims == 1 || name->roles[0] == RILL_WEIGHT_ROUTER)
         o->type = RILL_TYPE_F32;
+    else if (first->type == RILL_TYPE_MXFP4)
+        o->type = first->type;
     else if (!divides(c->type, o->shape[1]))
         o->type = RILL_TYPE_F16;
     return true;
@@ -68,6 +72,7 @@ typedef rill_status (*output_fn)(conversion *c, const output *o);
 static rill_status each_output(conversion *c, output_fn fn) {
     rill_status status = RILL_OK;
     for (const rill__weight_name *name = c->family->gguf_names; name->name; name++) {
+        if (name->residuals && !(name->residuals >> c->m->description.residual & 1)) continue;
         uint32_t times = name->roles[0] < RILL_WEIGHTS_GLOBAL ? 1 : c->m->description.n_layers;
         for (uint32_t i = 0; i < 2 * times && status == RILL_OK; i++) {
             output o;
@@ -79,10 +84,20 @@ static rill_status each_output(conversion *c, output_fn fn) {
 
 static rill_status announce(conversion *c, const output *o) {
     char name[MAX_NAME];
+    // Experts have a dimension of their own.
+    uint64_t n = c->m->description.n_experts, shape[3] = {o->shape[0], o->shape[1]};
+    uint32_t n_dims = o->n_dims;
+    rill__weight_role role = o->name->roles[0];
+    if (n && (role == RILL_WEIGHT_GATE || role == RILL_WEIGHT_UP || role == RILL_WEIGHT_DOWN)) {
+        n_dims++;
+        shape[0] = n;
+        shape[1] = o->shape[0] / n;
+        shape[2] = o->shape[1];
+    }
     if (!rill__weight_name_make(o->name->name, o->layer, o->bias ? ".bias" : ".weight", name,
                                 sizeof name))
         return rill__fail(c->err, RILL_EINVAL, "%s: a name is too long", c->target);
-    rill__gguf_add_tensor(&c->writer, name, o->type, o->n_dims, o->shape);
+    rill__gguf_add_tensor(&c->writer, name, o->type, n_dims, shape);
     return c->writer.status;
 }
 

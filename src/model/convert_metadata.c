@@ -61,6 +61,15 @@ static void copy_general(rill__gguf_writer *w, const rill__gguf *from) {
     }
 }
 
+// GGUF has no key for it: silu stands behind a gate, gelu where there is none.
+static void put_activation(target *t, const rill__description *d) {
+    static const char *const names[] = {
+        [RILL_ACT_SILU] = "silu", [RILL_ACT_GELU] = "gelu", [RILL_ACT_GELU_TANH] = "gelu_tanh"};
+    if (d->activation == RILL_ACT_CLAMPED_SWIGLU) return;  // its family's own
+    if (d->activation != (d->gated ? RILL_ACT_SILU : RILL_ACT_GELU))
+        rill__gguf_put_text(t->w, "rill.feed_forward.activation", names[d->activation]);
+}
+
 static void put_sizes(target *t, const rill__description *d) {
     put_u32(t, "context_length", d->trained_context);
     put_u32(t, "embedding_length", d->hidden_size);
@@ -71,13 +80,33 @@ static void put_sizes(target *t, const rill__description *d) {
     put_u32(t, "attention.head_count_kv", d->n_kv_heads);
     put_u32(t, "attention.key_length", d->head_dim);
     put_u32(t, "attention.value_length", d->head_dim);
-    put_f32(t, "attention.layer_norm_rms_epsilon", (double)d->norm_eps);
+    put_f32(t,
+            d->norm == RILL_NORM_LAYER ? "attention.layer_norm_epsilon"
+                                       : "attention.layer_norm_rms_epsilon",
+            (double)d->norm_eps);
     if (fabsf(d->attention_scale * sqrtf((float)d->head_dim) - 1) > 1e-6f)
         put_f32(t, "attention.scale", (double)d->attention_scale);
     if (d->softmax_off_by_one) rill__gguf_put_bool(t->w, "rill.attention.softmax_off_by_one", true);
-    if (d->activation != RILL_ACT_SILU)
-        rill__gguf_put_text(t->w, "rill.feed_forward.activation",
-                            d->activation == RILL_ACT_GELU ? "gelu" : "gelu_tanh");
+    put_activation(t, d);
+}
+
+// What some families have beyond sizes.
+static void put_blocks(target *t, const rill__description *d) {
+    if (d->residual != RILL_RESIDUAL_SEQUENTIAL)
+        rill__gguf_put_bool(t->w, key_of(t, "use_parallel_residual"), true);
+    else if (d->norm == RILL_NORM_LAYER)
+        rill__gguf_put_bool(t->w, key_of(t, "use_parallel_residual"), false);
+    if (d->clip_qkv != 0) put_f32(t, "attention.clamp_kqv", (double)d->clip_qkv);
+    if (d->alibi_slopes) put_f32(t, "attention.max_alibi_bias", (double)d->alibi_bias_max);
+    if (d->n_experts) {
+        put_u32(t, "expert_count", d->n_experts);
+        put_u32(t, "expert_used_count", d->n_experts_used);
+        put_u32(t, "expert_feed_forward_length", d->ffn_size);
+    }
+    if (d->embedding_scale != 1) put_f32(t, "embedding_scale", (double)d->embedding_scale);
+    if (d->logit_cap != 0) put_f32(t, "final_logit_softcapping", (double)d->logit_cap);
+    if (d->activation == RILL_ACT_CLAMPED_SWIGLU)
+        rill__gguf_put_f32(t->w, "rill.feed_forward.limit", (double)d->activation_limit);
 }
 
 static void put_yarn(target *t, const rill__rope_description *r) {
@@ -90,7 +119,14 @@ static void put_yarn(target *t, const rill__rope_description *r) {
     if (!r->truncate) rill__gguf_put_bool(t->w, "rill.rope.scaling.yarn_truncate", false);
 }
 
-static void put_rope(target *t, const rill__rope_description *r) {
+static void put_rope(target *t, const rill__description *d) {
+    const rill__rope_description *r = &d->rope;
+    if (d->position == RILL_POSITION_ALIBI) return;
+    if (d->position == RILL_POSITION_XPOS) {
+        rill__gguf_put_f32(t->w, "rill.xpos.scale_base", r->xpos_base);
+        rill__gguf_put_f32(t->w, "rill.xpos.gamma", r->xpos_gamma);
+    }
+    if (d->local_rope) put_f32(t, "rope.freq_base_swa", d->local_rope->theta);
     put_u32(t, "rope.dimension_count", r->n_dims);
     put_f32(t, "rope.freq_base", r->theta);
     switch (r->scaling) {
@@ -213,7 +249,8 @@ rill_status rill__convert_metadata(rill__gguf_writer *w, const rill__model *m,
     if (type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0)
         rill__gguf_put_u32(w, "general.quantization_version", 2);
     put_sizes(&t, d);
-    put_rope(&t, &d->rope);
+    put_blocks(&t, d);
+    put_rope(&t, d);
     put_windows(&t, d);
     return put_tokenizer(w, m, err);
 }

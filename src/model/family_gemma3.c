@@ -93,7 +93,7 @@ static void read_metadata(rill__metadata *m, rill__description *d) {
     d->qk_norm = RILL_QK_NORM_HEAD;
     d->post_norms = true;
     d->embedding_scale = (float)rill__metadata_real(m, "embedding_scale", sqrt(d->hidden_size));
-    d->activation = RILL_ACT_GELU_TANH;
+    if (!rill__metadata_has(m, ".rill.feed_forward.activation")) d->activation = RILL_ACT_GELU_TANH;
     d->logit_cap = (float)rill__metadata_real(m, "final_logit_softcapping", 0);
     if (m->status != RILL_OK) return;
     d->local_rope = rill__calloc(1, sizeof *d->local_rope);

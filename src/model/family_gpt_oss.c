@@ -27,8 +27,8 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
 static void read_metadata(rill__metadata *m, rill__description *d) {
     d->sink_logits = true;
     d->activation = RILL_ACT_CLAMPED_SWIGLU;
-    d->activation_limit = 7;
-    // GGUF has no key for these two: they are the family's.
+    // GGUF has no key for this one: it is the family's.
+    d->activation_limit = (float)rill__metadata_real(m, ".rill.feed_forward.limit", 7);
     d->rope.truncate = rill__metadata_bool(m, ".rill.rope.scaling.yarn_truncate", false);
     if (!rill__metadata_has(m, "attention.sliding_window_pattern") && d->layer_windows)
         for (uint32_t i = 1; i < d->n_layers; i += 2) d->layer_windows[i] = 0;

@@ -54,6 +54,13 @@ static float *read_factors(rill__metadata *m, const char *name, uint32_t n) {
     return out;
 }
 
+static void read_xpos(rill__metadata *m, rill__description *d) {
+    if (!rill__metadata_has(m, ".rill.xpos.scale_base")) return;
+    d->position = RILL_POSITION_XPOS;
+    d->rope.xpos_base = rill__metadata_real(m, ".rill.xpos.scale_base", 512);
+    d->rope.xpos_gamma = rill__metadata_real(m, ".rill.xpos.gamma", 0.4);
+}
+
 static rill__rope_scaling read_kind(rill__metadata *m) {
     static const struct {
         const char *name;
@@ -200,6 +207,7 @@ void rill__metadata_describe(rill__metadata *m, const rill__family *family, rill
     d->tied_embeddings = rill__gguf_tensor(m->gguf, "output.weight") == NULL;
     read_activation(m, d);
     read_rope(m, d);
+    read_xpos(m, d);
     d->rope.interleaved = family->gguf_interleaved;
     read_windows(m, d);
     if (family->read_metadata && m->status == RILL_OK) family->read_metadata(m, d);
