@@ -97,9 +97,10 @@ static void finish_figure(figure *f, size_t runs) {
 
 static rill_status measure(bench *b, rill_error *err) {
     size_t runs = b->settings->runs;
+    rill__bar reading = {.label = "reading"}, writing = {.label = "writing"};
     rill_status status = rill_device_measure(b->session.device, &b->roof, err);
     for (size_t i = 0; i < runs && status == RILL_OK; i++) {
-        if (!rill__progress((void *)"reading", i, runs))
+        if (!rill__progress(&reading, i, runs))
             return rill__fail(err, RILL_EINTERRUPTED, "interrupted");
         status = run_prefill(b, &b->prefill.rates[i], err);
     }
@@ -107,11 +108,11 @@ static rill_status measure(bench *b, rill_error *err) {
     rill_stream_reset(b->session.stream);
     if (status == RILL_OK) status = feed_random(b, b->settings->context + 1u, err);
     for (size_t i = 0; i < runs && status == RILL_OK; i++) {
-        if (!rill__progress((void *)"writing", i, runs))
+        if (!rill__progress(&writing, i, runs))
             return rill__fail(err, RILL_EINTERRUPTED, "interrupted");
         status = run_decode(b, &b->decode.rates[i], err);
     }
-    (void)rill__progress((void *)"writing", runs, runs);
+    (void)rill__progress(&writing, runs, runs);
     finish_figure(&b->prefill, runs);
     finish_figure(&b->decode, runs);
     return status;

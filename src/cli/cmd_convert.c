@@ -18,6 +18,7 @@ static bool same_file(const char *a, const char *b) {
 static int run(rill__settings *s) {
     rill_error err = {0};
     char *source = NULL;
+    rill__bar bar = {.label = "converting", .unit = "bytes"};
     if (s->n_positionals != 2)
         return rill__usage("convert: wants a model and a file to write: rill convert SOURCE "
                            "TARGET.gguf --type q8_0");
@@ -26,8 +27,7 @@ static int run(rill__settings *s) {
         status = rill__fail(&err, RILL_EINVAL, "%s: is the model itself: name another TARGET",
                             s->positionals[1]);
     if (status == RILL_OK)
-        status = rill_convert(source, s->positionals[1], s->type, rill__progress,
-                              (void *)"converting", &err);
+        status = rill_convert(source, s->positionals[1], s->type, rill__progress, &bar, &err);
     rill__free(source);
     return status == RILL_OK ? RILL_EXIT_OK : rill__report(&err);
 }

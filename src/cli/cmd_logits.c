@@ -29,15 +29,16 @@ static rill_status compute(rill__session *session, const rill_token *tokens, siz
                            rill_error *err) {
     enum { PIECE = 512 };
     size_t width = session->info.vocab_size;
+    rill__bar bar = {.label = "logits", .unit = "tokens"};
     for (size_t i = 0; i < n; i += PIECE) {
         size_t piece = n - i < PIECE ? n - i : PIECE;
-        if (!rill__progress((void *)"logits", i, n))
+        if (!rill__progress(&bar, i, n))
             return rill__fail(err, RILL_EINTERRUPTED, "interrupted: nothing was written");
         rill_status status =
             rill_stream_feed(session->stream, tokens + i, piece, rows + i * width, err);
         if (status != RILL_OK) return status;
     }
-    (void)rill__progress((void *)"logits", n, n);
+    (void)rill__progress(&bar, n, n);
     return RILL_OK;
 }
 

@@ -16,7 +16,7 @@ enum {
 };
 
 typedef struct rill__command {
-    const char *name;
+    const char *name;     // one word, or two where the first is a command that has kinds
     unsigned bit;         // RILL_FOR_..., which options it takes
     const char *usage;    // what follows the name: "[MODEL] [options]"
     const char *summary;  // a few words, for `rill help`
@@ -30,10 +30,13 @@ typedef struct rill__command {
 extern const rill__command *const rill__commands[];
 extern const rill__command rill__command_run, rill__command_chat, rill__command_logits,
     rill__command_tokenize, rill__command_info, rill__command_convert, rill__command_eval,
-    rill__command_bench;
+    rill__command_bench, rill__command_perplexity;
 
-// NULL if there is no such subcommand.
-const rill__command *rill__command_find(const char *name);
+// The subcommand that the first one or two of n words name, and in *n_words how many it took; NULL
+// if there is none.
+const rill__command *rill__command_find(int n, char *const *words, int *n_words);
+// True if `command` is a kind of `group`: "eval perplexity" of "eval".
+bool rill__command_is_kind(const rill__command *command, const rill__command *group);
 
 // Prints help for one screen, and for a subcommand, on `out` (a FILE *).
 void rill__help_overview(void *out);

@@ -5,13 +5,29 @@
 #include <string.h>
 
 const rill__command *const rill__commands[] = {
-    &rill__command_run,    &rill__command_chat,    &rill__command_info,
-    &rill__command_eval,   &rill__command_bench,   &rill__command_tokenize,
-    &rill__command_logits, &rill__command_convert, NULL,
+    &rill__command_run,        &rill__command_chat,
+    &rill__command_info,       &rill__command_eval,
+    &rill__command_perplexity, &rill__command_bench,
+    &rill__command_tokenize,   &rill__command_logits,
+    &rill__command_convert,    NULL,
 };
 
-const rill__command *rill__command_find(const char *name) {
-    for (size_t i = 0; rill__commands[i]; i++)
-        if (!strcmp(rill__commands[i]->name, name)) return rill__commands[i];
-    return NULL;
+bool rill__command_is_kind(const rill__command *command, const rill__command *group) {
+    size_t length = strlen(group->name);
+    return !strncmp(command->name, group->name, length) && command->name[length] == ' ';
+}
+
+const rill__command *rill__command_find(int n, char *const *words, int *n_words) {
+    const rill__command *found = NULL;
+    *n_words = 1;
+    for (size_t i = 0; n > 0 && rill__commands[i]; i++) {
+        const rill__command *c = rill__commands[i];
+        if (!strcmp(c->name, words[0])) found = c;
+        if (found && n > 1 && rill__command_is_kind(c, found) &&
+            !strcmp(c->name + strlen(found->name) + 1, words[1])) {
+            *n_words = 2;
+            return c;
+        }
+    }
+    return found;
 }

@@ -16,7 +16,8 @@ void rill__help_overview(void *out) {
         "  rill chat                        talk; old messages are forgotten, and rill says so\n\n"
         "Commands:\n");
     for (size_t i = 0; rill__commands[i]; i++)
-        fprintf(out, "  %-10s %s\n", rill__commands[i]->name, rill__commands[i]->summary);
+        if (!strchr(rill__commands[i]->name, ' '))
+            fprintf(out, "  %-10s %s\n", rill__commands[i]->name, rill__commands[i]->summary);
     fprintf(out,
             "\nMODEL is a .gguf file or a Hugging Face directory. Without it: $RILL_MODEL, or the\n"
             "model that came with rill.\n\n"
@@ -41,6 +42,14 @@ static void option_line(const rill__option *o, FILE *out) {
 
 void rill__help_command(const rill__command *command, void *out) {
     fprintf(out, "Usage: rill %s %s\n\n%s\n", command->name, command->usage, command->details);
+    bool kinds = false;
+    for (size_t i = 0; rill__commands[i]; i++) {
+        const rill__command *kind = rill__commands[i];
+        if (!rill__command_is_kind(kind, command)) continue;
+        if (!kinds) fputc('\n', out);
+        kinds = true;
+        fprintf(out, "  rill %-18s %s\n", kind->name, kind->summary);
+    }
     const char *heading = NULL;
     for (const rill__option *o = rill__options; o->name; o++) {
         if (!(o->commands & command->bit)) continue;

@@ -10,7 +10,8 @@
 static int unknown_command(const char *word) {
     const char *names[32];
     size_t n = 0;
-    for (; rill__commands[n] && n < 30; n++) names[n] = rill__commands[n]->name;
+    for (size_t i = 0; rill__commands[i] && n < 30; i++)
+        if (!strchr(rill__commands[i]->name, ' ')) names[n++] = rill__commands[i]->name;
     names[n++] = "help";
     names[n] = NULL;
     const char *near = rill__nearest(word, names);
@@ -26,9 +27,11 @@ static int finish(int status) {
     return status;
 }
 
-static int help(const char *word) {
-    const rill__command *command = word ? rill__command_find(word) : NULL;
-    if (word && !command) return unknown_command(word);
+// n words that name a command, or none.
+static int help(int n, char *const *words) {
+    int used;
+    const rill__command *command = rill__command_find(n, words, &used);
+    if (n > 0 && !command) return unknown_command(words[0]);
     if (command)
         rill__help_command(command, stdout);
     else
@@ -48,16 +51,17 @@ int main(int argc, char **argv) {
         return finish(RILL_EXIT_OK);
     }
     if (!strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h"))
-        return help(argc > 2 ? argv[2] : NULL);
-    const rill__command *command = rill__command_find(word);
+        return help(argc - 2, argv + 2);
+    int n_words;
+    const rill__command *command = rill__command_find(argc - 1, argv + 1, &n_words);
     if (!command) return unknown_command(word);
 
     static rill__settings settings;  // 10 KiB and more: not for the stack
     rill_error err = {0};
     rill__settings_default(&settings);
-    rill_status status =
-        rill__options_parse(command->bit, command->name, argc - 2, argv + 2, &settings, &err);
-    if (settings.help) return help(command->name);
+    rill_status status = rill__options_parse(command->bit, command->name, argc - 1 - n_words,
+                                             argv + 1 + n_words, &settings, &err);
+    if (settings.help) return help(n_words, argv + 1);
     if (status != RILL_OK) return rill__usage("%s", err.message);
     if (settings.n_positionals > command->max_positionals)
         return rill__usage("%.80s: one word too many: see rill %s --help",

@@ -2,6 +2,7 @@
 // The option table and the values that need more than a number or a word.
 #include "cli/option.h"
 
+#include "cli/lists.h"
 #include "cli/number.h"
 
 #include "base/base.h"
@@ -12,29 +13,25 @@
 #include <string.h>
 
 enum {
-    STREAMS = RILL_FOR_RUN | RILL_FOR_CHAT | RILL_FOR_LOGITS | RILL_FOR_EVAL,
+    STREAMS = RILL_FOR_RUN | RILL_FOR_CHAT | RILL_FOR_LOGITS,
     MEMORY = STREAMS | RILL_FOR_INFO,
-    DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCH,
+    LISTS = RILL_FOR_PERPLEXITY,  // several configurations in one call
+    TUNED = STREAMS | RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE,
+    READERS = RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE,  // measure on a text
+    DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCH | RILL_FOR_EVALS,
     WRITERS = RILL_FOR_RUN | RILL_FOR_CHAT,
-    ALL = (1 << 8) - 1,
+    ALL = -1,
+    NO_JSON = RILL_FOR_LOGITS | RILL_FOR_CONVERT | RILL_FOR_EVAL,
 };
 
 static rill_status parse_cache_type(rill__settings *s, const char *text, rill_error *err) {
-    char key[16];
-    const char *comma = strchr(text, ',');
-    size_t length = comma ? (size_t)(comma - text) : strlen(text);
-    const char *value = comma ? comma + 1 : text;
-    if (length < sizeof key) {
-        memcpy(key, text, length);
-        key[length] = 0;
-        if (rill_type_parse(key, &s->stream.key_type) &&
-            rill_type_parse(value, &s->stream.value_type)) {
-            s->stream.default_types = false;
-            return RILL_OK;
-        }
+    if (rill__lists_type_pair(text, strcspn(text, ",/"), &s->stream.key_type,
+                              &s->stream.value_type)) {
+        s->stream.default_types = false;
+        return RILL_OK;
     }
     return rill__fail(err, RILL_EINVAL,
-                      "'%s': wants f32, f16 or q8_0, or two of them (keys,values)", text);
+                      "'%s': wants f32, f16 or q8_0, or two of them (keys/values)", text);
 }
 
 static rill_status parse_weight_type(rill__settings *s, const char *text, rill_error *err) {
@@ -127,13 +124,17 @@ static rill_status parse_pin(rill__settings *s, const char *text, rill_error *er
 
 static const char text_in[] = "Text", model[] = "Model", measuring[] = "Measuring",
                   writing[] = "Writing", memory[] = "What the model sees",
-                  choosing[] = "Choosing words", machine[] = "Machine", other[] = "Other";
+                  choosing[] = "Choosing words", results[] = "Results", machine[] = "Machine",
+                  other[] = "Other";
 
 // clang-format off
 const rill__option rill__options[] = {
     TEXT("prompt", 'p', "TEXT", RILL_FOR_RUN, prompt, NULL, text_in, "begin with this text"),
-    TEXT("file", 'f', "FILE", RILL_FOR_RUN | RILL_FOR_EVAL, file, "FILE", text_in, "read the text of a file; - is standard input"),
-    U64("tokens", 0, RILL_FOR_EVAL, n_tokens, 1, text_in, "predict at most N tokens of the text (all)"),
+    TEXT("file", 'f', "FILE", RILL_FOR_RUN | READERS, file, "FILE", text_in, "read the text of a file; - is standard input"),
+    U64("tokens", 0, READERS, n_tokens, 1, text_in, "predict at most N tokens of the text (all)"),
+    U64("every", 0, RILL_FOR_PERPLEXITY, every, 1, text_in, "recompute only for every N-th token; the others also give their loss on just these"),
+    FLAG("official", 0, RILL_FOR_PERPLEXITY, official, text_in, "count as the paper's script: the current token on top of n + m"),
+    U64("bucket", 0, RILL_FOR_PERPLEXITY, bucket, 1, text_in, "a second table: the perplexity of every N tokens"),
     TEXT("system", 0, "TEXT", RILL_FOR_CHAT, system, NULL, text_in, "what the model is told first"),
     TEXT("tokens", 0, "1,2,3", RILL_FOR_LOGITS, token_list, NULL, text_in, "token ids to read"),
     TEXT("tokens-file", 0, "FILE", RILL_FOR_LOGITS, token_file, "FILE", text_in, "read token ids from a file; - is standard input"),
@@ -158,15 +159,20 @@ const rill__option rill__options[] = {
     U32("sinks", MEMORY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
-    CUSTOM("cache-type", "K[,V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
+    CUSTOM("cache-type", "K[/V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
+    CUSTOM("attention", "LIST", LISTS, "streaming|window|dense|recompute", memory, "how the past is seen: one way, or several with commas (streaming)", rill__lists_attention),
+    CUSTOM("sinks", "LIST", LISTS, NULL, memory, "first tokens kept for ever, as 0,1,2,4,8 (4)", rill__lists_sinks),
+    CUSTOM("window", "LIST", LISTS, NULL, memory, "most recent tokens kept (trained context - sinks)", rill__lists_window),
+    CUSTOM("capacity", "LIST", LISTS, NULL, memory, "sinks and recent tokens together, instead of --window", rill__lists_capacity),
+    CUSTOM("cache-type", "LIST", LISTS, "f32|f16|q8_0", memory, "how keys and values are stored, as f16,q8_0,f16/q8_0: K/V where they differ (f16)", rill__lists_cache_type),
     CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
-    REAL("sink-scale", STREAMS, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
-    REAL("sink-cap", STREAMS, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
-    U32("chunk", STREAMS, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
-    CHOICE("rope-scaling", "HOW", STREAMS, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
-    REAL("rope-factor", STREAMS, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
-    FLAG("over-context", 0, MEMORY, stream.over_context, memory, "let dense attention pass the trained context"),
+    REAL("sink-scale", TUNED, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
+    REAL("sink-cap", TUNED, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
+    U32("chunk", TUNED, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
+    CHOICE("rope-scaling", "HOW", TUNED, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
+    REAL("rope-factor", TUNED, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
+    FLAG("over-context", 0, MEMORY | LISTS, stream.over_context, memory, "let dense attention pass the trained context"),
     U64("tokens", 0, RILL_FOR_INFO, n_tokens, 1, memory, "tokens of the full cache to compare with (10000)"),
 
     REAL("temperature", WRITERS, sampling.temperature, choosing, "0 takes the likeliest, more is bolder (0.8)"),
@@ -185,11 +191,16 @@ const rill__option rill__options[] = {
     TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512", machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
 
-    FLAG("json", 0, ALL & ~(RILL_FOR_LOGITS | RILL_FOR_CONVERT), json, other, "for machines: one object a line"),
+    TEXT("csv", 0, "FILE", RILL_FOR_EVALS, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),
+    TEXT("figure", 0, "FILE", RILL_FOR_EVALS, figure, "FILE", results, "draw it: FILE.svg or FILE.png, both without an ending (gnuplot)"),
+    TEXT("resume", 0, "DIR", RILL_FOR_EVALS, journal, "DIR", results, "keep what is done in this directory; the same command goes on from there"),
+    FLAG("json", 0, ALL & ~NO_JSON, json, other, "for machines: one object a line"),
     FLAG("help", 'h', ALL, help, other, "show this help"),
     {0},
 };
 // clang-format on
+_Static_assert(sizeof rill__options / sizeof *rill__options <= RILL_MAX_OPTIONS,
+               "room for a mark for each row of the table");
 
 void rill__settings_default(rill__settings *s) {
     memset(s, 0, sizeof *s);

@@ -15,6 +15,16 @@ enum {
     RILL_FOR_CONVERT = 1 << 5,
     RILL_FOR_EVAL = 1 << 6,
     RILL_FOR_BENCH = 1 << 7,
+    RILL_FOR_PERPLEXITY = 1 << 8,
+    RILL_FOR_COMPARE = 1 << 9,
+    RILL_FOR_STREAMEVAL = 1 << 10,
+    RILL_FOR_ARC = 1 << 11,
+    RILL_FOR_SINKS = 1 << 12,
+    RILL_FOR_LATENCY = 1 << 13,
+    RILL_FOR_MEMORY = 1 << 14,
+    // What rill eval measures; RILL_FOR_EVAL itself is the word alone.
+    RILL_FOR_EVALS = RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE | RILL_FOR_STREAMEVAL | RILL_FOR_ARC |
+                     RILL_FOR_SINKS | RILL_FOR_LATENCY | RILL_FOR_MEMORY,
 };
 
 typedef enum rill__option_kind {

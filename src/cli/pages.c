@@ -71,9 +71,11 @@ static void man_body(void) {
         heading = o->heading;
         man_option(o);
         printf("(");
-        bool any = false;
+        bool any = false, evals = (o->commands & RILL_FOR_EVALS) == RILL_FOR_EVALS;
+        if (evals) printf("eval"), any = true;
         for (size_t i = 0; rill__commands[i]; i++) {
-            if (!(o->commands & rill__commands[i]->bit)) continue;
+            unsigned bit = rill__commands[i]->bit;
+            if (!(o->commands & bit) || (evals && bit & (RILL_FOR_EVALS | RILL_FOR_EVAL))) continue;
             printf("%s%s", any ? ", " : "", rill__commands[i]->name);
             any = true;
         }
@@ -116,15 +118,28 @@ static void bash(void) {
          "    COMPREPLY=()\n"
          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
          "        COMPREPLY=($(compgen -W \"");
-    for (size_t i = 0; rill__commands[i]; i++) printf("%s ", rill__commands[i]->name);
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (!strchr(rill__commands[i]->name, ' ')) printf("%s ", rill__commands[i]->name);
     puts("help --version\" -- \"$word\"))\n"
          "        return\n"
          "    fi\n"
-         "    case ${COMP_WORDS[1]}:$before in");
+         "    local command=${COMP_WORDS[1]}\n"
+         "    if [ \"$command\" = eval ]; then\n"
+         "        if [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+         "            COMPREPLY=($(compgen -W \"");
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (rill__command_is_kind(rill__commands[i], &rill__command_eval))
+            printf("%s ", strchr(rill__commands[i]->name, ' ') + 1);
+    puts("--help\" -- \"$word\"))\n"
+         "            return\n"
+         "        fi\n"
+         "        command=\"eval ${COMP_WORDS[2]}\"\n"
+         "    fi\n"
+         "    case $command:$before in");
     for (size_t i = 0; rill__commands[i]; i++) {
         for (const rill__option *o = rill__options; o->name; o++) {
             if (!(o->commands & rill__commands[i]->bit) || !o->metavar || takes_files(o)) continue;
-            printf("    %s:--%s) COMPREPLY=($(compgen -W \"", rill__commands[i]->name, o->name);
+            printf("    '%s':--%s) COMPREPLY=($(compgen -W \"", rill__commands[i]->name, o->name);
             if (o->choices) words(o->choices);
             puts("\" -- \"$word\")); return ;;");
         }
@@ -132,13 +147,12 @@ static void bash(void) {
     puts("    esac\n"
          "    case $word in\n"
          "    -*) ;;\n"
-         "    *) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")); "
-         "[ \"${COMP_WORDS[1]}\" = eval ] && [ \"$COMP_CWORD\" -eq 2 ] && COMPREPLY=(perplexity)\n"
-         "       return ;;\n"
+         "    *) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")); return "
+         ";;\n"
          "    esac\n"
-         "    case ${COMP_WORDS[1]} in");
+         "    case $command in");
     for (size_t i = 0; rill__commands[i]; i++) {
-        printf("    %s) COMPREPLY=($(compgen -W \"", rill__commands[i]->name);
+        printf("    '%s') COMPREPLY=($(compgen -W \"", rill__commands[i]->name);
         for (const rill__option *o = rill__options; o->name; o++)
             if (o->commands & rill__commands[i]->bit) printf("--%s ", o->name);
         puts("\" -- \"$word\")) ;;");
@@ -182,19 +196,31 @@ static void zsh_option(const rill__option *o) {
     }
 }
 
+// The kinds of a group, or all commands that are no kind.
+static void zsh_names(const rill__command *group) {
+    for (size_t i = 0; rill__commands[i]; i++) {
+        const rill__command *c = rill__commands[i];
+        const char *space = strchr(c->name, ' ');
+        if (group ? !rill__command_is_kind(c, group) : space != NULL) continue;
+        printf("        '%s:", group ? space + 1 : c->name);
+        zsh_text(c->summary);
+        puts("'");
+    }
+}
+
 static void zsh(void) {
     puts("#compdef rill\n"
          "# zsh completion for rill, made from its option table.\n"
          "_rill() {\n"
          "    local -a commands\n"
          "    commands=(");
-    for (size_t i = 0; rill__commands[i]; i++) {
-        printf("        '%s:", rill__commands[i]->name);
-        zsh_text(rill__commands[i]->summary);
-        puts("'");
-    }
+    zsh_names(NULL);
     puts("        'help:how to use rill'\n"
          "    )\n"
+         "    local -a measures\n"
+         "    measures=(");
+    zsh_names(&rill__command_eval);
+    puts("    )\n"
          "    if (( CURRENT == 2 )); then\n"
          "        _describe 'command' commands\n"
          "        return\n"
@@ -202,9 +228,18 @@ static void zsh(void) {
          "    local command=$words[2]\n"
          "    shift words\n"
          "    (( CURRENT-- ))\n"
+         "    if [[ $command == eval ]]; then\n"
+         "        if (( CURRENT == 2 )); then\n"
+         "            _describe 'measure' measures\n"
+         "            return\n"
+         "        fi\n"
+         "        command=\"eval $words[2]\"\n"
+         "        shift words\n"
+         "        (( CURRENT-- ))\n"
+         "    fi\n"
          "    case $command in");
     for (size_t i = 0; rill__commands[i]; i++) {
-        printf("    %s)\n        _arguments \\\n", rill__commands[i]->name);
+        printf("    '%s')\n        _arguments \\\n", rill__commands[i]->name);
         for (const rill__option *o = rill__options; o->name; o++)
             if (o->commands & rill__commands[i]->bit) zsh_option(o);
         puts("            '*:model or file:_files'\n"

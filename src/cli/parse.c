@@ -11,8 +11,6 @@
 
 enum { MAX_WORD = 32 };  // longer words are nobody's misspelling
 
-_Static_assert(RILL_MAX_OPTIONS >= 64, "room for a mark for each row of the table");
-
 size_t rill__edit_distance(const char *a, const char *b) {
     size_t n = strlen(b), row[MAX_WORD + 1];
     if (n > MAX_WORD) return MAX_WORD;

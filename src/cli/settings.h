@@ -9,9 +9,20 @@
 enum {
     RILL_MAX_STOPS = 16,       // as rill_generate_options
     RILL_MAX_BIAS = 1024,      // as rill_sampling
-    RILL_MAX_OPTIONS = 96,     // rows of the option table
+    RILL_MAX_OPTIONS = 160,    // rows of the option table
     RILL_MAX_POSITIONALS = 3,  // no subcommand takes more
 };
+
+// What `rill eval` takes as lists: a configuration for each combination.
+enum { RILL_MAX_LIST = 32 };
+typedef struct rill__lists {
+    rill_method methods[4];
+    uint32_t sinks[RILL_MAX_LIST];
+    uint32_t windows[RILL_MAX_LIST];
+    uint32_t capacities[RILL_MAX_LIST];
+    rill_type key_types[RILL_MAX_LIST], value_types[RILL_MAX_LIST];
+    size_t n_methods, n_sinks, n_windows, n_capacities, n_types;  // 0: not given
+} rill__lists;
 
 typedef struct rill__settings {
     // Options that the library has a struct for.
@@ -35,6 +46,15 @@ typedef struct rill__settings {
     const char *token_file;
     const char *shape;
     const char *synthetic;
+
+    // eval
+    rill__lists lists;
+    const char *csv;
+    const char *figure;
+    const char *journal;  // --resume DIR
+    uint64_t every;
+    uint64_t bucket;
+    bool official;
 
     uint64_t n_tokens;  // eval, info: --tokens
     uint32_t prefill;   // bench

@@ -2,6 +2,8 @@
 // Signals, stdout and the status line. These are the process's own, hence the file-static state.
 #include "cli/terminal.h"
 
+#include "cli/number.h"
+
 #include "base/clock.h"
 
 #include <errno.h>
@@ -47,6 +49,10 @@ void rill__interrupt_install(void) {
 
 bool rill__interrupted(void) {
     return interrupts > 0;
+}
+
+bool rill__going_on(void) {
+    return interrupts == 0;
 }
 
 bool rill__terminated(void) {
@@ -179,20 +185,67 @@ void rill__progress_clear(void) {
     bar_shown = false;
 }
 
+// "45 s", "3 min 20 s", "2 h 05 min", "4 d 3 h".
+static void duration(char *out, size_t capacity, double seconds) {
+    unsigned long s = seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 1000000000;
+    if (s < 60)
+        snprintf(out, capacity, "%lu s", s);
+    else if (s < 3600)
+        snprintf(out, capacity, "%lu min %02lu s", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(out, capacity, "%lu h %02lu min", s / 3600, s / 60 % 60);
+    else
+        snprintf(out, capacity, "%lu d %lu h", s / 86400, s / 3600 % 24);
+}
+
+static void rate(char *out, size_t capacity, double a_second, const char *unit) {
+    if (strcmp(unit, "bytes") == 0) {
+        char bytes[32];
+        rill__number_bytes(bytes, sizeof bytes, (uint64_t)a_second);
+        snprintf(out, capacity, "  %s/s", bytes);
+    } else {
+        snprintf(out, capacity, a_second < 10 ? "  %.1f %s/s" : "  %.0f %s/s", a_second, unit);
+    }
+}
+
+// What stands behind the bar, once enough was done to know it.
+static void prospects(char *out, size_t capacity, const rill__bar *bar, uint64_t done,
+                      uint64_t total, double now) {
+    char left[32], speed[48] = "";
+    double seconds = now - bar->began, made = (double)(done - bar->first);
+    *out = 0;
+    if (seconds < 0.5 || done <= bar->first) return;
+    if (bar->unit) rate(speed, sizeof speed, made / seconds, bar->unit);
+    duration(left, sizeof left, (double)(total - done) * seconds / made);
+    snprintf(out, capacity, "%s  %s left", speed, left);
+}
+
 bool rill__progress(void *user, uint64_t done, uint64_t total) {
-    enum { WIDTH = 30 };
+    enum { WIDTH = 30, MIN_WIDTH = 5 };
     static const char full[] = "##############################";
-    static double shown;
+    rill__bar *bar = user;
     double now = rill__seconds();
+    int rows, columns;
+    if (bar->began <= 0) {
+        bar->began = now;
+        bar->first = done;
+    }
     if (!isatty(STDERR_FILENO)) return !rill__interrupted();
     if (done >= total) {
         rill__progress_clear();
-    } else if (now - shown > 0.1) {
+    } else if (now - bar->shown > 0.1) {
+        char behind[96], text[MAX_LINE];
         double share = (double)done / (double)total;
-        fprintf(stderr, "\r\033[K%s [%-*.*s] %3.0f%%", (const char *)user, WIDTH,
-                (int)(share * WIDTH), full, share * 100);
+        prospects(behind, sizeof behind, bar, done, total, now);
+        if (!screen_size(&rows, &columns)) columns = 80;
+        // The bar takes what the words leave; on a narrow screen the line's end goes.
+        int width = columns - 1 - (int)strlen(bar->label) - (int)strlen(behind) - 8;
+        width = width > WIDTH ? WIDTH : width < MIN_WIDTH ? MIN_WIDTH : width;
+        snprintf(text, sizeof text, "%s [%-*.*s] %3.0f%%%s", bar->label, width,
+                 (int)(share * width), full, share * 100, behind);
+        fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
         bar_shown = true;
-        shown = now;
+        bar->shown = now;
     }
     return !rill__interrupted();
 }

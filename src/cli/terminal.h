@@ -12,6 +12,8 @@
 void rill__interrupt_install(void);
 // True once a signal came.
 bool rill__interrupted(void);
+// The opposite, for whoever asks whether to go on.
+bool rill__going_on(void);
 // True once it was one that asks to leave for good (SIGTERM, SIGHUP).
 bool rill__terminated(void);
 // Forgets it: the next signal is a first one again.
@@ -41,8 +43,16 @@ void rill__status_show(const char *format, ...) RILL_PRINTF(1, 2);
 // Takes the line away and gives the terminal back whole.
 void rill__status_close(void);
 
-// A progress bar on stderr for rill_progress_fn: user is its label (const char *). Returns false
-// after Ctrl-C.
+// A progress bar on stderr, with the rate so far and the time left. One for each piece of work.
+typedef struct rill__bar {
+    const char *label;
+    const char *unit;  // what is counted: "tokens", "bytes"; NULL: shares only, no rate
+    // The bar's own, zero before: when it was first called, with how much done, last shown.
+    double began, shown;
+    uint64_t first;
+} rill__bar;
+
+// For rill_progress_fn: user is a rill__bar *. Returns false after Ctrl-C.
 bool rill__progress(void *user, uint64_t done, uint64_t total);
 // Takes the bar away, if one is there.
 void rill__progress_clear(void);

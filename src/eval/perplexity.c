@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Perplexity: exp of the mean negative log-likelihood of each token given what the stream sees.
+// Perplexity of a text of any length: pieces are read, losses summed and, with a journal, kept.
 #include "eval/perplexity.h"
 
 #include "base/base.h"
 #include "base/clock.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { PIECE = 64 };  // tokens fed at once: rows of logits that are held
 
@@ -16,40 +17,215 @@ double rill__nll(const float *logits, size_t n, rill_token token) {
     return most + log(sum) - (double)logits[token];
 }
 
-rill_status rill__perplexity_measure(rill_stream *stream, const rill_token *tokens, size_t n_tokens,
-                                     rill_progress_fn progress, void *user, rill__perplexity *out,
-                                     rill_error *err) {
-    rill_model_info info;
-    rill_stream_report report;
-    size_t bytes;
-    rill_model_get_info(rill_stream_model(stream), &info);
-    if (n_tokens < 2)
-        return rill__fail(err, RILL_EINVAL, "text: %zu tokens: at least 2 are right", n_tokens);
-    if (!rill__mul_size(PIECE * sizeof(float), info.vocab_size, &bytes))
-        return rill__fail_memory(err, "logits", SIZE_MAX);
-    float *logits = rill__malloc(bytes);
-    if (!logits) return rill__fail_memory(err, "logits", bytes);
+double rill__losses_mean(const rill__losses *l) {
+    return l->n ? l->sum / (double)l->n : NAN;
+}
 
-    double sum = 0, start = rill__seconds();
-    size_t n = n_tokens - 1;  // the last token is predicted only
-    rill_status status = RILL_OK;
-    for (size_t i = 0; i < n && status == RILL_OK; i += PIECE) {
-        size_t piece = n - i < PIECE ? n - i : PIECE;
-        status = rill_stream_feed(stream, tokens + i, piece, logits, err);
-        for (size_t j = 0; status == RILL_OK && j < piece; j++)
-            sum += rill__nll(logits + j * info.vocab_size, info.vocab_size, tokens[i + j + 1]);
-        if (status == RILL_OK && progress && !progress(user, i + piece, n))
-            status = rill__fail(err, RILL_EINTERRUPTED, "interrupted after %zu tokens", i + piece);
+typedef struct measurement {
+    rill_stream *stream;
+    rill__text *text;
+    const rill__perplexity_options *options;
+    rill__case *journal;
+    rill__perplexity *out;
+    bool sparse;         // only every N-th token is predicted
+    uint64_t total;      // tokens to predict
+    size_t vocabulary;   // floats in a row of logits
+    float *logits;       // [PIECE, vocabulary]
+    double began;        // this process
+    double before;       // seconds, of those it goes on from
+    rill_token carried;  // the last token read from the text: predicted, and not yet fed
+} measurement;
+
+static void add(rill__losses *l, double loss) {
+    l->n++;
+    l->sum += loss;
+}
+
+// The loss of token number t of the text, 1 or more.
+static void count_loss(measurement *m, uint64_t t, double loss) {
+    rill__perplexity *p = m->out;
+    add(&p->all, loss);
+    if (t % m->options->every == 0) add(&p->sampled, loss);
+    add(&p->buckets[(t - 1) / m->options->bucket], loss);
+    p->tokens = t;
+}
+
+static rill_status take_loss(measurement *m, uint64_t t, const float *logits, rill_token token,
+                             rill_error *err) {
+    double loss = rill__nll(logits, m->vocabulary, token);
+    count_loss(m, t, loss);
+    return rill__case_append(m->journal, &loss, 1, err);
+}
+
+static double seconds(const measurement *m) {
+    return m->before + rill__seconds() - m->began;
+}
+
+// Counts the losses in the journal again, in the same order: sums are the same to the bit.
+static rill_status recall(measurement *m, rill_error *err) {
+    double losses[256];
+    uint64_t n = rill__case_count(m->journal);
+    for (uint64_t i = 0; i < n;) {
+        size_t some = n - i < 256 ? (size_t)(n - i) : 256;
+        rill_status status = rill__case_read(m->journal, i, some, losses, err);
+        if (status != RILL_OK) return status;
+        for (size_t j = 0; j < some; j++, i++)
+            count_loss(m, (i + 1) * (m->sparse ? m->options->every : 1), losses[j]);
     }
-    rill__free(logits);
-    if (status != RILL_OK) return status;
-
-    rill_stream_get_report(stream, &report);
-    out->predicted = n;
-    out->mean_nll = sum / (double)n;
-    out->perplexity = exp(out->mean_nll);
-    out->seconds = rill__seconds() - start;
-    out->tokens_per_second = out->seconds > 0 ? (double)n / out->seconds : 0;
-    out->cache_bytes = report.bytes.cache;
     return RILL_OK;
+}
+
+// Opens the stream, or the one that the journal has kept.
+static rill_status open_stream(measurement *m, rill_model *model,
+                               const rill_stream_options *options, rill_error *err) {
+    rill_stream_report report = {0};
+    rill_status status = rill__case_load(m->journal, model, &m->stream, err);
+    if (status == RILL_OK) status = recall(m, err);
+    if (status == RILL_OK && !m->stream) status = rill_stream_open(model, options, &m->stream, err);
+    if (status != RILL_OK) return status;
+    rill_stream_get_report(m->stream, &report);
+    m->out->cache_bytes = report.bytes.cache;
+    m->out->n_computed = report.seen;
+    size_t n;
+    status = rill__text_seek(m->text, report.seen, err);
+    if (status == RILL_OK) status = rill__text_read(m->text, &m->carried, 1, &n, err);
+    m->before = rill__case_seconds(m->journal);
+    m->began = rill__seconds();
+    return status;
+}
+
+// Feeds tokens[0 ... n), number `first` of the text and on, and takes the losses of tokens[1 ...
+// n].
+static rill_status feed_dense(measurement *m, uint64_t first, const rill_token *tokens, size_t n,
+                              rill_error *err) {
+    rill_status status = rill_stream_feed(m->stream, tokens, n, m->logits, err);
+    for (size_t i = 0; i < n && status == RILL_OK; i++)
+        status = take_loss(m, first + i + 1, m->logits + i * m->vocabulary, tokens[i + 1], err);
+    return status;
+}
+
+// The same for every N-th token: those between are only read.
+static rill_status feed_sparse(measurement *m, uint64_t first, const rill_token *tokens, size_t n,
+                               rill_error *err) {
+    rill_status status = RILL_OK;
+    for (size_t i = 0; i < n && status == RILL_OK;) {
+        uint64_t ahead = m->options->every - 1 - (first + i) % m->options->every;
+        if (ahead) {
+            size_t some = ahead < n - i ? (size_t)ahead : n - i;
+            status = rill_stream_feed(m->stream, tokens + i, some, NULL, err);
+            i += some;
+        } else {
+            status = rill_stream_feed(m->stream, tokens + i, 1, m->logits, err);
+            if (status == RILL_OK)
+                status = take_loss(m, first + i + 1, m->logits, tokens[i + 1], err);
+            i++;
+        }
+    }
+    return status;
+}
+
+// Fewer tokens than a piece where a dense stream is nearly full: it takes what fits, or nothing.
+static size_t room(const measurement *m, uint64_t fed, size_t piece) {
+    const rill_stream_options *o = rill_stream_get_options(m->stream);
+    if (o->method != RILL_METHOD_DENSE || fed >= o->window || o->window - fed >= piece)
+        return piece;
+    return (size_t)(o->window - fed);
+}
+
+static rill_status read_on(measurement *m, size_t piece, rill_progress_fn progress, void *user,
+                           rill_error *err) {
+    rill_token tokens[PIECE + 1];
+    uint64_t fed = m->out->n_computed;
+    rill_status status = RILL_OK;
+    while (fed < m->total) {
+        if (progress && !progress(user, fed, m->total)) {
+            status = rill__case_save(m->journal, m->stream, seconds(m), err);
+            return status == RILL_OK
+                       ? rill__fail(err, RILL_EINTERRUPTED, "interrupted after %llu of %llu tokens",
+                                    (unsigned long long)fed, (unsigned long long)m->total)
+                       : status;
+        }
+        size_t n;
+        tokens[0] = m->carried;
+        status = rill__text_read(m->text, tokens + 1, room(m, fed, piece), &n, err);
+        if (status == RILL_OK && n == 0)
+            status = rill__fail(err, RILL_EIO, "the text is shorter than it was");
+        if (status == RILL_OK)
+            status = m->sparse ? feed_sparse(m, fed, tokens, n, err)
+                               : feed_dense(m, fed, tokens, n, err);
+        if (status != RILL_OK) return status;
+        m->carried = tokens[n];
+        fed += n;
+        m->out->n_computed = fed;
+        if (rill__case_due(m->journal)) {
+            status = rill__case_save(m->journal, m->stream, seconds(m), err);
+            if (status != RILL_OK) return status;
+        }
+    }
+    if (progress) (void)progress(user, m->total, m->total);
+    m->out->seconds = seconds(m);
+    return rill__case_finish(m->journal, m->out->seconds, err);
+}
+
+// What a finished case has: nothing but its records.
+static rill_status recall_finished(measurement *m, const rill_model *model,
+                                   const rill_stream_options *options, rill_error *err) {
+    rill_stream_bytes bytes;
+    rill_status status = rill_stream_estimate(model, options, NULL, &bytes, err);
+    if (status != RILL_OK) return status;
+    m->out->cache_bytes = bytes.cache;
+    m->out->n_computed = m->total;
+    m->out->seconds = rill__case_seconds(m->journal);
+    return recall(m, err);
+}
+
+static rill_status prepare(measurement *m, const rill_model *model, rill_error *err) {
+    rill_model_info info;
+    size_t bytes;
+    uint64_t n_tokens = rill__text_get_facts(m->text)->n_tokens;
+    if (n_tokens < 2)
+        return rill__fail(err, RILL_EINVAL, "text: %llu tokens: at least 2 are right",
+                          (unsigned long long)n_tokens);
+    m->total = n_tokens - 1;  // the last token is predicted only
+    rill_model_get_info(model, &info);
+    m->vocabulary = info.vocab_size;
+    if (!rill__mul_size(PIECE * sizeof(float), m->vocabulary, &bytes))
+        return rill__fail_memory(err, "logits", SIZE_MAX);
+    m->out->n_buckets = (size_t)((m->total - 1) / m->options->bucket + 1);
+    m->out->buckets = rill__calloc(m->out->n_buckets, sizeof *m->out->buckets);
+    m->logits = rill__malloc(bytes);
+    return m->logits && m->out->buckets ? RILL_OK : rill__fail_memory(err, "logits", bytes);
+}
+
+rill_status rill__perplexity_measure(rill_model *model, const rill_stream_options *stream_options,
+                                     rill__text *text, const rill__perplexity_options *options,
+                                     rill__case *c, rill_progress_fn progress, void *user,
+                                     rill__perplexity *out, rill_error *err) {
+    bool recompute = stream_options->method == RILL_METHOD_RECOMPUTE;
+    // Each prediction costs recompute a pass of its own: shorter pieces keep it answering.
+    size_t piece = recompute && options->every < PIECE ? (size_t)options->every : PIECE;
+    measurement m = {
+        .text = text,
+        .options = options,
+        .journal = c,
+        .out = out,
+        .sparse = recompute && options->every > 1,
+    };
+    *out = (rill__perplexity){0};
+    rill_status status = prepare(&m, model, err);
+    if (status == RILL_OK && rill__case_finished(c)) {
+        status = recall_finished(&m, model, stream_options, err);
+    } else if (status == RILL_OK) {
+        status = open_stream(&m, model, stream_options, err);
+        if (status == RILL_OK) status = read_on(&m, piece, progress, user, err);
+        if (m.began > 0) out->seconds = seconds(&m);
+    }
+    rill_stream_close(&m.stream);
+    rill__free(m.logits);
+    return status;
+}
+
+void rill__perplexity_deinit(rill__perplexity *p) {
+    rill__free(p->buckets);
+    p->buckets = NULL;
 }

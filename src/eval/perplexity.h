@@ -1,28 +1,51 @@
 // SPDX-License-Identifier: MIT
-// How well a stream predicts a text.
+// Perplexity: exp of the mean negative log-likelihood of each token, given what the stream sees.
 #ifndef RILL_EVAL_PERPLEXITY_H
 #define RILL_EVAL_PERPLEXITY_H
 
-#include "rill/rill.h"
+#include "eval/journal.h"
+#include "eval/text.h"
+
+// Losses of a part of the text, in nats.
+typedef struct rill__losses {
+    uint64_t n;
+    double sum;
+} rill__losses;
+
+typedef struct rill__perplexity_options {
+    uint64_t every;   // recompute predicts tokens N, 2N, 3N ... only; 1: all
+    uint64_t bucket;  // tokens in a bucket, 1 or more
+} rill__perplexity_options;
 
 typedef struct rill__perplexity {
-    uint64_t predicted;  // tokens: all but the first
-    double mean_nll;     // nats a token
-    double perplexity;   // exp(mean_nll)
-    double seconds;
-    double tokens_per_second;
+    uint64_t tokens;        // how far it came: number of the last token that was predicted
+    rill__losses all;       // of every token that was predicted
+    rill__losses sampled;   // of tokens N, 2N, 3N ... among them
+    rill__losses *buckets;  // by bucket of the text; rill__perplexity_deinit
+    size_t n_buckets;
+    uint64_t n_computed;  // tokens read by this process and those it went on from ...
+    double seconds;       // ... and the time they took
     uint64_t cache_bytes;
 } rill__perplexity;
 
 // -log of the softmax of `logits` (n floats) at `token`, in double.
 double rill__nll(const float *logits, size_t n, rill_token token);
+// sum / n; NAN if there are none.
+double rill__losses_mean(const rill__losses *l);
 
-// Feeds `tokens` (2 or more) to an empty stream and fills *out. `progress` (NULL allowed) is called
-// now and then with tokens done; false ends it with RILL_EINTERRUPTED. Other failures as
-// rill_stream_feed, RILL_ENOMEM.
-RILL_NODISCARD rill_status rill__perplexity_measure(rill_stream *stream, const rill_token *tokens,
-                                                    size_t n_tokens, rill_progress_fn progress,
-                                                    void *user, rill__perplexity *out,
-                                                    rill_error *err);
+// The size of a journal's record of this measure: a loss, as a double.
+enum { RILL_PERPLEXITY_RECORD = sizeof(double) };
+
+// Reads the text (of 2 tokens or more) with a new stream, or goes on where the case (NULL: no
+// journal) was, and fills *out, also as far as it came when it fails. `progress` (NULL allowed) is
+// called now and then with tokens done; false ends it with RILL_EINTERRUPTED, what is done is in
+// the journal then. RILL_ECONTEXT: dense, and its capacity is full. Other failures as
+// rill_stream_open, rill_stream_feed and the journal's. The text's place afterwards is anywhere.
+RILL_NODISCARD rill_status rill__perplexity_measure(
+    rill_model *model, const rill_stream_options *stream_options, rill__text *text,
+    const rill__perplexity_options *options, rill__case *c, rill_progress_fn progress, void *user,
+    rill__perplexity *out, rill_error *err);
+// Frees what measure filled in; a zeroed one is allowed.
+void rill__perplexity_deinit(rill__perplexity *p);
 
 #endif

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// Opens what a measure needs, describes its cases for the journal, and writes its results.
+#include "cli/evaluation.h"
+
+#include "cli/command.h"
+#include "cli/terminal.h"
+
+#include "base/file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+// A fingerprint of model and arithmetic: what comes out for a few tokens.
+static rill_status probe(rill__evaluation *e, rill_error *err) {
+    enum { TOKENS = 4 };
+    rill_stream_options options;
+    rill_stream *stream = NULL;
+    rill_token tokens[TOKENS];
+    const float *logits;
+    rill_stream_options_default(&options);
+    options.method = RILL_METHOD_WINDOW;
+    options.window = TOKENS;
+    for (int i = 0; i < TOKENS; i++) tokens[i] = (i + 1) % (rill_token)e->session.info.vocab_size;
+    rill_status status = rill_stream_open(e->session.model, &options, &stream, err);
+    if (status == RILL_OK) status = rill_stream_feed(stream, tokens, TOKENS, NULL, err);
+    if (status == RILL_OK) status = rill_stream_logits(stream, &logits, err);
+    if (status == RILL_OK)
+        e->probe = XXH3_64bits(logits, e->session.info.vocab_size * sizeof *logits);
+    rill_stream_close(&stream);
+    return status;
+}
+
+// Whether a file can be made there: to know before hours of work.
+static rill_status check_writable(const char *path, rill_error *err) {
+    rill__file_writer *writer = NULL;
+    rill_status status = rill__writer_open(path, &writer, err);
+    rill__writer_discard(&writer);
+    return status;
+}
+
+rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, const rill__settings *s,
+                                  rill_error *err) {
+    *e = (rill__evaluation){.s = s, .measure = measure};
+    rill_status status = s->figure ? rill__figure_check(s->figure, err) : RILL_OK;
+    if (status == RILL_OK && s->csv) status = check_writable(s->csv, err);
+    if (status == RILL_OK)
+        status =
+            rill__session_open(&e->session, s, s->n_positionals ? s->positionals[0] : NULL, err);
+    if (status == RILL_OK && s->journal) {
+        status = rill__journal_open(s->journal, &e->journal, err);
+        if (status == RILL_OK) status = probe(e, err);
+    }
+    return status;
+}
+
+static size_t describe_stream(char *out, size_t capacity, const rill_stream_options *o) {
+    return (size_t)snprintf(
+        out, capacity,
+        "stream: %s, sinks %u, window %u, cache %s/%s, scale %.9g, cap %.9g, evict %d\n",
+        rill__method_name(o->method), o->sinks, o->window, rill_type_name(o->key_type),
+        rill_type_name(o->value_type), (double)o->sink_scale, (double)o->sink_cap, (int)o->evict);
+}
+
+rill_status rill__evaluation_case(rill__evaluation *e, const char *name,
+                                  const rill_stream_options *options, const char *input,
+                                  size_t record_bytes, rill__case **out, rill_error *err) {
+    char text[2048], full[128];
+    const rill_model_info *info = &e->session.info;
+    *out = NULL;
+    if (!e->journal) return RILL_OK;
+    snprintf(full, sizeof full, "%s-%s", e->measure, name);
+    size_t n = (size_t)snprintf(text, sizeof text,
+                                "rill eval %s\nmodel: %s, %s, %" PRIu64 " parameters in %" PRIu64
+                                " bytes, %016" PRIx64 "\n",
+                                e->measure, info->name, info->family, info->n_parameters,
+                                info->weight_bytes, e->probe);
+    if (options) n += describe_stream(text + n, sizeof text - n, options);
+    snprintf(text + n, sizeof text - n, "input: %s\n", input);
+    return rill__journal_case(e->journal, full, text, record_bytes, out, err);
+}
+
+rill_status rill__evaluation_table(rill__evaluation *e, const char *part,
+                                   const rill__column *columns, size_t n_columns, unsigned readers,
+                                   rill__table **out, rill_error *err) {
+    if (e->n_tables == RILL_MAX_TABLES)
+        return rill__fail(err, RILL_EINVAL, "more than %d tables", RILL_MAX_TABLES);
+    rill_status status = rill__table_new(e->measure, part, columns, n_columns, out, err);
+    if (status != RILL_OK) return status;
+    e->tables[e->n_tables].table = *out;
+    e->tables[e->n_tables++].readers = readers;
+    return RILL_OK;
+}
+
+bool rill__evaluation_goes_on(rill_status status) {
+    return status == RILL_ENOMEM || status == RILL_ECONTEXT;
+}
+
+// Paths of parts: "-PART" in front of the ending.
+static void csv_path(char *out, size_t capacity, const char *path, const char *part) {
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    int stem = dot && dot > (slash ? slash + 1 : path) ? (int)(dot - path) : (int)strlen(path);
+    snprintf(out, capacity, "%.*s%s%s%s", stem, path, part ? "-" : "", part ? part : "",
+             path + stem);
+}
+
+static rill_status write_file(const char *path, const rill__bytes *text, rill_error *err) {
+    rill__file_writer *writer = NULL;
+    rill_status status = rill__writer_open(path, &writer, err);
+    if (status == RILL_OK) status = rill__writer_write(writer, text->data, text->length, err);
+    if (status == RILL_OK) return rill__writer_commit(&writer, err);
+    rill__writer_discard(&writer);
+    return status;
+}
+
+static rill_status write_table(const rill__evaluation *e, const rill__table *table,
+                               unsigned readers, bool first, rill_error *err) {
+    char path[4096];
+    rill__bytes text;
+    rill__bytes_init(&text, 0);
+    rill_status status = RILL_OK;
+    if (readers & (e->s->json ? RILL_TO_JSON : RILL_TO_PEOPLE)) {
+        if (!first && !e->s->json) status = rill__bytes_append(&text, "\n", 1, err);
+        if (status == RILL_OK)
+            status = rill__table_print(table, e->s->json ? RILL_TABLE_JSON : RILL_TABLE_TEXT, &text,
+                                       err);
+        if (status == RILL_OK) (void)rill__output(text.data ? text.data : "", text.length);
+        rill__bytes_reset(&text);
+    }
+    if (status == RILL_OK && e->s->csv && readers & RILL_TO_CSV) {
+        csv_path(path, sizeof path, e->s->csv, rill__table_part(table));
+        status = rill__table_print(table, RILL_TABLE_CSV, &text, err);
+        if (status == RILL_OK) status = write_file(path, &text, err);
+    }
+    rill__bytes_deinit(&text);
+    return status;
+}
+
+rill_status rill__evaluation_write(rill__evaluation *e, rill_error *err) {
+    rill_status status = RILL_OK;
+    rill__progress_clear();
+    for (size_t i = 0; i < e->n_tables && status == RILL_OK; i++)
+        status = write_table(e, e->tables[i].table, e->tables[i].readers, i == 0, err);
+    if (status == RILL_OK && e->figure && e->s->figure)
+        status = rill__figure_write(e->figure, e->s->figure, err);
+    return status;
+}
+
+int rill__evaluation_close(rill__evaluation *e, rill_status status, const rill_error *err) {
+    for (size_t i = 0; i < e->n_tables; i++) rill__table_free(&e->tables[i].table);
+    rill__figure_free(&e->figure);
+    rill__journal_close(&e->journal);
+    rill__session_close(&e->session);
+    if (status != RILL_OK) {
+        rill__report(err);
+        if (status == RILL_EINTERRUPTED && e->s->journal)
+            fprintf(stderr, "rill: what was done is in %s: the same command goes on from there\n",
+                    e->s->journal);
+        return status == RILL_EINVAL         ? RILL_EXIT_USAGE
+               : status == RILL_EINTERRUPTED ? RILL_EXIT_INTERRUPTED
+                                             : RILL_EXIT_FAILED;
+    }
+    return rill__output_status();
+}

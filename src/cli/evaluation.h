@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// What all measures of `rill eval` share: the model, the journal of --resume, and where tables and
+// figures go.
+#ifndef RILL_CLI_EVALUATION_H
+#define RILL_CLI_EVALUATION_H
+
+#include "cli/eval_cases.h"
+#include "cli/session.h"
+
+#include "eval/figure.h"
+#include "eval/journal.h"
+#include "eval/table.h"
+
+enum {
+    RILL_MAX_TABLES = 8,
+    // Who reads a table.
+    RILL_TO_PEOPLE = 1,
+    RILL_TO_JSON = 2,
+    RILL_TO_CSV = 4,
+    RILL_TO_ALL = 7,
+};
+
+typedef struct rill__evaluation {
+    const rill__settings *s;
+    const char *measure;  // "perplexity"
+    rill__session session;
+    rill__journal *journal;  // NULL without --resume
+    uint64_t probe;          // what the model computes for a few tokens, with a journal
+    struct {
+        rill__table *table;
+        unsigned readers;
+    } tables[RILL_MAX_TABLES];
+    size_t n_tables;
+    rill__figure *figure;  // NULL, or what --figure draws
+} rill__evaluation;
+
+// Opens the model that s names, the journal, and makes sure that --figure can be drawn.
+RILL_NODISCARD rill_status rill__evaluation_open(rill__evaluation *e, const char *measure,
+                                                 const rill__settings *s, rill_error *err);
+
+// Opens the journal's case, NULL without --resume. `name` is short and its own within the measure;
+// `input` is one line that says on what it is measured. The model and the stream's options (NULL: a
+// case without a stream) are described here.
+RILL_NODISCARD rill_status rill__evaluation_case(rill__evaluation *e, const char *name,
+                                                 const rill_stream_options *options,
+                                                 const char *input, size_t record_bytes,
+                                                 rill__case **out, rill_error *err);
+
+// Makes a table that belongs to the evaluation, for the readers named (RILL_TO_...). Part is NULL
+// for the main one. Printed in the order in which they were added.
+RILL_NODISCARD rill_status rill__evaluation_table(rill__evaluation *e, const char *part,
+                                                  const rill__column *columns, size_t n_columns,
+                                                  unsigned readers, rill__table **out,
+                                                  rill_error *err);
+
+// True if a configuration that failed so is a result and not the end: memory or context ran out.
+bool rill__evaluation_goes_on(rill_status status);
+
+// Prints the tables, writes --csv (a part goes beside it, FILE-PART.csv) and draws --figure.
+RILL_NODISCARD rill_status rill__evaluation_write(rill__evaluation *e, rill_error *err);
+
+// Closes everything, reports `status` and returns the command's exit status.
+int rill__evaluation_close(rill__evaluation *e, rill_status status, const rill_error *err);
+
+#endif

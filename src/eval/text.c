@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+// Texts: bytes go through the model's encoder piece by piece; tokens wait until they are read.
+#include "eval/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { PIECE = 32 * 1024, COUNTED = 4096, CONTEXT = 16 };
+
+struct rill__text {
+    const rill_model *model;
+    char *name;  // for messages
+    unsigned flags;
+    int file;    // what is read
+    int source;  // a pipe, copied while it is read the first time; -1 otherwise
+    FILE *copy;  // of it; NULL otherwise
+    rill__text_facts facts;
+    uint64_t limit;  // tokens
+    bool (*go_on)(void);
+
+    rill_encoder *encoder;
+    uint64_t next;              // number of the token to read next
+    const rill_token *pending;  // the encoder's
+    size_t n_pending;
+    bool ended;  // the encoder has had all
+    char buffer[PIECE];
+};
+
+static rill_status fail_file(const rill__text *t, rill_error *err) {
+    return rill__fail(err, RILL_EIO, "%s: %s", t->name, strerror(errno));
+}
+
+static rill_status more_bytes(rill__text *t, size_t *length, rill_error *err) {
+    ssize_t n;
+    do {
+        n = read(t->source >= 0 ? t->source : t->file, t->buffer, PIECE);
+        if (t->go_on && !t->go_on())
+            return rill__fail(err, RILL_EINTERRUPTED, "%s: interrupted", t->name);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) return fail_file(t, err);
+    if (t->source >= 0 && fwrite(t->buffer, 1, (size_t)n, t->copy) != (size_t)n)
+        return rill__fail(err, RILL_EIO, "%s: its temporary copy: %s", t->name, strerror(errno));
+    *length = (size_t)n;
+    return RILL_OK;
+}
+
+rill_status rill__text_read(rill__text *t, rill_token *out, size_t capacity, size_t *n,
+                            rill_error *err) {
+    *n = 0;
+    if (t->limit - t->next < capacity) capacity = (size_t)(t->limit - t->next);
+    while (*n < capacity) {
+        if (t->n_pending) {
+            size_t some = t->n_pending < capacity - *n ? t->n_pending : capacity - *n;
+            if (out) memcpy(out + *n, t->pending, some * sizeof *out);
+            t->pending += some;
+            t->n_pending -= some;
+            t->next += some;
+            *n += some;
+            continue;
+        }
+        if (t->ended) break;
+        size_t length = 0;
+        rill_status status = more_bytes(t, &length, err);
+        t->ended = length == 0;
+        if (status == RILL_OK)
+            status = rill_encoder_push(t->encoder, t->buffer, length, t->ended, &t->pending,
+                                       &t->n_pending, err);
+        if (status != RILL_OK) return status;
+    }
+    return RILL_OK;
+}
+
+// To the beginning.
+static rill_status rewind_text(rill__text *t, rill_error *err) {
+    rill_encoder_close(&t->encoder);
+    t->next = 0;
+    t->n_pending = 0;
+    t->ended = false;
+    if (t->source < 0 && lseek(t->file, 0, SEEK_SET) < 0) return fail_file(t, err);
+    return rill_encoder_open(t->model, t->flags, &t->encoder, err);
+}
+
+rill_status rill__text_seek(rill__text *t, uint64_t index, rill_error *err) {
+    rill_status status = index < t->next ? rewind_text(t, err) : RILL_OK;
+    while (status == RILL_OK && t->next < index) {
+        size_t n, skip = index - t->next < COUNTED ? (size_t)(index - t->next) : COUNTED;
+        status = rill__text_read(t, NULL, skip, &n, err);
+        if (status == RILL_OK && n == 0)
+            status = rill__fail(err, RILL_EIO, "%s: is shorter than it was", t->name);
+    }
+    return status;
+}
+
+// ---- The first reading ----------------------------------------------------------------------
+
+typedef struct counter {
+    XXH3_state_t *hash;
+    rill_token tokens[CONTEXT + COUNTED];  // the last of before, and those to count
+    size_t n_before;
+    bool in_word;
+} counter;
+
+// Adds the text of tokens[n_before ... n_before + n). What a token stands for may depend on those
+// before (the first space of a text, a character cut in two): so text is decoded with a few of them
+// in front, whose own text is taken away again.
+static rill_status count_text(rill__text *t, counter *c, size_t n, rill_error *err) {
+    char *before = NULL, *all = NULL;
+    size_t skipped = 0, length = 0;
+    rill_status status = rill_decode(t->model, c->tokens, c->n_before, &before, &skipped, err);
+    if (status == RILL_OK)
+        status = rill_decode(t->model, c->tokens, c->n_before + n, &all, &length, err);
+    for (size_t i = skipped; status == RILL_OK && i < length; i++) {
+        bool space = isspace((unsigned char)all[i]) != 0;
+        t->facts.words += !space && !c->in_word;
+        c->in_word = !space;
+    }
+    if (status == RILL_OK) t->facts.bytes += length > skipped ? length - skipped : 0;
+    rill_text_free(before);
+    rill_text_free(all);
+    return status;
+}
+
+static rill_status count(rill__text *t, counter *c, rill_error *err) {
+    for (;;) {
+        size_t n;
+        rill_token *fresh = c->tokens + c->n_before;
+        rill_status status = rill__text_read(t, fresh, COUNTED, &n, err);
+        if (status != RILL_OK || n == 0) return status;
+        XXH3_64bits_update(c->hash, fresh, n * sizeof *fresh);
+        if (t->facts.n_tokens == 0) {  // the first is given, not predicted
+            c->n_before = 1;
+            n--;
+            t->facts.n_tokens = 1;
+        }
+        status = count_text(t, c, n, err);
+        if (status != RILL_OK) return status;
+        t->facts.n_tokens += n;
+        size_t have = c->n_before + n, keep = have < CONTEXT ? have : CONTEXT;
+        memmove(c->tokens, c->tokens + have - keep, keep * sizeof *fresh);
+        c->n_before = keep;
+    }
+}
+
+static rill_status first_reading(rill__text *t, rill_error *err) {
+    counter *c = rill__calloc(1, sizeof *c);
+    if (c) c->hash = XXH3_createState();
+    rill_status status = c && c->hash ? RILL_OK : rill__fail_memory(err, "a text", sizeof *c);
+    if (status == RILL_OK) {
+        XXH3_64bits_reset(c->hash);
+        status = count(t, c, err);
+        t->facts.hash = XXH3_64bits_digest(c->hash);
+    }
+    if (c) XXH3_freeState(c->hash);
+    rill__free(c);
+    if (status == RILL_OK && t->copy && fflush(t->copy) != 0)
+        status = rill__fail(err, RILL_EIO, "%s: its temporary copy: %s", t->name, strerror(errno));
+    return status;
+}
+
+static void close_source(rill__text *t) {
+    if (t->source > STDIN_FILENO) close(t->source);
+    t->source = -1;
+}
+
+static rill_status open_file(rill__text *t, const char *path, rill_error *err) {
+    bool input = strcmp(path, "-") == 0;
+    t->file = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (t->file < 0) return fail_file(t, err);
+    if (!input && lseek(t->file, 0, SEEK_CUR) >= 0) return RILL_OK;
+    t->source = t->file;
+    t->copy = tmpfile();
+    t->file = t->copy ? fileno(t->copy) : -1;
+    return t->copy ? RILL_OK : fail_file(t, err);
+}
+
+rill_status rill__text_open(const rill_model *model, const char *path, unsigned flags,
+                            uint64_t max_tokens, bool (*go_on)(void), rill__text **out,
+                            rill_error *err) {
+    rill__text *t = rill__calloc(1, sizeof *t);
+    if (!t) return rill__fail_memory(err, "a text", sizeof *t);
+    t->model = model;
+    t->flags = flags;
+    t->file = t->source = -1;
+    t->go_on = go_on;
+    t->limit = max_tokens ? max_tokens : UINT64_MAX;
+    t->name = rill__strdup(strcmp(path, "-") == 0 ? "standard input" : path);
+    rill_status status = t->name ? RILL_OK : rill__fail_memory(err, "a text", strlen(path));
+    if (status == RILL_OK) status = open_file(t, path, err);
+    if (status == RILL_OK) status = rewind_text(t, err);
+    if (status == RILL_OK) status = first_reading(t, err);
+    close_source(t);
+    if (status == RILL_OK) status = rewind_text(t, err);
+    if (status == RILL_OK)
+        *out = t;
+    else
+        rill__text_close(&t);
+    return status;
+}
+
+void rill__text_close(rill__text **text) {
+    rill__text *t = *text;
+    if (!t) return;
+    rill_encoder_close(&t->encoder);
+    close_source(t);
+    if (t->copy)
+        fclose(t->copy);
+    else if (t->file >= 0)
+        close(t->file);
+    rill__free(t->name);
+    rill__free(t);
+    *text = NULL;
+}
+
+const rill__text_facts *rill__text_get_facts(const rill__text *t) {
+    return &t->facts;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// A text of any length as tokens, read from its file again for every configuration: memory does not
+// grow with it.
+#ifndef RILL_EVAL_TEXT_H
+#define RILL_EVAL_TEXT_H
+
+#include "rill/rill.h"
+
+#include "base/base.h"
+
+typedef struct rill__text rill__text;
+
+typedef struct rill__text_facts {
+    uint64_t n_tokens;  // those asked for, or all
+    // Of the text that all tokens but the first stand for: what is predicted.
+    uint64_t bytes;
+    uint64_t words;  // with white space between
+    uint64_t hash;   // of the tokens
+} rill__text_facts;
+
+// Opens a text and reads it once: at most max_tokens tokens of it (0: all). path "-" is standard
+// input, kept in a temporary file. flags as rill_encoder_open. `go_on` (NULL allowed) is asked
+// now and then; false from it ends the call with RILL_EINTERRUPTED. The model must outlive the
+// text. RILL_EIO, RILL_EUNSUPPORTED (a model without a tokenizer), RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__text_open(const rill_model *model, const char *path,
+                                           unsigned flags, uint64_t max_tokens, bool (*go_on)(void),
+                                           rill__text **out, rill_error *err);
+// Sets *text to NULL; NULL in it is allowed.
+void rill__text_close(rill__text **text);
+
+// Valid while the text lives.
+const rill__text_facts *rill__text_get_facts(const rill__text *text);
+
+// Goes to token number `index`: what rill__text_read gives next.
+RILL_NODISCARD rill_status rill__text_seek(rill__text *text, uint64_t index, rill_error *err);
+// Copies the next tokens, `capacity` of them unless the text ends before; *n is 0 only at its end.
+RILL_NODISCARD rill_status rill__text_read(rill__text *text, rill_token *out, size_t capacity,
+                                           size_t *n, rill_error *err);
+
+#endif

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+// The journal: what was saved survives a kill at any moment, what was not is computed again, and
+// nothing foreign is taken for one's own.
+#include "eval/journal.h"
+
+#include "base/file.h"
+
+#include "open.h"
+#include "random_model.h"
+#include "scratch.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { RECORD = 12, HEAD = 64 };
+
+static rill_model *model;
+static const char *directory;
+
+static int setup(void **state) {
+    if (scratch_make(state) != 0) return -1;
+    test_random r = {7};
+    const random_shape shape = {.family = "llama",
+                                .n_layers = 1,
+                                .n_heads = 2,
+                                .n_kv_heads = 1,
+                                .head_dim = 4,
+                                .hidden_size = 8,
+                                .ffn_size = 8,
+                                .vocab_size = 32,
+                                .trained_context = 64};
+    const char *path = scratch_path("model");
+    mkdir(path, 0777);
+    random_model_write(&r, &shape, path);
+    model = test_model(path, &(rill_device_options){.threads = 1});
+    return 0;
+}
+
+static int teardown(void **state) {
+    rill_model_close(&model);
+    return scratch_remove(state);
+}
+
+// Every test has a directory of its own.
+static rill__journal *open_journal(const char *name) {
+    static char path[256];
+    rill__journal *j;
+    rill_error err;
+    snprintf(path, sizeof path, "%s", scratch_path(name));
+    directory = path;
+    must(rill__journal_open(path, &j, &err), &err);
+    return j;
+}
+
+static rill__case *open_case(rill__journal *j, const char *description) {
+    rill__case *c;
+    rill_error err;
+    must(rill__journal_case(j, "a case/1", description, RECORD, &c, &err), &err);
+    return c;
+}
+
+static const char *file_of_case(const char *ending) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/a_case_1.%s", directory, ending);
+    return path;
+}
+
+static rill_stream *open_stream(void) {
+    rill_stream_options options;
+    rill_stream *stream;
+    rill_error err;
+    rill_stream_options_default(&options);
+    options.window = 8;
+    must(rill_stream_open(model, &options, &stream, &err), &err);
+    return stream;
+}
+
+// Reads n tokens and appends two records for each: numbers that say where they stand.
+static void work(rill_stream *stream, rill__case *c, int n) {
+    rill_error err;
+    for (int i = 0; i < n; i++) {
+        rill_token token = i % 32;
+        must(rill_stream_feed(stream, &token, 1, NULL, &err), &err);
+        for (int k = 0; k < 2; k++) {
+            char record[RECORD] = {0};
+            snprintf(record, sizeof record, "%llu", (unsigned long long)rill__case_count(c));
+            must(rill__case_append(c, record, 1, &err), &err);
+        }
+    }
+}
+
+static void check_records(rill__case *c, uint64_t n) {
+    rill_error err;
+    assert_int_equal(rill__case_count(c), n);
+    for (uint64_t i = 0; i < n; i++) {
+        char record[RECORD], wanted[RECORD] = {0};
+        snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)i);
+        must(rill__case_read(c, i, 1, record, &err), &err);
+        assert_memory_equal(record, wanted, RECORD);
+    }
+    char past[RECORD];
+    assert_int_equal(rill__case_read(c, n, 1, past, &err), RILL_EINVAL);
+}
+
+// Runs `step` in a process that is killed at its end.
+static void in_killed_process(void (*step)(rill__journal *), const char *name) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        step(open_journal(name));
+        kill(getpid(), SIGKILL);
+    }
+    int how;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+}
+
+static void killed_after_a_save(rill__journal *j) {
+    rill_error err;
+    rill__case *c = open_case(j, "d\n");
+    rill_stream *s = open_stream();
+    work(s, c, 5);
+    must(rill__case_save(c, s, 1, &err), &err);
+    work(s, c, 3);
+    must(rill__case_save(c, s, 2.5, &err), &err);
+    work(s, c, 4);  // is lost
+}
+
+static void a_kill_between_two_appends(void **state) {
+    (void)state;
+    in_killed_process(killed_after_a_save, "killed");
+    rill_error err;
+    rill_stream *s;
+    rill_stream_report report;
+    rill__journal *j = open_journal("killed");
+    rill__case *c = open_case(j, "d\n");
+    must(rill__case_load(c, model, &s, &err), &err);
+    assert_non_null(s);
+    rill_stream_get_report(s, &report);
+    assert_int_equal(report.seen, 8);
+    assert_true(rill__case_seconds(c) == 2.5);
+    check_records(c, 16);
+    work(s, c, 2);
+    check_records(c, 20);
+    must(rill__case_finish(c, 4, &err), &err);
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    assert_false(rill__file_exists(file_of_case("stream")));
+
+    c = open_case(j, "d\n");
+    assert_true(rill__case_finished(c));
+    assert_true(rill__case_seconds(c) == 4);
+    check_records(c, 20);
+    rill__case_close(&c);
+    rill__journal_close(&j);
+}
+
+// The records of a save are there, its snapshot is not yet: the one before counts.
+static void killed_between_records_and_snapshot(rill__journal *j) {
+    rill_error err;
+    rill__case *c = open_case(j, "d\n");
+    rill_stream *s = open_stream();
+    work(s, c, 5);
+    must(rill__case_save(c, s, 1, &err), &err);
+    work(s, c, 3);
+    // A directory in the snapshot's place, for a moment, stops it where a kill would.
+    must(rill_stream_save(s, scratch_path("kept"), &err), &err);
+    assert_int_equal(rename(file_of_case("stream"), scratch_path("kept")), 0);
+    assert_int_equal(mkdir(file_of_case("stream"), 0777), 0);
+    assert_int_not_equal(rill__case_save(c, s, 2, &err), RILL_OK);
+    assert_int_equal(rmdir(file_of_case("stream")), 0);
+    assert_int_equal(rename(scratch_path("kept"), file_of_case("stream")), 0);
+}
+
+static void a_kill_between_records_and_snapshot(void **state) {
+    (void)state;
+    in_killed_process(killed_between_records_and_snapshot, "between");
+    rill_error err;
+    rill_stream *s;
+    rill__journal *j = open_journal("between");
+    rill__case *c = open_case(j, "d\n");
+    must(rill__case_load(c, model, &s, &err), &err);
+    assert_non_null(s);
+    assert_true(rill__case_seconds(c) == 1);
+    check_records(c, 10);
+    // And it goes on from there, through the next save.
+    work(s, c, 1);
+    must(rill__case_save(c, s, 3, &err), &err);
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    c = open_case(j, "d\n");
+    must(rill__case_load(c, model, &s, &err), &err);
+    check_records(c, 12);
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    rill__journal_close(&j);
+}
+
+static void without_a_snapshot_it_begins_anew(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream *s = open_stream();
+    rill__journal *j = open_journal("anew");
+    rill__case *c = open_case(j, "d\n");
+    work(s, c, 2);
+    must(rill__case_save(c, NULL, 1, &err), &err);
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    c = open_case(j, "d\n");
+    check_records(c, 4);  // for a measure that needs no stream
+    must(rill__case_load(c, model, &s, &err), &err);
+    assert_null(s);
+    assert_int_equal(rill__case_count(c), 0);
+    assert_true(rill__case_seconds(c) == 0);
+    rill__case_close(&c);
+    rill__journal_close(&j);
+}
+
+static void a_file_cut_short(void **state) {
+    (void)state;
+    in_killed_process(killed_after_a_save, "cut");
+    rill_error err;
+    rill_stream *s;
+    rill__journal *j = open_journal("cut");
+    // Half a record at the end is none; the save had 16, so one is missing.
+    assert_int_equal(truncate(file_of_case("records"), HEAD + 15 * RECORD + RECORD / 2), 0);
+    rill__case *c = open_case(j, "d\n");
+    assert_int_equal(rill__case_load(c, model, &s, &err), RILL_EFORMAT);
+    assert_non_null(strstr(err.message, "a_case_1.records"));
+    rill__case_close(&c);
+    for (int length = 1; length < HEAD; length += 31) {
+        assert_int_equal(truncate(file_of_case("records"), length), 0);
+        assert_int_equal(rill__journal_case(j, "a case/1", "d\n", RECORD, &c, &err), RILL_EFORMAT);
+        assert_null(c);
+    }
+    rill__journal_close(&j);
+}
+
+static void a_finished_case_cut_short(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream *s = open_stream();
+    rill__journal *j = open_journal("finished");
+    rill__case *c = open_case(j, "d\n");
+    work(s, c, 2);
+    must(rill__case_finish(c, 1, &err), &err);
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    assert_int_equal(truncate(file_of_case("records"), HEAD + 3 * RECORD), 0);
+    assert_int_equal(rill__journal_case(j, "a case/1", "d\n", RECORD, &c, &err), RILL_EFORMAT);
+    rill__journal_close(&j);
+}
+
+static void what_is_foreign_is_refused(void **state) {
+    (void)state;
+    rill_error err;
+    rill__journal *j = open_journal("foreign");
+    rill__case *c = open_case(j, "model: a\ntokens: 5\n");
+    rill__case *other;
+    // By two at once ...
+    assert_int_equal(
+        rill__journal_case(j, "a case/1", "model: a\ntokens: 5\n", RECORD, &other, &err), RILL_EIO);
+    rill__case_close(&c);
+    // ... with another description, where the message has what differs ...
+    assert_int_equal(rill__journal_case(j, "a case/1", "model: a\ntokens: 6\n", RECORD, &c, &err),
+                     RILL_EMISMATCH);
+    assert_non_null(strstr(err.message, "'tokens: 5', now it is 'tokens: 6'"));
+    assert_int_equal(rill__journal_case(j, "a case/1", "model: a\n", RECORD, &c, &err),
+                     RILL_EMISMATCH);
+    // ... with records of another size, or none at all.
+    assert_int_equal(rill__journal_case(j, "a case/1", "model: a\ntokens: 5\n", RECORD + 4, &c,
+                                        &err),
+                     RILL_EFORMAT);
+    FILE *file = fopen(file_of_case("records"), "w");
+    for (int i = 0; i < 100; i++) fputs("no records", file);
+    fclose(file);
+    assert_int_equal(rill__journal_case(j, "a case/1", "model: a\ntokens: 5\n", RECORD, &c, &err),
+                     RILL_EFORMAT);
+    rill__journal_close(&j);
+    // A file is no directory.
+    assert_int_equal(rill__journal_open(scratch_text("file", "text"), &j, &err), RILL_EIO);
+}
+
+static void no_journal_does_nothing(void **state) {
+    (void)state;
+    rill__case *c;
+    rill_stream *s;
+    assert_int_equal(rill__journal_case(NULL, "a", "d", RECORD, &c, NULL), RILL_OK);
+    assert_null(c);
+    assert_int_equal(rill__case_append(c, "x", 1, NULL), RILL_OK);
+    assert_int_equal(rill__case_load(c, model, &s, NULL), RILL_OK);
+    assert_null(s);
+    assert_int_equal(rill__case_save(c, NULL, 1, NULL), RILL_OK);
+    assert_int_equal(rill__case_finish(c, 1, NULL), RILL_OK);
+    assert_false(rill__case_due(c) || rill__case_finished(c));
+    assert_int_equal(rill__case_count(c), 0);
+    rill__case_close(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_kill_between_two_appends),
+        cmocka_unit_test(a_kill_between_records_and_snapshot),
+        cmocka_unit_test(without_a_snapshot_it_begins_anew),
+        cmocka_unit_test(a_file_cut_short),
+        cmocka_unit_test(a_finished_case_cut_short),
+        cmocka_unit_test(what_is_foreign_is_refused),
+        cmocka_unit_test(no_journal_does_nothing),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
