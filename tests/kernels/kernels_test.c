@@ -222,6 +222,11 @@ static size_t run_silu(const rill__cpu_kernels *k, operands *in, float *out) {
     return in->n;
 }
 
+static size_t run_gelu(const rill__cpu_kernels *k, operands *in, float *out) {
+    k->gelu(in->x, in->n % 2 ? in->y : NULL, out, in->n);
+    return in->n;
+}
+
 static size_t run_gelu_tanh(const rill__cpu_kernels *k, operands *in, float *out) {
     k->gelu_tanh(in->x, in->n % 2 ? in->y : NULL, out, in->n);
     return in->n;
@@ -266,6 +271,8 @@ static const kernel_case cases[] = {
     {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"exp_sum", SLOT(exp_sum), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE, run_exp_sum},
     {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE, run_silu},
+    // |x| times the 1.5e-7 to which erf is known.
+    {"gelu", SLOT(gelu), RILL_TYPE_F32, 1, 1e-6, 1e-6, FINITE, run_gelu},
     {"gelu_tanh", SLOT(gelu_tanh), RILL_TYPE_F32, 1, 2e-5, 1e-34, FINITE, run_gelu_tanh},
     {"rms_norm", SLOT(rms_norm), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE | 1u << LARGE, run_rms_norm},
 };

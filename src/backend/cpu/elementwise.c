@@ -76,14 +76,6 @@ void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in
     rill__cpu_run(job.cpu, n_rows, norm_row, &job);
 }
 
-// x * (1 + erf(x / sqrt(2))) / 2, in double: few families want it, and none as a bottleneck.
-static void gelu(const float *x, const float *up, float *out, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        double v = x[i];
-        out[i] = (float)(0.5 * v * (1 + erf(v * 0.70710678118654752440)) * (up ? up[i] : 1));
-    }
-}
-
 // gpt-oss's (transformers: modeling_gpt_oss.py, GptOssExperts).
 static void clamped_swiglu(const float *x, const float *up, float *out, size_t n, float limit) {
     for (size_t i = 0; i < n; i++) {
@@ -106,7 +98,7 @@ static void activate_row(void *context, size_t row, unsigned thread) {
     else if (job->act == RILL_ACT_GELU_TANH)
         kernels->gelu_tanh(gate, up, out, job->width);
     else
-        gelu(gate, up, out, job->width);
+        kernels->gelu(gate, up, out, job->width);
 }
 
 void rill__cpu_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,

@@ -84,6 +84,8 @@ typedef struct rill__cpu_kernels {
     double (*exp_sum)(float *x, size_t n, float greatest);
     // out[i] = x[i] / (1 + exp(-x[i])) * up[i]; up may be NULL for 1. x is finite or NaN.
     void (*silu)(const float *x, const float *up, float *out, size_t n);
+    // The same with x[i] * (1 + erf(x[i] / sqrt(2))) / 2.
+    void (*gelu)(const float *x, const float *up, float *out, size_t n);
     // The same with x[i] * (1 + tanh(sqrt(2 / pi) * (x[i] + 0.044715 * x[i]^3))) / 2.
     void (*gelu_tanh)(const float *x, const float *up, float *out, size_t n);
     // out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps)

@@ -121,6 +121,13 @@ static void silu_c(const float *x, const float *up, float *out, size_t n) {
         out[i] = (float)(x[i] / (1 + exp(-(double)x[i])) * (up ? up[i] : 1));
 }
 
+static void gelu_c(const float *x, const float *up, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i];
+        out[i] = (float)(0.5 * v * (1 + erf(v * 0.70710678118654752440)) * (up ? up[i] : 1));
+    }
+}
+
 static void gelu_tanh_c(const float *x, const float *up, float *out, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double v = x[i], inner = 0.79788456080286535588 * (v + 0.044715 * v * v * v);
@@ -168,6 +175,7 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
     k->mix_end = mix_end_c;
     k->exp_sum = exp_sum_c;
     k->silu = silu_c;
+    k->gelu = gelu_c;
     k->gelu_tanh = gelu_tanh_c;
     k->burn_f32 = burn_f32_c;
     k->burn_int8 = burn_int8_c;

@@ -20,6 +20,7 @@ k->decode[RILL_TYPE_Q4_K] = NAME(decode_q4_k);
 k->decode[RILL_TYPE_Q6_K] = NAME(decode_q6_k);
 k->exp_sum = NAME(exp_sum);
 k->silu = NAME(silu);
+k->gelu = NAME(gelu);
 k->gelu_tanh = NAME(gelu_tanh);
 k->rms_norm = NAME(rms_norm);
 k->burn_f32 = NAME(burn_f32);
