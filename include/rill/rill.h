@@ -115,8 +115,8 @@ RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, ril
 RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const char *path,
                                                     rill_model **out, rill_error *err);
 
-// A model of a named shape ("llama-1b", "llama-7b", "llama-13b": rill_shape_name) with seeded
-// random weights of `type`, in memory and without a tokenizer: for measuring.
+// A model of a named shape ("llama-7b", "mpt-7b" ...: rill_shape_name; "mpt-7b:2" has two of its
+// layers) with seeded random weights of `type`, in memory and without a tokenizer: for measuring.
 RILL_NODISCARD RILL_API rill_status rill_model_open_synthetic(rill_device *device,
                                                               const char *shape, rill_type type,
                                                               uint64_t seed, rill_model **out,

@@ -6,16 +6,22 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-// Sizes as in the models' own config.json.
-static const struct {
-    const char *name;
+// Sizes as in the models' own config.json; what follows from the family is describe's.
+typedef struct shape {
+    const char *name, *family;
     uint32_t n_layers, hidden_size, n_heads, n_kv_heads, ffn_size, vocab_size, context;
-} shapes[] = {
-    {"llama-1b", 22, 2048, 32, 4, 5632, 32000, 2048},     // TinyLlama 1.1B
-    {"llama-7b", 32, 4096, 32, 32, 11008, 32000, 4096},   // Llama 2 7B
-    {"llama-13b", 40, 5120, 40, 40, 13824, 32000, 4096},  // Llama 2 13B
+} shape;
+
+static const shape shapes[] = {
+    {"llama-1b", "llama", 22, 2048, 32, 4, 5632, 32000, 2048},     // TinyLlama 1.1B
+    {"llama-7b", "llama", 32, 4096, 32, 32, 11008, 32000, 4096},   // Llama 2 7B
+    {"llama-13b", "llama", 40, 5120, 40, 40, 13824, 32000, 4096},  // Llama 2 13B
+    {"pythia-2.8b", "gpt_neox", 32, 2560, 32, 32, 10240, 50304, 2048},
+    {"falcon-7b", "falcon", 32, 4544, 71, 1, 18176, 65024, 2048},
+    {"mpt-7b", "mpt", 32, 4096, 32, 32, 16384, 50432, 2048},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -29,32 +35,69 @@ void rill__shape_list(char *out, size_t capacity) {
         n += (size_t)snprintf(out + n, capacity - n, "%s%s", i ? ", " : "", shapes[i].name);
 }
 
-bool rill__shape_describe(const char *name, rill__description *d) {
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        if (strcmp(name, shapes[i].name) != 0) continue;
-        uint32_t head_dim = shapes[i].hidden_size / shapes[i].n_heads;
-        *d = (rill__description){
-            .family = "llama",
-            .n_layers = shapes[i].n_layers,
-            .hidden_size = shapes[i].hidden_size,
-            .n_heads = shapes[i].n_heads,
-            .n_kv_heads = shapes[i].n_kv_heads,
-            .head_dim = head_dim,
-            .ffn_size = shapes[i].ffn_size,
-            .vocab_size = shapes[i].vocab_size,
-            .trained_context = shapes[i].context,
-            .norm = RILL_NORM_RMS,
-            .norm_eps = 1e-5f,
-            .attention_scale = (float)(1 / sqrt(head_dim)),
-            .rope = {.theta = 10000, .n_dims = head_dim, .scaling = RILL_ROPE_DEFAULT},
-            .gated = true,
-            .activation = RILL_ACT_SILU,
-            .embedding_scale = 1,
-        };
-        snprintf(d->name, sizeof d->name, "%s", name);
-        return true;
+// What makes the paper's other families themselves.
+static void describe_family(rill__description *d) {
+    if (strcmp(d->family, "llama") == 0) return;
+    d->norm = RILL_NORM_LAYER;
+    d->gated = false;
+    d->activation = RILL_ACT_GELU;
+    if (strcmp(d->family, "gpt_neox") == 0) {
+        d->residual = RILL_RESIDUAL_PARALLEL_TWO_NORMS;
+        d->rope.n_dims = d->head_dim / 4;
+    } else if (strcmp(d->family, "falcon") == 0) {
+        d->residual = RILL_RESIDUAL_PARALLEL;
+        d->tied_embeddings = true;
+    } else {
+        d->tied_embeddings = true;
+        d->position = RILL_POSITION_ALIBI;
+        d->alibi_bias_max = 8;
+        d->rope.n_dims = 0;
     }
-    return false;
+}
+
+// The shape that a name begins with, and the layers that may stand behind a colon.
+static const shape *find_shape(const char *name, uint32_t *n_layers) {
+    size_t length = strcspn(name, ":");
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        if (strlen(shapes[i].name) != length || memcmp(name, shapes[i].name, length) != 0) continue;
+        *n_layers = shapes[i].n_layers;
+        if (!name[length]) return &shapes[i];
+        char *end;
+        unsigned long n = strtoul(name + length + 1, &end, 10);
+        if (*end || name[length + 1] < '0' || name[length + 1] > '9' || n < 1 || n > *n_layers)
+            return NULL;
+        *n_layers = (uint32_t)n;
+        return &shapes[i];
+    }
+    return NULL;
+}
+
+bool rill__shape_describe(const char *name, rill__description *d) {
+    uint32_t n_layers;
+    const shape *s = find_shape(name, &n_layers);
+    if (!s) return false;
+    uint32_t head_dim = s->hidden_size / s->n_heads;
+    *d = (rill__description){
+        .n_layers = n_layers,
+        .hidden_size = s->hidden_size,
+        .n_heads = s->n_heads,
+        .n_kv_heads = s->n_kv_heads,
+        .head_dim = head_dim,
+        .ffn_size = s->ffn_size,
+        .vocab_size = s->vocab_size,
+        .trained_context = s->context,
+        .norm = RILL_NORM_RMS,
+        .norm_eps = 1e-5f,
+        .attention_scale = (float)(1 / sqrt(head_dim)),
+        .rope = {.theta = 10000, .n_dims = head_dim, .scaling = RILL_ROPE_DEFAULT},
+        .gated = true,
+        .activation = RILL_ACT_SILU,
+        .embedding_scale = 1,
+    };
+    snprintf(d->name, sizeof d->name, "%s", name);
+    snprintf(d->family, sizeof d->family, "%s", s->family);
+    describe_family(d);
+    return true;
 }
 
 bool rill_shape_get(const char *name, rill_model_info *out) {

@@ -189,11 +189,17 @@ rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t s
     if (!m) return rill__fail_memory(err, "a model", sizeof *m);
     rill_status status = RILL_OK;
     if (rill__shape_describe(shape, &m->description)) {
-        status = build(m, type, seed, err);
+        rill__description *d = &m->description;
+        if (d->position == RILL_POSITION_ALIBI)
+            status = rill__alibi_slopes(d, d->alibi_bias_max, 1, false, err);
+        if (status == RILL_OK) status = build(m, type, seed, err);
     } else {
         char known[128];
         rill__shape_list(known, sizeof known);
-        status = rill__fail(err, RILL_EINVAL, "shape '%.60s': %s are known", shape, known);
+        status = rill__fail(err, RILL_EINVAL,
+                            "shape '%.60s': %s are known, or one of them with fewer "
+                            "layers, as llama-7b:2",
+                            shape, known);
     }
     if (status != RILL_OK) {
         rill__model_close(&m);
