@@ -264,6 +264,9 @@ RILL_API void rill_stream_options_default(rill_stream_options *options);
 typedef struct rill_stream_bytes {
     uint64_t cache;  // keys and values
     uint64_t work;   // activations, logits, token history
+    // All that the stream itself takes. The device's scratch (attention scores, quantised
+    // activations) is not in it: the device's streams share it, it grows to the widest of them when
+    // that is opened, and stays until the device is closed.
     uint64_t total;
 } rill_stream_bytes;
 

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { N_CASES = 60, MAX_TOKENS = 160 };
+enum { N_CASES = 90, MAX_TOKENS = 160 };
 
 // One random case: what is fed, and how.
 typedef struct scenario {
@@ -95,7 +95,9 @@ static void run_engine(test_random *r, rill_model *model, const scenario *s, uin
 
 static void one_case(test_random *r, rill_device *device, int number) {
     random_shape shape;
-    random_shape_make(r, &shape);
+    size_t n_families = 0;
+    while (random_family_name(n_families)) n_families++;
+    random_shape_make(r, random_family_name((size_t)number % n_families), &shape);
     random_model_write(r, &shape, test_directory());
     rill_error err;
     rill_model *model;
@@ -109,10 +111,10 @@ static void one_case(test_random *r, rill_device *device, int number) {
     run_engine(r, model, &s, shape.vocab_size, got);
     double worst = worst_of_bound(got, expected, n);
     print_message(
-        "case %d: %s %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
+        "case %d: %s (%u) %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
         "scale %g cap %g, %u tokens: %.3f of the bound\n",
-        number, shape.family, shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.hidden_size,
-        shape.trained_window, s.options.sinks, s.options.window, s.options.chunk,
+        number, shape.family, shape.kind, shape.n_heads, shape.n_kv_heads, shape.head_dim,
+        shape.hidden_size, shape.trained_window, s.options.sinks, s.options.window, s.options.chunk,
         (unsigned long long)s.options.start, (int)s.options.evict, s.pin_at,
         (double)s.options.sink_scale, (double)s.options.sink_cap, s.n_tokens, worst);
     assert_true(worst <= 1.0);
@@ -138,6 +140,13 @@ static void engine_equals_oracle_at_random_shapes(void **state) {
 static void engine_equals_oracle_on_golden_models(void **state) {
     (void)state;
     static const char *const families[] = {
+        "falcon-40b",
+        "falcon-7b",
+        "falcon-rw",
+        "gemma3",
+        "gpt-neox",
+        "gpt-neox-sequential",
+        "gpt-oss",
         "llama",
         "llama-bias-headdim",
         "llama-gqa-llama3",
@@ -145,6 +154,8 @@ static void engine_equals_oracle_on_golden_models(void **state) {
         "llama-yarn",
         "mistral",
         "mistral-swa",
+        "mpt",
+        "mpt-clip",
         "phi3",
         "phi3-longrope",
         "qwen2",

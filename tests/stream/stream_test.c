@@ -254,9 +254,8 @@ static void a_huge_trained_context_leaves_no_default_window(void **state) {
     (void)state;
     test_random r = {test_seed()};
     random_shape shape;
-    random_shape_make(&r, &shape);
-    shape.family = "llama";
-    shape.trained_window = 0;
+    random_shape_make(&r, "llama", &shape);
+    shape.xpos = false;
     for (uint32_t bits = 27; bits <= 29; bits++) {
         shape.trained_context = 1u << bits;
         random_model_write(&r, &shape, test_directory());

@@ -4,6 +4,7 @@
 #define RILL_TESTS_RANDOM_MODEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // A generator for tests (splitmix64): the same numbers from the same seed everywhere.
@@ -22,7 +23,8 @@ double test_random_normal(test_random *r);
 uint64_t test_seed(void);
 
 typedef struct random_shape {
-    const char *family;  // "llama", "qwen2", "qwen3", "mistral"
+    const char *family;  // model_type, one of random_family_name's
+    uint32_t kind;       // which of the family's variants
     uint32_t n_layers;
     uint32_t n_heads;
     uint32_t n_kv_heads;
@@ -31,13 +33,18 @@ typedef struct random_shape {
     uint32_t ffn_size;
     uint32_t vocab_size;
     uint32_t trained_context;
-    uint32_t trained_window;  // mistral; 0 for none
+    uint32_t trained_window;  // 0 for none
+    uint32_t n_experts;       // 0 for none
     bool tied;
     bool off_by_one;
+    bool xpos;
 } random_shape;
 
-// Sizes from 1 layer to 3, odd ones among them.
-void random_shape_make(test_random *r, random_shape *out);
+// The families that can be made, NULL past the last.
+const char *random_family_name(size_t index);
+
+// Sizes from 1 layer to 3, odd ones among them, of this family.
+void random_shape_make(test_random *r, const char *family, random_shape *out);
 // Writes config.json and model.safetensors (float32) into `directory`, which exists. Ends the
 // program on failure.
 void random_model_write(test_random *r, const random_shape *shape, const char *directory);
