@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 // rill bench: tokens a second, beside what the machine could do at most.
 //
-// A token written reads every weight of its matrices once and the whole cache once; tokens read
-// together share that, and take two operations for each weight and four for each number of a key
-// that they see. The roof is the nearer of what rill_device_measure found in the same run: bytes a
-// second, operations a second. The share says how near to it we are.
+// The roof is that of src/eval/cost.c, with the limits that rill_device_measure found in the same
+// run. The share says how near to it we are.
 #include "cli/command.h"
 #include "cli/machine.h"
 #include "cli/number.h"
@@ -12,6 +10,8 @@
 #include "cli/terminal.h"
 
 #include "base/clock.h"
+
+#include "eval/cost.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,48 +118,24 @@ static rill_status measure(bench *b, rill_error *err) {
     return status;
 }
 
-// What a token costs, and what the machine allows.
-typedef struct cost {
-    double bytes;  // weights and cache that a token reads
-    double flops;  // multiply and add count as two
-    double roof;   // tokens a second at the nearer of the two limits
-} cost;
-
-// Weights in the matrices of all layers; the table of embeddings is only looked up.
-static double layer_weights(const rill_model_info *m) {
-    double heads = (double)m->n_heads * m->head_dim, kv = (double)m->n_kv_heads * m->head_dim;
-    return m->n_layers * (2.0 * m->hidden_size * heads + 2.0 * m->hidden_size * kv +
-                          3.0 * m->hidden_size * m->ffn_size);
-}
-
-// Weights in blocks of bytes are multiplied as bytes, the others as floats.
-static double peak_flops(const bench *b) {
-    rill_type type = b->session.info.weight_type;
-    bool floats = type == RILL_TYPE_F32 || type == RILL_TYPE_F16 || type == RILL_TYPE_BF16;
-    return floats ? b->roof.f32_flops_per_second : b->roof.int8_ops_per_second;
-}
-
 // `sharing` tokens are read together and share one pass over the weights, each sees `visible`
 // others, and `outputs` of a token's share of the logits is computed.
-static cost token_cost(const bench *b, double sharing, double visible, double outputs) {
-    const rill_model_info *m = &b->session.info;
+static rill__token_cost token_cost(const bench *b, double sharing, double visible, double outputs) {
     const rill_stream_options *o = rill_stream_get_options(b->session.stream);
-    double weights = layer_weights(m), logits = outputs * m->vocab_size * m->hidden_size;
-    double per_weight = m->n_parameters ? (double)m->weight_bytes / (double)m->n_parameters : 0;
-    double cache = visible * (double)rill_token_bytes(m, o->key_type, o->value_type);
-    cost c = {
-        .bytes = weights / sharing * per_weight + logits * per_weight + cache / sharing,
-        .flops = 2 * (weights + logits) + 4 * visible * m->n_layers * m->n_heads * m->head_dim,
-    };
-    double by_bytes = b->roof.read_bytes_per_second / c.bytes, by_flops = peak_flops(b) / c.flops;
-    c.roof = by_bytes < by_flops ? by_bytes : by_flops;
-    return c;
+    return rill__token_cost_at(
+        &b->session.info, o->key_type, o->value_type, &b->roof,
+        (rill__token_work){.together = sharing, .visible = visible, .outputs = outputs});
+}
+
+static double peak_flops(const bench *b) {
+    return rill__roof_flops(&b->roof, b->session.info.weight_type);
 }
 
 // One case: a line for people, an object for machines.
-static void print_row(const bench *b, const char *name, uint32_t tokens, const figure *f, cost c) {
+static void print_row(const bench *b, const char *name, uint32_t tokens, const figure *f,
+                      rill__token_cost c) {
     const rill_model_info *m = &b->session.info;
-    double share = c.roof > 0 ? f->median / c.roof : 0;
+    double share = c.rate > 0 ? f->median / c.rate : 0;
     if (b->settings->json) {
         (void)rill__machine_line(json_pack(
             "{s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i}", "case",
@@ -172,11 +148,10 @@ static void print_row(const bench *b, const char *name, uint32_t tokens, const f
             (int)b->settings->runs));
         return;
     }
-    bool memory_bound = c.bytes / b->roof.read_bytes_per_second > c.flops / peak_flops(b);
     char range[48];
     snprintf(range, sizeof range, "%.1f to %.1f", f->low, f->high);
     rill__outputf("%-8s %6u %10.1f   %-20s %8.1f  %5.1f%%  %s\n", name, tokens, f->median, range,
-                  c.roof, 100 * share, memory_bound ? "memory" : "arithmetic");
+                  c.rate, 100 * share, c.by_bytes ? "memory" : "arithmetic");
 }
 
 static void print(const bench *b) {
@@ -187,8 +162,8 @@ static void print(const bench *b) {
     rill_stream_get_report(b->session.stream, &report);
     double together = chunk < prefill ? chunk : prefill;
     double seen = prefill < report.capacity ? prefill / 2.0 : report.capacity;
-    cost reading = token_cost(b, together, seen, 1.0 / prefill);
-    cost writing = token_cost(b, 1, report.capacity, 1);
+    rill__token_cost reading = token_cost(b, together, seen, 1.0 / prefill);
+    rill__token_cost writing = token_cost(b, 1, report.capacity, 1);
     if (!b->settings->json) {
         char size[32];
         rill__number_bytes(size, sizeof size, (uint64_t)writing.bytes);

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// Times tokens one by one with a full cache.
+//
+// A token's time is from handing it over to having the logits after it, whatever the method does
+// in between. Every token that was timed counts. Which tokens are read does not matter to the
+// time; they are drawn from a seed, the same for all methods.
+#include "eval/latency.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE = 256 };  // tokens fed between two looks at `progress`
+
+typedef struct timer {
+    const rill__latency_case *c;
+    rill_stream *stream;
+    uint32_t vocab_size;
+    uint64_t random[4];
+    rill_progress_fn progress;
+    void *user;
+    uint64_t done, total;  // tokens read, and to be read
+} timer;
+
+const char *rill__latency_kind_name(rill__latency_kind kind) {
+    static const char *const names[] = {"streaming", "window", "dense", "recompute", "prefill"};
+    return names[kind];
+}
+
+static double now(const timer *t) {
+    return t->c->clock ? t->c->clock(t->c->clock_user) : rill__seconds();
+}
+
+static rill_token next_token(timer *t) {
+    return (rill_token)(rill__random_next(t->random) % t->vocab_size);
+}
+
+static rill_status advance(timer *t, uint64_t tokens, rill_error *err) {
+    t->done += tokens;
+    if (t->progress && !t->progress(t->user, t->done, t->total))
+        return rill__fail(err, RILL_EINTERRUPTED, "interrupted");
+    return RILL_OK;
+}
+
+// Off the clock.
+static rill_status fill(timer *t, size_t n, rill_error *err) {
+    rill_token tokens[PIECE];
+    rill_status status = RILL_OK;
+    while (n > 0 && status == RILL_OK) {
+        size_t piece = n < PIECE ? n : PIECE;
+        for (size_t i = 0; i < piece; i++) tokens[i] = next_token(t);
+        status = rill_stream_feed(t->stream, tokens, piece, NULL, err);
+        if (status == RILL_OK) status = advance(t, piece, err);
+        n -= piece;
+    }
+    return status;
+}
+
+// Hands tokens over and waits for the logits after the last.
+static rill_status step(timer *t, const rill_token *tokens, size_t n, double *seconds,
+                        rill_error *err) {
+    const float *logits;
+    double start = now(t);
+    rill_status status = rill_stream_feed(t->stream, tokens, n, NULL, err);
+    if (status == RILL_OK) status = rill_stream_logits(t->stream, &logits, err);
+    *seconds = now(t) - start;
+    return status;
+}
+
+static rill_status time_tokens(timer *t, double *seconds, rill_error *err) {
+    size_t to_fill = t->c->capacity;
+    if (t->c->kind == RILL_LATENCY_DENSE) to_fill -= t->c->n;
+    t->total = to_fill + t->c->n;
+    rill_status status = fill(t, to_fill, err);
+    for (size_t i = 0; i < t->c->n && status == RILL_OK; i++) {
+        rill_token token = next_token(t);
+        status = step(t, &token, 1, &seconds[i], err);
+        if (status == RILL_OK) status = advance(t, 1, err);
+    }
+    return status;
+}
+
+static rill_status time_readings(timer *t, double *seconds, rill_error *err) {
+    size_t capacity = t->c->capacity;
+    double warm_up;
+    rill_token *tokens = rill__calloc(capacity, sizeof *tokens);
+    if (!tokens) return rill__fail_memory(err, "tokens", capacity * sizeof *tokens);
+    t->total = (t->c->n + 1) * capacity;
+    rill_status status = RILL_OK;
+    for (size_t i = 0; i <= t->c->n && status == RILL_OK; i++) {
+        for (size_t j = 0; j < capacity; j++) tokens[j] = next_token(t);
+        rill_stream_reset(t->stream);
+        status = step(t, tokens, capacity, i ? &seconds[i - 1] : &warm_up, err);
+        if (status == RILL_OK) status = advance(t, capacity, err);
+    }
+    rill__free(tokens);
+    return status;
+}
+
+static rill_status check(const rill__latency_case *c, rill_error *err) {
+    if (c->capacity < 2 || (c->kind == RILL_LATENCY_STREAMING && c->sinks >= c->capacity))
+        return rill__fail(err, RILL_EINVAL,
+                          "capacity: %u: at least 2, and more than the sinks (%u), is right",
+                          c->capacity, c->sinks);
+    if (c->n == 0 || (c->kind == RILL_LATENCY_DENSE && c->n > c->capacity))
+        return rill__fail(err, RILL_EINVAL, "tokens: %zu to time: 1 to %u is right", c->n,
+                          c->capacity);
+    return RILL_OK;
+}
+
+static rill_stream_options stream_options(const rill__latency_case *c) {
+    static const rill_method methods[] = {
+        [RILL_LATENCY_STREAMING] = RILL_METHOD_STREAMING,
+        [RILL_LATENCY_WINDOW] = RILL_METHOD_WINDOW,
+        [RILL_LATENCY_DENSE] = RILL_METHOD_DENSE,
+        [RILL_LATENCY_RECOMPUTE] = RILL_METHOD_RECOMPUTE,
+        [RILL_LATENCY_PREFILL] = RILL_METHOD_DENSE,
+    };
+    rill_stream_options o = c->stream;
+    o.method = methods[c->kind];
+    o.sinks = c->kind == RILL_LATENCY_STREAMING ? c->sinks : 0;
+    o.window = c->capacity - o.sinks;
+    o.over_context = true;  // nonsense takes as long as sense
+    return o;
+}
+
+// Bytes of this process that are in memory; 0 where the system does not say.
+static uint64_t resident_bytes(void) {
+    unsigned long kib = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Rss: %lu", &kib) == 1) break;
+    if (file) fclose(file);
+    return (uint64_t)kib * 1024;
+}
+
+static void report(const timer *t, rill__latency_run *out) {
+    rill_stream_report r;
+    const rill_stream_options *o = rill_stream_get_options(t->stream);
+    rill_stream_get_report(t->stream, &r);
+    bool grows = t->c->kind == RILL_LATENCY_DENSE;
+    *out = (rill__latency_run){
+        .evictions = r.evictions,
+        .held_first = grows ? r.held - t->c->n + 1 : r.held,
+        .held_last = r.held,
+        .cache_bytes = r.bytes.cache,
+        .stream_bytes = r.bytes.total,
+        .resident_bytes = resident_bytes(),
+        .chunk = o->chunk,
+        .key_type = o->key_type,
+        .value_type = o->value_type,
+    };
+}
+
+rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c, double *seconds,
+                                  rill__latency_run *out, rill_progress_fn progress, void *user,
+                                  rill_error *err) {
+    timer t = {.c = c, .progress = progress, .user = user};
+    rill_status status = check(c, err);
+    if (status != RILL_OK) return status;
+    rill_stream_options options = stream_options(c);
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    t.vocab_size = info.vocab_size;
+    rill__random_seed(t.random, c->seed);
+    status = rill_stream_open(model, &options, &t.stream, err);
+    if (status == RILL_OK)
+        status = c->kind == RILL_LATENCY_PREFILL ? time_readings(&t, seconds, err)
+                                                 : time_tokens(&t, seconds, err);
+    if (status == RILL_OK) report(&t, out);
+    rill_stream_close(&t.stream);
+    return status;
+}
+
+double rill__percentile(const double *sorted, size_t n, unsigned thousandths) {
+    size_t rank = (n * thousandths + 999) / 1000;
+    return sorted[rank > 0 ? rank - 1 : 0];
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n) {
+    qsort(values, n, sizeof *values, compare_doubles);
+    return rill__percentile(values, n, 500);
+}
+
+// The median of the tokens [from, from + count) of every run.
+static double median_of_parts(const double *seconds, size_t n_runs, size_t n, size_t from,
+                              size_t count, double *scratch) {
+    for (size_t run = 0; run < n_runs; run++)
+        memcpy(scratch + run * count, seconds + run * n + from, count * sizeof *seconds);
+    return median(scratch, n_runs * count);
+}
+
+rill_status rill__latency_summarize(const double *seconds, size_t n_runs, size_t n,
+                                    rill__latency_summary *out, rill_error *err) {
+    size_t all = n_runs * n, tenth = n < 10 ? 1 : n / 10;
+    double *scratch = rill__calloc(all, sizeof *scratch);
+    if (!scratch) return rill__fail_memory(err, "times", all * sizeof *scratch);
+    rill__latency_summary s = {.n = all};
+    for (size_t i = 0; i < all; i++) s.mean += seconds[i] / (double)all;
+    for (size_t run = 0; run < n_runs; run++) {
+        double m = median_of_parts(seconds + run * n, 1, n, 0, n, scratch);
+        s.low = run == 0 || m < s.low ? m : s.low;
+        s.high = m > s.high ? m : s.high;
+    }
+    s.first = median_of_parts(seconds, n_runs, n, 0, tenth, scratch);
+    s.last = median_of_parts(seconds, n_runs, n, n - tenth, tenth, scratch);
+    s.p50 = median_of_parts(seconds, n_runs, n, 0, n, scratch);  // sorts them all
+    s.p99 = rill__percentile(scratch, all, 990);
+    s.worst = scratch[all - 1];
+    rill__free(scratch);
+    *out = s;
+    return RILL_OK;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// How long a token takes with a full cache: each one timed by itself, none left out.
+#ifndef RILL_EVAL_LATENCY_H
+#define RILL_EVAL_LATENCY_H
+
+#include "rill/rill.h"
+
+// What is timed.
+typedef enum rill__latency_kind {
+    // One token with a full cache, which evicts another. Filled with `capacity` tokens before.
+    RILL_LATENCY_STREAMING,
+    RILL_LATENCY_WINDOW,
+    // One token, the last of them filling the cache: dense attention evicts nothing and ends there.
+    RILL_LATENCY_DENSE,
+    // One token of a full window: a pass over all that is visible.
+    RILL_LATENCY_RECOMPUTE,
+    // No token but a plain reading of `capacity` tokens by a fresh stream: what recompute is
+    // measured against, done once before so that neither pays for first touching its memory.
+    RILL_LATENCY_PREFILL,
+} rill__latency_kind;
+
+// "streaming", "window", "dense", "recompute", "prefill".
+const char *rill__latency_kind_name(rill__latency_kind kind);
+
+typedef struct rill__latency_case {
+    rill__latency_kind kind;
+    rill_stream_options stream;  // types and chunk; method, sinks and window follow from the rest
+    uint32_t capacity;           // n + m; at least 2
+    uint32_t sinks;              // n, for streaming; less than capacity
+    size_t n;                    // tokens, or readings, to time; dense: at most capacity
+    uint64_t seed;               // of the tokens
+    // Seconds, for tests; NULL: the clock of the machine.
+    double (*clock)(void *user);
+    void *clock_user;
+} rill__latency_case;
+
+// What one run saw beside the times.
+typedef struct rill__latency_run {
+    uint64_t evictions;       // while timing: filling makes none
+    uint64_t held_first;      // tokens that the first one timed saw, itself among them
+    uint64_t held_last;       // and the last one
+    uint64_t cache_bytes;     // keys and values, as taken
+    uint64_t stream_bytes;    // all that the stream took
+    uint64_t resident_bytes;  // of the process, at the end: weights, stream, everything
+    uint32_t chunk;           // tokens read together
+    rill_type key_type, value_type;
+} rill__latency_run;
+
+// Opens a stream, fills it, and writes the seconds of each of the n tokens (from the token's
+// arrival to the logits after it) to seconds[n]. `progress` (NULL allowed) is called between
+// tokens, off the clock, with tokens done and to be done, filling included; false ends it with
+// RILL_EINTERRUPTED. Other failures as rill_stream_open and rill_stream_feed; RILL_EINVAL names
+// what is out of range.
+RILL_NODISCARD rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c,
+                                                 double *seconds, rill__latency_run *out,
+                                                 rill_progress_fn progress, void *user,
+                                                 rill_error *err);
+
+// The value at a rank, in thousandths, of n (1 or more) sorted values: the least that at least so
+// many of them do not exceed. 500 is the median, 990 the 99th percentile, 1000 the worst.
+double rill__percentile(const double *sorted, size_t n, unsigned thousandths);
+
+typedef struct rill__latency_summary {
+    size_t n;  // all runs' tokens
+    double p50, p99, worst, mean;
+    double low, high;    // lowest and highest median of a run
+    double first, last;  // median of the first and of the last tenth of each run's tokens
+} rill__latency_summary;
+
+// Fills *out from seconds[n_runs][n]. RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__latency_summarize(const double *seconds, size_t n_runs, size_t n,
+                                                   rill__latency_summary *out, rill_error *err);
+
+#endif

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// The roof of a token against bytes and operations counted by hand.
+#include "eval/cost.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+// Each layer: 8 x 8 for q and for o, 8 x 4 for k and for v, three of 8 x 16: 576 weights, 1,152 in
+// both layers; logits 8 x 100. One byte a weight.
+static const rill_model_info small = {.n_layers = 2,
+                                      .hidden_size = 8,
+                                      .n_heads = 2,
+                                      .n_kv_heads = 1,
+                                      .head_dim = 4,
+                                      .ffn_size = 16,
+                                      .vocab_size = 100,
+                                      .n_parameters = 1000,
+                                      .weight_bytes = 1000,
+                                      .weight_type = RILL_TYPE_Q8_0};
+static const rill_roof roof = {
+    .read_bytes_per_second = 4544, .f32_flops_per_second = 5184, .int8_ops_per_second = 51840};
+
+static rill__token_cost cost(const rill_model_info *m, rill__token_work work) {
+    return rill__token_cost_at(m, RILL_TYPE_F16, RILL_TYPE_F16, &roof, work);
+}
+
+// A token in f16: 2 layers x 1 head x 4 x 2 numbers of 2 bytes: 32 bytes, 10 of them 320.
+static void test_writing(void **state) {
+    (void)state;
+    rill__token_cost c = cost(&small, (rill__token_work){1, 10, 1});
+    assert_true(c.bytes == 1152 + 800 + 320);
+    assert_true(c.flops == 2 * (1152 + 800) + 4 * 10 * 2 * 2 * 4);
+    assert_true(c.by_bytes && c.rate == 2);  // 4544 / 2272, nearer than 51840 / 4544
+}
+
+static void test_reading(void **state) {
+    (void)state;
+    rill__token_cost c = cost(&small, (rill__token_work){64, 10, 0});
+    assert_true(c.bytes == 1152 / 64.0 + 320 / 64.0);
+    assert_true(c.flops == 2 * 1152 + 640);
+    assert_true(!c.by_bytes && c.rate == 51840 / 2944.0);
+}
+
+static void test_floats_are_multiplied_as_floats(void **state) {
+    (void)state;
+    rill_model_info floats = small;
+    floats.weight_type = RILL_TYPE_BF16;
+    rill__token_cost c = cost(&floats, (rill__token_work){64, 10, 0});
+    assert_true(c.rate == 5184 / 2944.0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_floats_are_multiplied_as_floats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
