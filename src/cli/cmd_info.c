@@ -7,8 +7,6 @@
 #include "cli/shape.h"
 #include "cli/terminal.h"
 
-#include <stdio.h>
-#include <string.h>
 
 enum { DEFAULT_SINKS = 4, DEFAULT_CONTEXT = 1024, DEFAULT_TOKENS = 10000 };
 
