@@ -7,7 +7,6 @@
 #include "cli/shape.h"
 #include "cli/terminal.h"
 
-
 enum { DEFAULT_SINKS = 4, DEFAULT_CONTEXT = 1024, DEFAULT_TOKENS = 10000 };
 
 // What is to be told, gathered from a model or a shape.

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Attention by position, against sums worked out by hand.
+#include "eval/attention.h"
+
+#include "support/open.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { LAYERS = 2, HEADS = 2 };
+
+static rill__attention *make(void) {
+    rill__attention *a;
+    rill_error err;
+    must(rill__attention_new(LAYERS, HEADS, &a, &err), &err);
+    return a;
+}
+
+static void near(double found, double right) {
+    if (!(found > right - 1e-9 && found < right + 1e-9)) fail_msg("%.12g, not %.12g", found, right);
+}
+
+// Two tokens of a text, both heads: 1, then (0.75, 0.25) and (0.5, 0.5).
+static void test_positions(void **state) {
+    (void)state;
+    rill__attention *a = make();
+    static const float first[] = {1, 1}, second[] = {0.75f, 0.25f, 0.5f, 0.5f};
+    rill__attention_add(a, &(rill_attention_row){.n_heads = HEADS,
+                                                 .n_visible = 1,
+                                                 .n_sinks = 1,
+                                                 .first_recent = 1,
+                                                 .weights = first});
+    rill__attention_add(a, &(rill_attention_row){.token = 1,
+                                                 .n_heads = HEADS,
+                                                 .n_visible = 2,
+                                                 .n_sinks = 1,
+                                                 .first_recent = 1,
+                                                 .weights = second});
+    assert_int_equal(rill__attention_rows(a, 0), 2);
+    assert_int_equal(rill__attention_rows(a, 1), 0);
+    near(rill__attention_mean(a, 0, 0, 0), 1.75 / 2);
+    near(rill__attention_mean(a, 0, 1, 0), 1.5 / 2);
+    near(rill__attention_mean(a, 0, 0, 1), 0.25);  // over the one token that sees it
+    near(rill__attention_mean(a, 0, 1, 1), 0.5);
+    near(rill__attention_mean(a, 0, 1, 2), 0);
+    near(rill__attention_mean(a, 1, 0, 0), 0);
+    near(rill__attention_mean_of_all(a, 0), (1.75 / 2 + 1.5 / 2) / 4);
+    // Above 0.3: both heads of layer 0 for the first token, the second head for the second.
+    near(rill__attention_sink_share(a, 0), 0.5);
+    near(rill__attention_sink_share(a, 1), 0.25);
+    near(rill__attention_sink_share(a, 2), 0);
+    rill__attention_free(&a);
+    assert_null(a);
+}
+
+// Far into a text: columns are sinks 0 to 2, then tokens 14 to 17; a quarter goes to nobody.
+static void test_far_tokens(void **state) {
+    (void)state;
+    rill__attention *a = make();
+    static const float weights[] = {
+        0.25f, 0.0625f, 0, 0.125f, 0.0625f, 0.125f, 0.125f,  // head 0
+        0,     0,       0, 0,      0,       0.5f,   0.5f,    // head 1
+    };
+    rill__attention_add(a, &(rill_attention_row){.layer = 1,
+                                                 .token = 17,
+                                                 .n_heads = HEADS,
+                                                 .n_visible = 7,
+                                                 .n_sinks = 3,
+                                                 .first_recent = 14,
+                                                 .weights = weights});
+    static const double positions[RILL_ATTENTION_POSITIONS] = {
+        [0] = 0.25, [1] = 0.0625, [14] = 0.125, [15] = 0.0625};
+    for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
+        near(rill__attention_mean(a, 1, 0, i), positions[i]);
+    near(rill__attention_mean(a, 1, 0, RILL_ATTENTION_REST), 0.25);
+    near(rill__attention_mean(a, 1, 0, RILL_ATTENTION_NOBODY), 0.25);
+    near(rill__attention_mean(a, 1, 1, RILL_ATTENTION_REST), 1);
+    near(rill__attention_mean(a, 1, 1, RILL_ATTENTION_NOBODY), 0);
+    near(rill__attention_mean_of_all(a, RILL_ATTENTION_REST), 1.25 / 4);
+    rill__attention_free(&a);
+}
+
+// A mean of exactly the threshold is no sink: "exceeds".
+static void test_threshold(void **state) {
+    (void)state;
+    rill__attention *a;
+    rill_error err;
+    must(rill__attention_new(1, 1, &a, &err), &err);
+    for (int i = 0; i < 10; i++) {
+        const float weights[] = {i < 3, i >= 3};
+        rill__attention_add(a, &(rill_attention_row){.token = 1,
+                                                     .n_heads = 1,
+                                                     .n_visible = 2,
+                                                     .n_sinks = 2,
+                                                     .first_recent = 2,
+                                                     .weights = weights});
+    }
+    near(rill__attention_mean(a, 0, 0, 0), 0.3);
+    assert_true(rill__attention_sink_share(a, 0) == 0);
+    assert_true(rill__attention_sink_share(a, 1) == 1);
+    rill__attention_free(&a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_far_tokens),
+        cmocka_unit_test(test_threshold),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
