@@ -87,6 +87,18 @@ static rill_status parse_stop(rill__settings *s, const char *text, rill_error *e
     return RILL_OK;
 }
 
+// What is too many is the library's to say, short of RILL_SINKS_AUTO.
+static rill_status parse_sinks(rill__settings *s, const char *text, rill_error *err) {
+    uint64_t n;
+    s->measured_sinks = strcmp(text, "auto") == 0;
+    if (s->measured_sinks) return RILL_OK;
+    if (!rill__number_whole(text, &n) || n >= RILL_SINKS_AUTO)
+        return rill__fail(err, RILL_EINVAL, "'%.80s': wants a whole number from 0 to %u, or auto",
+                          text, RILL_SINKS_AUTO - 1);
+    s->stream.sinks = (uint32_t)n;
+    return RILL_OK;
+}
+
 static rill_status parse_pin(rill__settings *s, const char *text, rill_error *err) {
     s->pin_system = strcmp(text, "system") == 0;
     if (!s->pin_system && strcmp(text, "none") != 0)
@@ -156,7 +168,8 @@ const rill__option rill__options[] = {
     TEXT("save", 0, "FILE", RILL_FOR_RUN, save, "FILE", writing, "save the stream when it stops"),
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
 
-    U32("sinks", MEMORY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
+    CUSTOM("sinks", "N", WRITERS, NULL, memory, "first tokens kept for ever (4); auto: as rill eval sinks found", parse_sinks),
+    U32("sinks", MEMORY & ~WRITERS, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
     CUSTOM("cache-type", "K[/V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),

@@ -3,6 +3,7 @@
 #include "cli/session.h"
 
 #include "cli/command.h"
+#include "cli/measured_sinks.h"
 #include "cli/number.h"
 
 #include "base/file.h"
@@ -193,6 +194,7 @@ rill_status rill__session_stream(rill__session *session, rill__settings *s, unsi
         return status == RILL_OK ? rill__session_resume(session, s, command, s->resume, err)
                                  : status;
     }
+    if (s->measured_sinks) rill__measured_sinks_apply(&session->info, &s->stream, s->json);
     status = rill_stream_open(session->model, &s->stream, &session->stream, err);
     if (status == RILL_ENOMEM) status = too_large(session, s, err);
     if (status == RILL_OK) status = rill_stream_set_sampling(session->stream, &s->sampling, err);

@@ -63,6 +63,7 @@ typedef struct rill__settings {
     uint32_t context;  // bench: --window, sinks included
     rill_type type;    // convert, bench: --type
 
+    bool measured_sinks;  // run, chat: --sinks auto
     bool until_end;
     bool pin_system;
     bool special;
