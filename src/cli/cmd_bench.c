@@ -180,25 +180,6 @@ static void print(const bench *b) {
     print_row(b, "decode", report.capacity, &b->decode, writing);
 }
 
-static rill_status open_model(bench *b, rill_error *err) {
-    const rill__settings *s = b->settings;
-    rill__session *session = &b->session;
-    if (!s->synthetic && rill__options_given(s, RILL_FOR_BENCH, "type"))
-        return rill__fail(err, RILL_EINVAL,
-                          "--type: a model has its own: this is for --synthetic, and rill convert");
-    if (!s->synthetic)
-        return rill__session_open(session, s, s->n_positionals ? s->positionals[0] : NULL, err);
-    if (s->n_positionals)
-        return rill__fail(err, RILL_EINVAL, "--synthetic: %.80s is given too: one of them",
-                          s->positionals[0]);
-    rill_status status = rill_device_open(&s->device, &session->device, err);
-    if (status == RILL_OK)
-        status = rill_model_open_synthetic(session->device, s->synthetic, s->type, s->sampling.seed,
-                                           &session->model, err);
-    if (status == RILL_OK) rill_model_get_info(session->model, &session->info);
-    return status;
-}
-
 static int run(rill__settings *s) {
     static bench b;  // 16 KB of figures: not for the stack
     rill_error err = {0};
@@ -208,7 +189,7 @@ static int run(rill__settings *s) {
     s->stream.sinks = 4;
     s->stream.window = s->context - 4;
     s->stream.over_context = true;
-    rill_status status = open_model(&b, &err);
+    rill_status status = rill__session_open_synthetic(&b.session, s, RILL_FOR_BENCH, &err);
     if (status == RILL_OK) status = rill__session_stream(&b.session, s, RILL_FOR_BENCH, true, &err);
     if (status == RILL_OK) status = measure(&b, &err);
     if (status == RILL_OK) print(&b);

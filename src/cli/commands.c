@@ -5,11 +5,19 @@
 #include <string.h>
 
 const rill__command *const rill__commands[] = {
-    &rill__command_run,        &rill__command_chat,
-    &rill__command_info,       &rill__command_eval,
-    &rill__command_perplexity, &rill__command_bench,
-    &rill__command_tokenize,   &rill__command_logits,
-    &rill__command_convert,    NULL,
+    &rill__command_run,
+    &rill__command_chat,
+    &rill__command_info,
+    &rill__command_eval,
+    &rill__command_perplexity,
+    &rill__command_sinks,
+    &rill__command_latency,
+    &rill__command_memory,
+    &rill__command_bench,
+    &rill__command_tokenize,
+    &rill__command_logits,
+    &rill__command_convert,
+    NULL,
 };
 
 bool rill__command_is_kind(const rill__command *command, const rill__command *group) {

@@ -3,6 +3,7 @@
 #include "cli/evaluation.h"
 
 #include "cli/command.h"
+#include "cli/shape.h"
 #include "cli/terminal.h"
 
 #include "base/file.h"
@@ -40,14 +41,23 @@ static rill_status check_writable(const char *path, rill_error *err) {
     return status;
 }
 
+static rill_status open_model(rill__evaluation *e, rill_error *err) {
+    const rill__settings *s = e->s;
+    if (s->synthetic) return rill__session_open_synthetic(&e->session, s, RILL_FOR_LATENCY, err);
+    if (!s->shape)
+        return rill__session_open(&e->session, s, s->n_positionals ? s->positionals[0] : NULL, err);
+    if (s->n_positionals)
+        return rill__fail(err, RILL_EINVAL, "--shape: %.80s is given too: one of them",
+                          s->positionals[0]);
+    return rill__shape_parse(s->shape, &e->session.info, err);
+}
+
 rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, const rill__settings *s,
                                   rill_error *err) {
     *e = (rill__evaluation){.s = s, .measure = measure};
     rill_status status = s->figure ? rill__figure_check(s->figure, err) : RILL_OK;
     if (status == RILL_OK && s->csv) status = check_writable(s->csv, err);
-    if (status == RILL_OK)
-        status =
-            rill__session_open(&e->session, s, s->n_positionals ? s->positionals[0] : NULL, err);
+    if (status == RILL_OK) status = open_model(e, err);
     if (status == RILL_OK && s->journal) {
         status = rill__journal_open(s->journal, &e->journal, err);
         if (status == RILL_OK) status = probe(e, err);
@@ -97,8 +107,19 @@ bool rill__evaluation_goes_on(rill_status status) {
     return status == RILL_ENOMEM || status == RILL_ECONTEXT;
 }
 
+rill_status rill__evaluation_figure(rill__evaluation *e, const char *part, rill__figure *figure,
+                                    rill_error *err) {
+    if (e->n_figures == RILL_MAX_FIGURES) {
+        rill__figure_free(&figure);
+        return rill__fail(err, RILL_EINVAL, "more than %d figures", RILL_MAX_FIGURES);
+    }
+    e->figures[e->n_figures].figure = figure;
+    e->figures[e->n_figures++].part = part;
+    return RILL_OK;
+}
+
 // Paths of parts: "-PART" in front of the ending.
-static void csv_path(char *out, size_t capacity, const char *path, const char *part) {
+static void part_path(char *out, size_t capacity, const char *path, const char *part) {
     const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     int stem = dot && dot > (slash ? slash + 1 : path) ? (int)(dot - path) : (int)strlen(path);
     snprintf(out, capacity, "%.*s%s%s%s", stem, path, part ? "-" : "", part ? part : "",
@@ -129,7 +150,7 @@ static rill_status write_table(const rill__evaluation *e, const rill__table *tab
         rill__bytes_reset(&text);
     }
     if (status == RILL_OK && e->s->csv && readers & RILL_TO_CSV) {
-        csv_path(path, sizeof path, e->s->csv, rill__table_part(table));
+        part_path(path, sizeof path, e->s->csv, rill__table_part(table));
         status = rill__table_print(table, RILL_TABLE_CSV, &text, err);
         if (status == RILL_OK) status = write_file(path, &text, err);
     }
@@ -144,12 +165,18 @@ rill_status rill__evaluation_write(rill__evaluation *e, rill_error *err) {
         status = write_table(e, e->tables[i].table, e->tables[i].readers, i == 0, err);
     if (status == RILL_OK && e->figure && e->s->figure)
         status = rill__figure_write(e->figure, e->s->figure, err);
+    for (size_t i = 0; i < e->n_figures && e->s->figure && status == RILL_OK; i++) {
+        char path[4096];
+        part_path(path, sizeof path, e->s->figure, e->figures[i].part);
+        status = rill__figure_write(e->figures[i].figure, path, err);
+    }
     return status;
 }
 
 int rill__evaluation_close(rill__evaluation *e, rill_status status, const rill_error *err) {
     for (size_t i = 0; i < e->n_tables; i++) rill__table_free(&e->tables[i].table);
     rill__figure_free(&e->figure);
+    for (size_t i = 0; i < e->n_figures; i++) rill__figure_free(&e->figures[i].figure);
     rill__journal_close(&e->journal);
     rill__session_close(&e->session);
     if (status != RILL_OK) {

@@ -13,6 +13,7 @@
 
 enum {
     RILL_MAX_TABLES = 8,
+    RILL_MAX_FIGURES = 4,
     // Who reads a table.
     RILL_TO_PEOPLE = 1,
     RILL_TO_JSON = 2,
@@ -32,9 +33,15 @@ typedef struct rill__evaluation {
     } tables[RILL_MAX_TABLES];
     size_t n_tables;
     rill__figure *figure;  // NULL, or what --figure draws
+    struct {
+        rill__figure *figure;
+        const char *part;
+    } figures[RILL_MAX_FIGURES];  // and what is drawn beside it
+    size_t n_figures;
 } rill__evaluation;
 
-// Opens the model that s names, the journal, and makes sure that --figure can be drawn.
+// Opens the model that s names, or makes a synthetic one (with --shape there is none: only
+// session.info is filled in), and the journal, and makes sure that --figure can be drawn.
 RILL_NODISCARD rill_status rill__evaluation_open(rill__evaluation *e, const char *measure,
                                                  const rill__settings *s, rill_error *err);
 
@@ -52,6 +59,11 @@ RILL_NODISCARD rill_status rill__evaluation_table(rill__evaluation *e, const cha
                                                   const rill__column *columns, size_t n_columns,
                                                   unsigned readers, rill__table **out,
                                                   rill_error *err);
+
+// Hands over a figure, on failure too, that is drawn beside the main one, to FILE-PART. Part is
+// borrowed.
+RILL_NODISCARD rill_status rill__evaluation_figure(rill__evaluation *e, const char *part,
+                                                   rill__figure *figure, rill_error *err);
 
 // True if a configuration that failed so is a result and not the end: memory or context ran out.
 bool rill__evaluation_goes_on(rill_status status);

@@ -54,6 +54,23 @@ rill_status rill__lists_capacity(rill__settings *s, const char *text, rill_error
                                err);
 }
 
+rill_status rill__lists_lengths(rill__settings *s, const char *text, rill_error *err) {
+    char item[MAX_ITEM];
+    const char *rest = text;
+    s->lists.n_lengths = 0;
+    while (next_item(&rest, item)) {
+        uint64_t number;
+        if (!rill__number_whole(item, &number) || number == 0)
+            return rill__fail(err, RILL_EINVAL,
+                              "'%.80s': wants whole numbers, 1 or more, with commas between, as "
+                              "1k,10k,1M",
+                              text);
+        if (s->lists.n_lengths == RILL_MAX_LIST) return too_many(err);
+        s->lists.lengths[s->lists.n_lengths++] = number;
+    }
+    return RILL_OK;
+}
+
 rill_status rill__lists_attention(rill__settings *s, const char *text, rill_error *err) {
     static const char *const names[] = {"streaming", "window", "dense", "recompute"};
     rill__lists *l = &s->lists;

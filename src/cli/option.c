@@ -99,6 +99,22 @@ static rill_status parse_sinks(rill__settings *s, const char *text, rill_error *
     return RILL_OK;
 }
 
+// 8M is 8 MiB, as all bytes here are counted.
+static rill_status parse_memory(rill__settings *s, const char *text, rill_error *err) {
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t length = strspn(text, "0123456789");
+    const char *unit = text[length] ? strchr(units, text[length]) : NULL, *rest = text + length;
+    uint64_t n;
+    if (unit) rest += strncmp(rest + 1, "iB", 2) == 0 ? 3 : 1;
+    snprintf(digits, sizeof digits, "%.*s", (int)(length < 23 ? length : 23), text);
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (*rest || !rill__number_whole(digits, &n) || n == 0 || n > UINT64_MAX >> shift)
+        return rill__fail(err, RILL_EINVAL, "'%.80s': wants bytes, as 8M (8 MiB) or 1G", text);
+    s->memory = n << shift;
+    return RILL_OK;
+}
+
 static rill_status parse_pin(rill__settings *s, const char *text, rill_error *err) {
     s->pin_system = strcmp(text, "system") == 0;
     if (!s->pin_system && strcmp(text, "none") != 0)
@@ -142,8 +158,9 @@ static const char text_in[] = "Text", model[] = "Model", measuring[] = "Measurin
 // clang-format off
 const rill__option rill__options[] = {
     TEXT("prompt", 'p', "TEXT", RILL_FOR_RUN, prompt, NULL, text_in, "begin with this text"),
-    TEXT("file", 'f', "FILE", RILL_FOR_RUN | READERS, file, "FILE", text_in, "read the text of a file; - is standard input"),
+    TEXT("file", 'f', "FILE", RILL_FOR_RUN | READERS | RILL_FOR_SINKS, file, "FILE", text_in, "read the text of a file; - is standard input"),
     U64("tokens", 0, READERS, n_tokens, 1, text_in, "predict at most N tokens of the text (all)"),
+    U64("tokens", 0, RILL_FOR_SINKS, n_tokens, 1, text_in, "predict at most N tokens of the text (10000)"),
     U64("every", 0, RILL_FOR_PERPLEXITY, every, 1, text_in, "recompute only for every N-th token; the others also give their loss on just these"),
     FLAG("official", 0, RILL_FOR_PERPLEXITY, official, text_in, "count as the paper's script: the current token on top of n + m"),
     U64("bucket", 0, RILL_FOR_PERPLEXITY, bucket, 1, text_in, "a second table: the perplexity of every N tokens"),
@@ -154,13 +171,19 @@ const rill__option rill__options[] = {
     TEXT("out", 0, "FILE", RILL_FOR_LOGITS, out, "FILE", text_in, "safetensors file to write, tensor `logits` [T, V]"),
     FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
     FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
-    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_BENCH, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
-    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape instead of a model"),
-    TEXT("shape", 0, "SHAPE", RILL_FOR_INFO, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
+    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_BENCH | RILL_FOR_LATENCY, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
+    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH | RILL_FOR_LATENCY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape instead of a model"),
+    TEXT("shape", 0, "SHAPE", RILL_FOR_INFO | RILL_FOR_MEMORY, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
     U32("prefill", RILL_FOR_BENCH, prefill, 1, 1e6, measuring, "tokens to read in a run (512)"),
     U32("window", RILL_FOR_BENCH, context, 16, 1e6, measuring, "tokens seen while writing, sinks included (2048)"),
     U32("decode", RILL_FOR_BENCH, decode, 1, 1e6, measuring, "tokens to write in a run (32)"),
     U32("runs", RILL_FOR_BENCH, runs, 1, 1000, measuring, "runs of each; the median counts (5)"),
+    U64("tokens", 0, RILL_FOR_LATENCY, n_tokens, 1, measuring, "tokens to time in each row, all runs together (600)"),
+    U32("recompute-tokens", RILL_FOR_LATENCY, recompute_tokens, 1, 1e6, measuring, "tokens to time in each run of recompute (3)"),
+    U32("runs", RILL_FOR_LATENCY, runs, 1, 1000, measuring, "runs of each, in turns (3)"),
+    CUSTOM("lengths", "LIST", RILL_FOR_MEMORY, NULL, measuring, "tokens of the text (1k,10k,100k,1M,10M)", rill__lists_lengths),
+    U32("observe", RILL_FOR_SINKS, observe, 0, ANY_U32, measuring, "tokens whose attention is looked at (2000); 0: none"),
+    CUSTOM("memory", "BYTES", RILL_FOR_SINKS, NULL, measuring, "also find what predicts best in a cache of so much, as 8M", parse_memory),
 
     U64("max-tokens", 'n', WRITERS, max_tokens, 1, writing, "write at most N tokens (no limit)"),
     CUSTOM("stop", "TEXT", WRITERS, NULL, writing, "stop before this text; repeatable", parse_stop),
@@ -169,20 +192,25 @@ const rill__option rill__options[] = {
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
 
     CUSTOM("sinks", "N", WRITERS, NULL, memory, "first tokens kept for ever (4); auto: as rill eval sinks found", parse_sinks),
-    U32("sinks", MEMORY & ~WRITERS, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
+    U32("sinks", (MEMORY & ~WRITERS) | RILL_FOR_LATENCY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
-    CUSTOM("cache-type", "K[/V]", MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
+    CUSTOM("cache-type", "K[/V]", MEMORY | RILL_FOR_LATENCY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
     CUSTOM("attention", "LIST", LISTS, "streaming|window|dense|recompute", memory, "how the past is seen: one way, or several with commas (streaming)", rill__lists_attention),
-    CUSTOM("sinks", "LIST", LISTS, NULL, memory, "first tokens kept for ever, as 0,1,2,4,8 (4)", rill__lists_sinks),
-    CUSTOM("window", "LIST", LISTS, NULL, memory, "most recent tokens kept (trained context - sinks)", rill__lists_window),
-    CUSTOM("capacity", "LIST", LISTS, NULL, memory, "sinks and recent tokens together, instead of --window", rill__lists_capacity),
-    CUSTOM("cache-type", "LIST", LISTS, "f32|f16|q8_0", memory, "how keys and values are stored, as f16,q8_0,f16/q8_0: K/V where they differ (f16)", rill__lists_cache_type),
+    CUSTOM("attention", "LIST", RILL_FOR_LATENCY, "streaming|window|dense|recompute", memory, "what is timed (streaming,dense,recompute)", rill__lists_attention),
+    CUSTOM("capacity", "LIST", RILL_FOR_LATENCY, NULL, memory, "tokens in the cache, sinks among them (256,512,1024,2048,4096)", rill__lists_capacity),
+    CUSTOM("sinks", "LIST", RILL_FOR_SINKS, NULL, memory, "numbers of first tokens to keep (0,1,2,4,8,16)", rill__lists_sinks),
+    U32("capacity", RILL_FOR_SINKS, capacity, 2, ANY_U32, memory, "sinks and recent tokens together (trained context)"),
+    CUSTOM("cache-type", "LIST", RILL_FOR_SINKS, "f32|f16|q8_0", memory, "how keys and values are stored (f16); --memory tries all of them (f16,q8_0)", rill__lists_cache_type),
+    CUSTOM("sinks", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "first tokens kept for ever, as 0,1,2,4,8 (4)", rill__lists_sinks),
+    CUSTOM("window", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "most recent tokens kept (trained context - sinks)", rill__lists_window),
+    CUSTOM("capacity", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "sinks and recent tokens together, instead of --window", rill__lists_capacity),
+    CUSTOM("cache-type", "LIST", LISTS | RILL_FOR_MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored, as f16,q8_0,f16/q8_0: K/V where they differ (f16)", rill__lists_cache_type),
     CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
     REAL("sink-scale", TUNED, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
     REAL("sink-cap", TUNED, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
-    U32("chunk", TUNED, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
+    U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
     CHOICE("rope-scaling", "HOW", TUNED, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
     REAL("rope-factor", TUNED, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
     FLAG("over-context", 0, MEMORY | LISTS, stream.over_context, memory, "let dense attention pass the trained context"),
@@ -206,7 +234,7 @@ const rill__option rill__options[] = {
 
     TEXT("csv", 0, "FILE", RILL_FOR_EVALS, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),
     TEXT("figure", 0, "FILE", RILL_FOR_EVALS, figure, "FILE", results, "draw it: FILE.svg or FILE.png, both without an ending (gnuplot)"),
-    TEXT("resume", 0, "DIR", RILL_FOR_EVALS, journal, "DIR", results, "keep what is done in this directory; the same command goes on from there"),
+    TEXT("resume", 0, "DIR", RILL_FOR_EVALS & ~RILL_FOR_MEMORY, journal, "DIR", results, "keep what is done in this directory; the same command goes on from there"),
     FLAG("json", 0, ALL & ~NO_JSON, json, other, "for machines: one object a line"),
     FLAG("help", 'h', ALL, help, other, "show this help"),
     {0},
@@ -226,4 +254,6 @@ void rill__settings_default(rill__settings *s) {
     s->context = 2048;
     s->decode = 32;
     s->runs = 5;
+    s->recompute_tokens = 3;
+    s->observe = 2000;
 }

@@ -111,6 +111,24 @@ rill_status rill__session_open(rill__session *session, const rill__settings *s, 
     return RILL_OK;
 }
 
+rill_status rill__session_open_synthetic(rill__session *session, const rill__settings *s,
+                                         unsigned command, rill_error *err) {
+    if (!s->synthetic && rill__options_given(s, command, "type"))
+        return rill__fail(err, RILL_EINVAL,
+                          "--type: a model has its own: this is for --synthetic, and rill convert");
+    if (!s->synthetic)
+        return rill__session_open(session, s, s->n_positionals ? s->positionals[0] : NULL, err);
+    if (s->n_positionals)
+        return rill__fail(err, RILL_EINVAL, "--synthetic: %.80s is given too: one of them",
+                          s->positionals[0]);
+    rill_status status = rill_device_open(&s->device, &session->device, err);
+    if (status == RILL_OK)
+        status = rill_model_open_synthetic(session->device, s->synthetic, s->type, s->sampling.seed,
+                                           &session->model, err);
+    if (status == RILL_OK) rill_model_get_info(session->model, &session->info);
+    return status;
+}
+
 // A snapshot brings its own stream: options that would shape another one are refused.
 static rill_status refuse_with_resume(const rill__settings *s, unsigned command, rill_error *err) {
     static const char *const shaping[] = {"sinks", "window", "attention",    "cache-type",

@@ -24,6 +24,10 @@ RILL_NODISCARD rill_status rill__find_tokenizer(const char *name, char **out, ri
 // Opens the device and the model of that name, and prints the model's warnings on stderr.
 RILL_NODISCARD rill_status rill__session_open(rill__session *session, const rill__settings *s,
                                               const char *model, rill_error *err);
+// The same, or with --synthetic a model of random weights. `command` is the subcommand's bit.
+RILL_NODISCARD rill_status rill__session_open_synthetic(rill__session *session,
+                                                        const rill__settings *s, unsigned command,
+                                                        rill_error *err);
 // Opens session->stream by s, or by the snapshot s->resume. `command` is the subcommand's bit.
 // Warns if the stream sees more than the model was trained on, unless `silent`.
 RILL_NODISCARD rill_status rill__session_stream(rill__session *session, rill__settings *s,

@@ -21,7 +21,8 @@ typedef struct rill__lists {
     uint32_t windows[RILL_MAX_LIST];
     uint32_t capacities[RILL_MAX_LIST];
     rill_type key_types[RILL_MAX_LIST], value_types[RILL_MAX_LIST];
-    size_t n_methods, n_sinks, n_windows, n_capacities, n_types;  // 0: not given
+    uint64_t lengths[RILL_MAX_LIST];
+    size_t n_methods, n_sinks, n_windows, n_capacities, n_types, n_lengths;  // 0: not given
 } rill__lists;
 
 typedef struct rill__settings {
@@ -55,6 +56,10 @@ typedef struct rill__settings {
     uint64_t every;
     uint64_t bucket;
     bool official;
+    uint32_t recompute_tokens;  // eval latency
+    uint32_t capacity;          // eval sinks: n + m; 0: the trained context
+    uint32_t observe;           // eval sinks: tokens whose attention is looked at
+    uint64_t memory;            // eval sinks: --memory in bytes; 0: not given
 
     uint64_t n_tokens;  // eval, info: --tokens
     uint32_t prefill;   // bench

@@ -7,27 +7,29 @@
 
 struct rill__attention {
     uint32_t n_layers, n_heads;
-    double *sums;    // [n_layers, n_heads, RILL_ATTENTION_PARTS]
-    uint64_t *seen;  // [n_layers, RILL_ATTENTION_PARTS] rows that saw the position; all rows past
-                     // the positions
+    double *sums;  // [n_layers, n_heads, RILL_ATTENTION_PARTS]
+    double *seen;  // [n_layers, RILL_ATTENTION_PARTS] rows that saw a position, all rows for the
+                   // rest; behind the sums, in the same memory
 };
+
+static size_t count_values(const rill__attention *a) {
+    return (size_t)a->n_layers * (a->n_heads + 1) * RILL_ATTENTION_PARTS;
+}
 
 rill_status rill__attention_new(uint32_t n_layers, uint32_t n_heads, rill__attention **out,
                                 rill_error *err) {
-    size_t n = (size_t)n_layers * n_heads;
+    const rill__attention sizes = {.n_layers = n_layers, .n_heads = n_heads};
+    size_t n = count_values(&sizes);
     rill__attention *a = rill__calloc(1, sizeof *a);
     if (a) {
-        *a = (rill__attention){.n_layers = n_layers,
-                               .n_heads = n_heads,
-                               .sums = rill__calloc(n, RILL_ATTENTION_PARTS * sizeof *a->sums),
-                               .seen =
-                                   rill__calloc(n_layers, RILL_ATTENTION_PARTS * sizeof *a->seen)};
+        *a = sizes;
+        a->sums = rill__calloc(n, sizeof *a->sums);
     }
-    if (!a || !a->sums || !a->seen) {
+    if (!a || !a->sums) {
         rill__attention_free(&a);
-        return rill__fail_memory(err, "attention by position",
-                                 n * RILL_ATTENTION_PARTS * sizeof(double));
+        return rill__fail_memory(err, "attention by position", n * sizeof(double));
     }
+    a->seen = a->sums + (size_t)n_layers * n_heads * RILL_ATTENTION_PARTS;
     *out = a;
     return RILL_OK;
 }
@@ -35,9 +37,13 @@ rill_status rill__attention_new(uint32_t n_layers, uint32_t n_heads, rill__atten
 void rill__attention_free(rill__attention **a) {
     if (!*a) return;
     rill__free((*a)->sums);
-    rill__free((*a)->seen);
     rill__free(*a);
     *a = NULL;
+}
+
+double *rill__attention_values(rill__attention *a, size_t *n) {
+    *n = count_values(a);
+    return a->sums;
 }
 
 static double *head_sums(const rill__attention *a, uint32_t layer, uint32_t head) {
@@ -52,14 +58,14 @@ static uint64_t token_at(const rill_attention_row *row, size_t column) {
 void rill__attention_add(void *user, const rill_attention_row *row) {
     rill__attention *a = user;
     if (row->layer >= a->n_layers) return;
-    uint64_t *seen = a->seen + (size_t)row->layer * RILL_ATTENTION_PARTS;
+    double *seen = a->seen + (size_t)row->layer * RILL_ATTENTION_PARTS;
     for (size_t i = 0; i < row->n_visible; i++) {
         uint64_t token = token_at(row, i);
         if (token < RILL_ATTENTION_POSITIONS) seen[token]++;
     }
     seen[RILL_ATTENTION_REST]++;
     for (uint32_t head = 0; head < row->n_heads && head < a->n_heads; head++) {
-        const float *weights = row->weights + head * row->n_visible;
+        const float *weights = row->weights + head * row->stride;
         double *sums = head_sums(a, row->layer, head);
         double all = 0, rest = 0;
         for (size_t i = 0; i < row->n_visible; i++) {
@@ -77,14 +83,14 @@ void rill__attention_add(void *user, const rill_attention_row *row) {
 }
 
 uint64_t rill__attention_rows(const rill__attention *a, uint32_t layer) {
-    return a->seen[(size_t)layer * RILL_ATTENTION_PARTS + RILL_ATTENTION_REST];
+    return (uint64_t)a->seen[(size_t)layer * RILL_ATTENTION_PARTS + RILL_ATTENTION_REST];
 }
 
 double rill__attention_mean(const rill__attention *a, uint32_t layer, uint32_t head,
                             uint32_t part) {
     uint32_t counted = part < RILL_ATTENTION_POSITIONS ? part : RILL_ATTENTION_REST;
-    uint64_t rows = a->seen[(size_t)layer * RILL_ATTENTION_PARTS + counted];
-    return rows ? head_sums(a, layer, head)[part] / (double)rows : 0;
+    double rows = a->seen[(size_t)layer * RILL_ATTENTION_PARTS + counted];
+    return rows > 0 ? head_sums(a, layer, head)[part] / rows : 0;
 }
 
 double rill__attention_mean_of_all(const rill__attention *a, uint32_t part) {

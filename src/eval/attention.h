@@ -31,6 +31,10 @@ void rill__attention_free(rill__attention **a);
 // token 0. Layers and heads past those it was made for are left out.
 void rill__attention_add(void *user, const rill_attention_row *row);
 
+// All that was counted, *n numbers, to be kept and put back: an object made for as many layers and
+// heads continues from them.
+double *rill__attention_values(rill__attention *a, size_t *n);
+
 // Rows that were counted in a layer.
 uint64_t rill__attention_rows(const rill__attention *a, uint32_t layer);
 

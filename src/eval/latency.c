@@ -154,6 +154,7 @@ static void report(const timer *t, rill__latency_run *out) {
         .chunk = o->chunk,
         .key_type = o->key_type,
         .value_type = o->value_type,
+        .roof = t->c->roof,
     };
 }
 
@@ -174,6 +175,31 @@ rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c
                                                  : time_tokens(&t, seconds, err);
     if (status == RILL_OK) report(&t, out);
     rill_stream_close(&t.stream);
+    return status;
+}
+
+// In the journal: what the run saw, in as many records as it takes, then the times.
+rill_status rill__latency_resume(rill_model *model, const rill__latency_case *c,
+                                 rill__case *journal, double *seconds, rill__latency_run *out,
+                                 rill_progress_fn progress, void *user, rill_error *err) {
+    enum { HEAD = (sizeof *out + RILL_LATENCY_RECORD - 1) / RILL_LATENCY_RECORD };
+    double head[HEAD] = {0}, start = rill__seconds();
+    rill_status status = RILL_OK;
+    rill_stream *none = NULL;
+    if (rill__case_finished(journal)) {
+        status = rill__case_read(journal, 0, HEAD, head, err);
+        if (status == RILL_OK) status = rill__case_read(journal, HEAD, c->n, seconds, err);
+        if (status == RILL_OK) memcpy(out, head, sizeof *out);
+        return status;
+    }
+    if (journal) status = rill__case_load(journal, model, &none, err);  // drops half a run
+    if (status == RILL_OK)
+        status = rill__latency_measure(model, c, seconds, out, progress, user, err);
+    if (status != RILL_OK) return status;
+    memcpy(head, out, sizeof *out);
+    status = rill__case_append(journal, head, HEAD, err);
+    if (status == RILL_OK) status = rill__case_append(journal, seconds, c->n, err);
+    if (status == RILL_OK) status = rill__case_finish(journal, rill__seconds() - start, err);
     return status;
 }
 

@@ -3,7 +3,7 @@
 #ifndef RILL_EVAL_LATENCY_H
 #define RILL_EVAL_LATENCY_H
 
-#include "rill/rill.h"
+#include "eval/journal.h"
 
 // What is timed.
 typedef enum rill__latency_kind {
@@ -29,6 +29,7 @@ typedef struct rill__latency_case {
     uint32_t sinks;              // n, for streaming; less than capacity
     size_t n;                    // tokens, or readings, to time; dense: at most capacity
     uint64_t seed;               // of the tokens
+    rill_roof roof;              // the machine's limits, as measured by this process
     // Seconds, for tests; NULL: the clock of the machine.
     double (*clock)(void *user);
     void *clock_user;
@@ -44,6 +45,7 @@ typedef struct rill__latency_run {
     uint64_t resident_bytes;  // of the process, at the end: weights, stream, everything
     uint32_t chunk;           // tokens read together
     rill_type key_type, value_type;
+    rill_roof roof;  // as the case had it
 } rill__latency_run;
 
 // Opens a stream, fills it, and writes the seconds of each of the n tokens (from the token's
@@ -55,6 +57,16 @@ RILL_NODISCARD rill_status rill__latency_measure(rill_model *model, const rill__
                                                  double *seconds, rill__latency_run *out,
                                                  rill_progress_fn progress, void *user,
                                                  rill_error *err);
+
+// The size of a journal's record of this measure.
+enum { RILL_LATENCY_RECORD = sizeof(double) };
+
+// The same with a journal's case: what was finished there is read, not measured again; what was not
+// is measured from its beginning. Failures of the journal as well.
+RILL_NODISCARD rill_status rill__latency_resume(rill_model *model, const rill__latency_case *c,
+                                                rill__case *journal, double *seconds,
+                                                rill__latency_run *out, rill_progress_fn progress,
+                                                void *user, rill_error *err);
 
 // The value at a rank, in thousandths, of n (1 or more) sorted values: the least that at least so
 // many of them do not exceed. 500 is the median, 990 the 99th percentile, 1000 the worst.

@@ -21,14 +21,12 @@ static rill__sinks_choice make(const char *key, const char *name, uint32_t n, co
     return c;
 }
 
-size_t rill__sinks_choices(const rill__sinks_text *t, const uint32_t by_attention[2],
-                           rill_token newline, rill__sinks_choice *out) {
-    size_t n = 0, n_head = t->n_head < RILL_SINKS_MOST_FED ? t->n_head : RILL_SINKS_MOST_FED;
-    const rill_token *head = t->n_head ? t->head : t->body;
-    out[n++] = make("first_4", "the first 4 tokens", 4, head, n_head);
-    out[n++] = make("first_1", "the first token", 1, head, n_head);
+// The token with most attention, unless it is the first, and the two with most.
+static size_t most_attended(const rill__sinks_text *t, const uint32_t by_attention[2],
+                            rill__sinks_choice *out) {
     const rill_token most[2] = {token_at(t, by_attention[0]), token_at(t, by_attention[1])};
     char name[64];
+    size_t n = 0;
     if (by_attention[0] != 0) {
         snprintf(name, sizeof name, "token %u alone: most attention", by_attention[0]);
         out[n++] = make("most_1", name, 1, most, 1);
@@ -36,6 +34,16 @@ size_t rill__sinks_choices(const rill__sinks_text *t, const uint32_t by_attentio
     snprintf(name, sizeof name, "tokens %u and %u: most attention", by_attention[0],
              by_attention[1]);
     out[n++] = make("most_2", name, 2, most, 2);
+    return n;
+}
+
+size_t rill__sinks_choices(const rill__sinks_text *t, const uint32_t by_attention[2],
+                           rill_token newline, rill__sinks_choice *out) {
+    size_t n = 0, n_head = t->n_head < RILL_SINKS_MOST_FED ? t->n_head : RILL_SINKS_MOST_FED;
+    const rill_token *head = t->n_head ? t->head : t->body;
+    out[n++] = make("first_4", "the first 4 tokens", 4, head, n_head);
+    out[n++] = make("first_1", "the first token", 1, head, n_head);
+    if (by_attention) n += most_attended(t, by_attention, out + n);
     if (t->n_head) out[n++] = make("no_begin", "the first 4, no begin token", 4, t->body, 0);
     if (newline >= 0) {
         const rill_token lines[4] = {newline, newline, newline, newline};

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -33,13 +34,15 @@ static void test_positions(void **state) {
                                                  .n_visible = 1,
                                                  .n_sinks = 1,
                                                  .first_recent = 1,
-                                                 .weights = first});
+                                                 .weights = first,
+                                                 .stride = 1});
     rill__attention_add(a, &(rill_attention_row){.token = 1,
                                                  .n_heads = HEADS,
                                                  .n_visible = 2,
                                                  .n_sinks = 1,
                                                  .first_recent = 1,
-                                                 .weights = second});
+                                                 .weights = second,
+                                                 .stride = 2});
     assert_int_equal(rill__attention_rows(a, 0), 2);
     assert_int_equal(rill__attention_rows(a, 1), 0);
     near(rill__attention_mean(a, 0, 0, 0), 1.75 / 2);
@@ -62,8 +65,8 @@ static void test_far_tokens(void **state) {
     (void)state;
     rill__attention *a = make();
     static const float weights[] = {
-        0.25f, 0.0625f, 0, 0.125f, 0.0625f, 0.125f, 0.125f,  // head 0
-        0,     0,       0, 0,      0,       0.5f,   0.5f,    // head 1
+        0.25f, 0.0625f, 0, 0.125f, 0.0625f, 0.125f, 0.125f, 9,  // head 0: the row's end is nobody's
+        0,     0,       0, 0,      0,       0.5f,   0.5f,   9,  // head 1
     };
     rill__attention_add(a, &(rill_attention_row){.layer = 1,
                                                  .token = 17,
@@ -71,7 +74,8 @@ static void test_far_tokens(void **state) {
                                                  .n_visible = 7,
                                                  .n_sinks = 3,
                                                  .first_recent = 14,
-                                                 .weights = weights});
+                                                 .weights = weights,
+                                                 .stride = 8});
     static const double positions[RILL_ATTENTION_POSITIONS] = {
         [0] = 0.25, [1] = 0.0625, [14] = 0.125, [15] = 0.0625};
     for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
@@ -81,6 +85,17 @@ static void test_far_tokens(void **state) {
     near(rill__attention_mean(a, 1, 1, RILL_ATTENTION_REST), 1);
     near(rill__attention_mean(a, 1, 1, RILL_ATTENTION_NOBODY), 0);
     near(rill__attention_mean_of_all(a, RILL_ATTENTION_REST), 1.25 / 4);
+    // Kept and put back, it is the same.
+    rill__attention *again = make();
+    size_t n, n_again;
+    const double *values = rill__attention_values(a, &n);
+    memcpy(rill__attention_values(again, &n_again), values, n * sizeof *values);
+    assert_int_equal(n, n_again);
+    assert_int_equal(n, LAYERS * (HEADS + 1) * RILL_ATTENTION_PARTS);
+    assert_int_equal(rill__attention_rows(again, 1), 1);
+    near(rill__attention_mean(again, 1, 0, 1), 0.0625);
+    near(rill__attention_mean(again, 1, 1, RILL_ATTENTION_REST), 1);
+    rill__attention_free(&again);
     rill__attention_free(&a);
 }
 
@@ -97,7 +112,8 @@ static void test_threshold(void **state) {
                                                      .n_visible = 2,
                                                      .n_sinks = 2,
                                                      .first_recent = 2,
-                                                     .weights = weights});
+                                                     .weights = weights,
+                                                     .stride = 2});
     }
     near(rill__attention_mean(a, 0, 0, 0), 0.3);
     assert_true(rill__attention_sink_share(a, 0) == 0);

@@ -63,6 +63,10 @@ static void test_fewer_choices(void **state) {
     assert_null(find(c, n, "most_1"));
     assert_null(find(c, n, "no_begin"));
     assert_null(find(c, n, "newline_4"));
+    // Nobody looked where attention goes.
+    n = rill__sinks_choices(&text, NULL, -1, c);
+    assert_int_equal(n, 3);
+    assert_null(find(c, n, "most_2"));
 }
 
 static void test_recommendation(void **state) {

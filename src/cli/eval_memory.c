@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// rill eval memory: the bytes of a cache that keeps a whole text, and of one that never grows.
+#include "cli/command.h"
+#include "cli/evaluation.h"
+
+#include "eval/memory.h"
+
+#include <stdio.h>
+
+enum { DEFAULT_SINKS = 4, DEFAULT_CAPACITY = 2048 };
+static const uint64_t default_lengths[] = {1000, 10000, 100000, 1000000, 10000000};
+static const double MIB = 1048576;
+
+// Columns of the table, in order.
+enum { TYPE, TOKENS, TOKEN_BYTES, DENSE, SINKS, WINDOW, CACHE, STREAMING, TAKEN, SAVED, COLUMNS };
+static const rill__column columns[COLUMNS] = {
+    [TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
+    [TOKENS] = {"tokens", "tokens", NULL, RILL_COLUMN_COUNT, 0},
+    [TOKEN_BYTES] = {"token_bytes", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [DENSE] = {"dense_bytes", "all kept", NULL, RILL_COLUMN_BYTES, 0},
+    [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [CACHE] = {"streaming", "streaming", "sinks+window", RILL_COLUMN_TEXT, 0},
+    [STREAMING] = {"streaming_bytes", "keeps", NULL, RILL_COLUMN_BYTES, 0},
+    [TAKEN] = {"taken_bytes", "takes", "with its chunk", RILL_COLUMN_BYTES, 0},
+    [SAVED] = {"saved", "saved", NULL, RILL_COLUMN_SHARE, 2},
+};
+
+typedef struct memory_eval {
+    rill__evaluation all;
+    const rill_model_info *model;  // of a model, or a shape
+    const rill__lists *lists;
+    const uint64_t *lengths;
+    size_t n_lengths;
+    rill__table *table;
+} memory_eval;
+
+// What is compared with a full cache: types, and n + m.
+typedef struct choice {
+    rill_type key, value;
+    uint32_t sinks, window;
+    uint64_t taken;  // bytes that a stream of the model takes; 0 for a shape
+    char type[24], name[32];
+} choice;
+
+// Sinks and windows as given, or n + m = capacity.
+static rill_status fill_choice(const memory_eval *e, size_t type, uint32_t sinks, size_t size,
+                               choice *c, rill_error *err) {
+    const rill__lists *l = e->lists;
+    uint32_t capacity = l->n_capacities             ? l->capacities[size]
+                        : e->model->trained_context ? e->model->trained_context
+                                                    : DEFAULT_CAPACITY;
+    if (!l->n_windows && sinks >= capacity)
+        return rill__fail(err, RILL_EINVAL, "--sinks: %u leave no room in a capacity of %u", sinks,
+                          capacity);
+    *c = (choice){.key = l->n_types ? l->key_types[type] : RILL_TYPE_F16,
+                  .value = l->n_types ? l->value_types[type] : RILL_TYPE_F16,
+                  .sinks = sinks,
+                  .window = l->n_windows ? l->windows[size] : capacity - sinks};
+    snprintf(c->name, sizeof c->name, "%u+%u", c->sinks, c->window);
+    if (c->key == c->value)
+        snprintf(c->type, sizeof c->type, "%s", rill_type_name(c->key));
+    else
+        snprintf(c->type, sizeof c->type, "%s/%s", rill_type_name(c->key),
+                 rill_type_name(c->value));
+    if (!e->all.session.model) return RILL_OK;
+    rill_stream_options o = e->all.s->stream;
+    rill_stream_bytes bytes;
+    o.default_types = false;
+    o.key_type = c->key;
+    o.value_type = c->value;
+    o.sinks = c->sinks;
+    o.window = c->window;
+    rill_status status = rill_stream_estimate(e->all.session.model, &o, NULL, &bytes, err);
+    if (status == RILL_OK) c->taken = bytes.cache;
+    return status;
+}
+
+static void add_row(memory_eval *e, const choice *c, uint64_t tokens, const rill__memory *m) {
+    rill__table_row(e->table);
+    rill__table_text(e->table, TYPE, c->type);
+    rill__table_number(e->table, TOKENS, (double)tokens);
+    rill__table_number(e->table, TOKEN_BYTES, (double)m->token_bytes);
+    rill__table_number(e->table, DENSE, (double)m->dense_bytes);
+    rill__table_number(e->table, SINKS, c->sinks);
+    rill__table_number(e->table, WINDOW, c->window);
+    rill__table_text(e->table, CACHE, c->name);
+    rill__table_number(e->table, STREAMING, (double)m->streaming_bytes);
+    if (c->taken) rill__table_number(e->table, TAKEN, (double)c->taken);
+    rill__table_number(e->table, SAVED, m->saved);
+}
+
+static rill_status add_choice(memory_eval *e, const choice *c, bool first_of_type,
+                              rill_error *err) {
+    rill__memory m[RILL_MAX_LIST];
+    char name[96];
+    for (size_t i = 0; i < e->n_lengths; i++) {
+        const rill__memory_case one = {.key_type = c->key,
+                                       .value_type = c->value,
+                                       .tokens = e->lengths[i],
+                                       .sinks = c->sinks,
+                                       .window = c->window};
+        rill_status status = rill__memory_compare(e->model, &one, &m[i], err);
+        if (status != RILL_OK) return status;
+        add_row(e, c, e->lengths[i], &m[i]);
+    }
+    if (first_of_type) {
+        snprintf(name, sizeof name, "all kept, %s", c->type);
+        rill__figure_series(e->all.figure, name);
+        for (size_t i = 0; i < e->n_lengths; i++)
+            rill__figure_point(e->all.figure, (double)e->lengths[i],
+                               (double)m[i].dense_bytes / MIB);
+    }
+    snprintf(name, sizeof name, "streaming %s, %s", c->name, c->type);
+    rill__figure_series(e->all.figure, name);
+    for (size_t i = 0; i < e->n_lengths; i++)
+        rill__figure_point(e->all.figure, (double)e->lengths[i],
+                           (double)m[i].streaming_bytes / MIB);
+    return RILL_OK;
+}
+
+// A configuration for each combination of types, sinks, and windows or capacities.
+static rill_status compare_all(memory_eval *e, rill_error *err) {
+    const rill__lists *l = e->lists;
+    const uint32_t four = DEFAULT_SINKS, *sinks = l->n_sinks ? l->sinks : &four;
+    size_t n_types = l->n_types ? l->n_types : 1, n_sinks = l->n_sinks ? l->n_sinks : 1;
+    size_t n_sizes = l->n_windows ? l->n_windows : l->n_capacities ? l->n_capacities : 1;
+    rill_status status = RILL_OK;
+    for (size_t i = 0; i < n_types * n_sinks * n_sizes && status == RILL_OK; i++) {
+        size_t type = i / (n_sinks * n_sizes), rest = i % (n_sinks * n_sizes);
+        choice c;
+        status = fill_choice(e, type, sinks[rest / n_sizes], rest % n_sizes, &c, err);
+        if (status == RILL_OK) status = add_choice(e, &c, rest == 0, err);
+    }
+    return status;
+}
+
+static rill_status measure(memory_eval *e, const rill__settings *s, rill_error *err) {
+    const rill__lists *l = e->lists = &s->lists;
+    if (l->n_windows && l->n_capacities)
+        return rill__fail(
+            err, RILL_EINVAL,
+            "--capacity: is --window and the sinks together: one of the two is right");
+    e->lengths = l->n_lengths ? l->lengths : default_lengths;
+    e->n_lengths = l->n_lengths ? l->n_lengths : sizeof default_lengths / sizeof *default_lengths;
+    rill_status status = rill__evaluation_open(&e->all, "memory", s, err);
+    e->model = &e->all.session.info;
+    if (status == RILL_OK)
+        status =
+            rill__evaluation_table(&e->all, NULL, columns, COLUMNS, RILL_TO_ALL, &e->table, err);
+    if (status == RILL_OK)
+        status = rill__figure_new("Keys and values of a text", "tokens of the text", "MiB",
+                                  &e->all.figure, err);
+    if (status != RILL_OK) return status;
+    rill__figure_log(e->all.figure, true, true);
+    rill__table_title(e->table, "%s: keys and values of a text", e->model->name);
+    status = compare_all(e, err);
+    rill__table_note(e->table, "1 MiB is 1,048,576 bytes, what write-ups of the method call MB. A "
+                               "text shorter than");
+    rill__table_note(e->table, "the cache saves nothing: streaming takes all its memory at once, "
+                               "and never more.");
+    return status == RILL_OK ? rill__evaluation_write(&e->all, err) : status;
+}
+
+static int run(rill__settings *s) {
+    memory_eval e = {0};
+    rill_error err = {0};
+    rill_status status = measure(&e, s, &err);
+    return rill__evaluation_close(&e.all, status, &err);
+}
+
+const rill__command rill__command_memory = {
+    .name = "eval memory",
+    .bit = RILL_FOR_MEMORY,
+    .usage = "[MODEL | --shape SHAPE] [options]",
+    .summary = "bytes of keys and values by length of the text",
+    .details =
+        "What a cache takes that keeps a whole text, beside one of some sinks and a window, for\n"
+        "texts of --lengths tokens. A configuration for each combination of the lists. --shape\n"
+        "asks about a model one does not have: layers=24,hidden=768,heads=12.",
+    .max_positionals = 1,
+    .run = run,
+};

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+// Where attention goes: seen by a stream that keeps the first 16 tokens, so that each of them can
+// be looked at however long the text is.
+#include "cli/eval_sinks.h"
+#include "cli/terminal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PIECE = 64 };
+
+enum { PART, TOKEN, TEXT, MEAN, SHARE, LAYER, HEAD, MOST, COLUMNS };
+static const rill__column columns[COLUMNS] = {
+    [PART] = {"position", "position", NULL, RILL_COLUMN_TEXT, 0},
+    [TOKEN] = {"token", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [TEXT] = {"text", "text", NULL, RILL_COLUMN_TEXT, 0},
+    [MEAN] = {"attention", "attention", "mean", RILL_COLUMN_SHARE, 2},
+    [SHARE] = {"sink_heads", "heads above", "0.3", RILL_COLUMN_SHARE, 1},
+    [MOST] = {"most", "most", "of a head", RILL_COLUMN_SHARE, 1},
+    [LAYER] = {"layer", "in layer", NULL, RILL_COLUMN_COUNT, 0},
+    [HEAD] = {"head", "head", NULL, RILL_COLUMN_COUNT, 0},
+};
+
+// For machines: each head by itself.
+enum { HEAD_LAYER, HEAD_HEAD, HEAD_PART, HEAD_MEAN, HEAD_COLUMNS };
+static const rill__column head_columns[HEAD_COLUMNS] = {
+    [HEAD_LAYER] = {"layer", "layer", NULL, RILL_COLUMN_COUNT, 0},
+    [HEAD_HEAD] = {"head", "head", NULL, RILL_COLUMN_COUNT, 0},
+    [HEAD_PART] = {"position", "position", NULL, RILL_COLUMN_TEXT, 0},
+    [HEAD_MEAN] = {"attention", "attention", NULL, RILL_COLUMN_SHARE, 2},
+};
+
+static void part_name(uint32_t part, char out[16]) {
+    if (part == RILL_ATTENTION_REST)
+        snprintf(out, 16, "later");
+    else if (part == RILL_ATTENTION_NOBODY)
+        snprintf(out, 16, "no token");
+    else
+        snprintf(out, 16, "%u", part);
+}
+
+static rill_stream_options stream_options(const rill__sinks_eval *e) {
+    rill_stream_options o = e->all.s->stream;
+    o.method = RILL_METHOD_STREAMING;
+    o.default_types = false;
+    o.key_type = e->key_type;
+    o.value_type = e->value_type;
+    o.sinks =
+        e->capacity > 2 * RILL_ATTENTION_POSITIONS ? RILL_ATTENTION_POSITIONS : e->capacity / 2;
+    o.window = e->capacity - o.sinks;
+    return o;
+}
+
+static rill_status watch(rill__sinks_eval *e, const rill_stream_options *o, size_t n,
+                         rill_error *err) {
+    rill_stream *stream = NULL;
+    rill__bar bar = {.label = "attention", .unit = "tokens"};
+    rill_status status = rill_stream_open(e->all.session.model, o, &stream, err);
+    if (status == RILL_OK)
+        status = rill_stream_observe(stream, rill__attention_add, e->attention, err);
+    for (size_t done = 0; done < n && status == RILL_OK;) {
+        size_t piece = n - done < PIECE ? n - done : PIECE;
+        status = rill_stream_feed(stream, e->tokens + done, piece, NULL, err);
+        done += piece;
+        if (status == RILL_OK && !rill__progress(&bar, done, n))
+            status = rill__fail(err, RILL_EINTERRUPTED, "interrupted");
+    }
+    rill_stream_close(&stream);
+    return status;
+}
+
+// From the journal, or by watching.
+static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
+    rill_stream_options o = stream_options(e);
+    rill__case *journal = NULL;
+    char input[160];
+    size_t n_values;
+    double *values = rill__attention_values(e->attention, &n_values), start = rill__seconds();
+    snprintf(input, sizeof input, "%s, attention of the first %zu", e->input, n);
+    rill_status status =
+        rill__evaluation_case(&e->all, "attention", &o, input, sizeof *values, &journal, err);
+    if (status == RILL_OK && rill__case_finished(journal)) {
+        status = rill__case_read(journal, 0, n_values, values, err);
+    } else if (status == RILL_OK) {
+        rill_stream *none = NULL;
+        if (journal) status = rill__case_load(journal, e->all.session.model, &none, err);
+        if (status == RILL_OK) status = watch(e, &o, n, err);
+        if (status == RILL_OK) status = rill__case_append(journal, values, n_values, err);
+        if (status == RILL_OK) status = rill__case_finish(journal, rill__seconds() - start, err);
+    }
+    rill__case_close(&journal);
+    return status;
+}
+
+static void add_row(const rill__sinks_eval *e, rill__table *table, uint32_t part) {
+    const rill_model_info *info = &e->all.session.info;
+    char text[64];
+    double most = -1;
+    uint32_t layer = 0, head = 0;
+    for (uint32_t i = 0; i < info->n_layers * info->n_heads; i++) {
+        double mean =
+            rill__attention_mean(e->attention, i / info->n_heads, i % info->n_heads, part);
+        if (mean <= most) continue;
+        most = mean;
+        layer = i / info->n_heads;
+        head = i % info->n_heads;
+    }
+    rill__table_row(table);
+    part_name(part, text);
+    rill__table_text(table, PART, text);
+    if (part < RILL_ATTENTION_POSITIONS) {
+        rill__table_number(table, TOKEN, e->tokens[part]);
+        rill__sinks_show_token(e, e->tokens[part], text, sizeof text);
+        rill__table_text(table, TEXT, text);
+        rill__table_number(table, SHARE, rill__attention_sink_share(e->attention, part));
+    }
+    rill__table_number(table, MEAN, rill__attention_mean_of_all(e->attention, part));
+    rill__table_number(table, MOST, most);
+    rill__table_number(table, LAYER, layer);
+    rill__table_number(table, HEAD, head);
+}
+
+static void add_heads(const rill__sinks_eval *e, rill__table *table) {
+    const rill_model_info *info = &e->all.session.info;
+    for (uint32_t layer = 0; layer < info->n_layers; layer++)
+        for (uint32_t head = 0; head < info->n_heads; head++)
+            for (uint32_t part = 0; part < RILL_ATTENTION_PARTS; part++) {
+                char name[16];
+                part_name(part, name);
+                rill__table_row(table);
+                rill__table_number(table, HEAD_LAYER, layer);
+                rill__table_number(table, HEAD_HEAD, head);
+                rill__table_text(table, HEAD_PART, name);
+                rill__table_number(table, HEAD_MEAN,
+                                   rill__attention_mean(e->attention, layer, head, part));
+            }
+}
+
+static rill_status draw_heads(rill__sinks_eval *e, rill_error *err) {
+    const rill_model_info *info = &e->all.session.info;
+    size_t n = (size_t)info->n_layers * info->n_heads;
+    double *values = rill__calloc(n, sizeof *values);
+    if (!values) return rill__fail_memory(err, "a figure", n * sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        values[i] = rill__attention_mean(e->attention, (uint32_t)(i / info->n_heads),
+                                         (uint32_t)(i % info->n_heads), 0);
+    rill__figure *figure = NULL;
+    rill_status status =
+        rill__figure_new("Attention to the first token of the text", "head", "layer", &figure, err);
+    if (status == RILL_OK) {
+        rill__figure_heat(figure, values, info->n_layers, info->n_heads, "mean attention");
+        status = rill__evaluation_figure(&e->all, "heads", figure, err);
+    }
+    rill__free(values);
+    return status;
+}
+
+static rill_status draw_positions(rill__sinks_eval *e, rill_error *err) {
+    rill__figure *figure = NULL;
+    rill_status status =
+        rill__figure_new("Attention by position", "position in the text", "share", &figure, err);
+    if (status == RILL_OK) status = rill__evaluation_figure(&e->all, "positions", figure, err);
+    if (status != RILL_OK) return status;
+    rill__figure_from_zero(figure);
+    rill__figure_series(figure, "mean attention");
+    for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
+        rill__figure_point(figure, i, rill__attention_mean_of_all(e->attention, i));
+    rill__figure_series(figure, "heads that give it more than 0.3");
+    for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
+        rill__figure_point(figure, i, rill__attention_sink_share(e->attention, i));
+    return RILL_OK;
+}
+
+rill_status rill__sinks_observe(rill__sinks_eval *e, rill_error *err) {
+    const rill_model_info *info = &e->all.session.info;
+    rill__table *table, *heads;
+    size_t n = e->text.n_head + e->text.n_body;
+    if (n > e->all.s->observe) n = e->all.s->observe;
+    rill_status status = rill__attention_new(info->n_layers, info->n_heads, &e->attention, err);
+    if (status == RILL_OK) status = fill(e, n, err);
+    if (status == RILL_OK)
+        status = rill__evaluation_table(&e->all, "positions", columns, COLUMNS, RILL_TO_ALL, &table,
+                                        err);
+    if (status == RILL_OK)
+        status = rill__evaluation_table(&e->all, "heads", head_columns, HEAD_COLUMNS,
+                                        RILL_TO_JSON | RILL_TO_CSV, &heads, err);
+    if (status != RILL_OK) return status;
+    rill__table_title(table, "%s: where attention goes, over %zu tokens, %u layers of %u heads",
+                      info->name, n, info->n_layers, info->n_heads);
+    for (uint32_t part = 0; part < RILL_ATTENTION_PARTS; part++)
+        if (part != RILL_ATTENTION_NOBODY || rill__attention_mean_of_all(e->attention, part) > 1e-6)
+            add_row(e, table, part);
+    rill__table_note(table,
+                     "The mean over all later tokens that see it; the first %u are always "
+                     "kept here. A head",
+                     stream_options(e).sinks);
+    rill__table_note(table, "that gives a token more than %.1f in the mean has it as its sink.",
+                     RILL_SINK_THRESHOLD);
+    add_heads(e, heads);
+    status = draw_heads(e, err);
+    return status == RILL_OK ? draw_positions(e, err) : status;
+}
