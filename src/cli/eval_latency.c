@@ -45,7 +45,7 @@ enum {
     COLUMNS
 };
 static const rill__column columns[COLUMNS] = {
-    [CAPACITY] = {"capacity", "cache", "tokens", RILL_COLUMN_COUNT, 0},
+    [CAPACITY] = {"capacity", "capacity", "tokens", RILL_COLUMN_COUNT, 0},
     [METHOD] = {"method", "method", NULL, RILL_COLUMN_TEXT, 0},
     [TIMED] = {"timed", "timed", NULL, RILL_COLUMN_COUNT, 0},
     [P50] = {"p50_ms", "p50", "ms", RILL_COLUMN_REAL, 2},
@@ -282,11 +282,10 @@ static void describe(latency_eval *e) {
                       rill__roof_flops(&e->roof, info->weight_type) / 1e9);
     static const char *const notes[] = {
         "A token's time runs from handing it over to the logits after it; none is left out.",
-        "streaming, window: every token evicts one. dense: the last tokens before its cache is "
-        "full.",
-        "recompute passes over all visible tokens for each new one; prefill is a plain reading of",
-        "as many tokens by a fresh stream, timed in the same runs: x reading is one by the other.",
-        "roof: what the machine's measured bandwidth and arithmetic allow; share: how near p50 is.",
+        "streaming, window: every token evicts one. dense: the last tokens until it is full.",
+        "recompute passes over all visible tokens for each new one; prefill is a plain reading",
+        "of as many by a fresh stream, timed in the same runs: x reading is one by the other.",
+        "roof: what the measured bandwidth and arithmetic allow; share: how near p50 is to it.",
     };
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
         rill__table_note(e->table, "%s", notes[i]);

@@ -43,9 +43,7 @@ static rill_status check_writable(const char *path, rill_error *err) {
 
 static rill_status open_model(rill__evaluation *e, rill_error *err) {
     const rill__settings *s = e->s;
-    if (s->synthetic) return rill__session_open_synthetic(&e->session, s, RILL_FOR_LATENCY, err);
-    if (!s->shape)
-        return rill__session_open(&e->session, s, s->n_positionals ? s->positionals[0] : NULL, err);
+    if (!s->shape) return rill__session_open_synthetic(&e->session, s, RILL_FOR_LATENCY, err);
     if (s->n_positionals)
         return rill__fail(err, RILL_EINVAL, "--shape: %.80s is given too: one of them",
                           s->positionals[0]);

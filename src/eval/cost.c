@@ -7,11 +7,28 @@
 // operations a second.
 #include "eval/cost.h"
 
+#include <math.h>
+
 // Weights in the matrices of all layers; the table of embeddings is only looked up.
+//
+// A feed-forward has two matrices, or three where it is gated, and the logits a table of their own
+// or that of the embeddings: of these, what comes nearest to the number of parameters.
 static double layer_weights(const rill_model_info *m) {
     double heads = (double)m->n_heads * m->head_dim, kv = (double)m->n_kv_heads * m->head_dim;
-    return m->n_layers * (2.0 * m->hidden_size * heads + 2.0 * m->hidden_size * kv +
-                          3.0 * m->hidden_size * m->ffn_size);
+    double attention = m->n_layers * (2.0 * m->hidden_size * heads + 2.0 * m->hidden_size * kv);
+    double matrix = (double)m->n_layers * m->hidden_size * m->ffn_size;
+    double table = (double)m->vocab_size * m->hidden_size, gated = attention + 3 * matrix;
+    if (!m->n_parameters) return gated;
+    double best = 0, off = INFINITY;
+    for (int matrices = 3; matrices >= 2; matrices--)
+        for (int tables = 1; tables <= 2; tables++) {
+            double weights = attention + matrices * matrix;
+            double now = fabs(weights + tables * table - (double)m->n_parameters);
+            if (now >= off) continue;
+            best = weights;
+            off = now;
+        }
+    return best;
 }
 
 double rill__roof_flops(const rill_roof *roof, rill_type weight_type) {

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 // Each layer: 8 x 8 for q and for o, 8 x 4 for k and for v, three of 8 x 16: 576 weights, 1,152 in
-// both layers; logits 8 x 100. One byte a weight.
+// both layers; logits 8 x 100, the same table as the embeddings. One byte a weight.
 static const rill_model_info small = {.n_layers = 2,
                                       .hidden_size = 8,
                                       .n_heads = 2,
@@ -18,8 +18,8 @@ static const rill_model_info small = {.n_layers = 2,
                                       .head_dim = 4,
                                       .ffn_size = 16,
                                       .vocab_size = 100,
-                                      .n_parameters = 1000,
-                                      .weight_bytes = 1000,
+                                      .n_parameters = 1952,
+                                      .weight_bytes = 1952,
                                       .weight_type = RILL_TYPE_Q8_0};
 static const rill_roof roof = {
     .read_bytes_per_second = 4544, .f32_flops_per_second = 5184, .int8_ops_per_second = 51840};
@@ -45,6 +45,18 @@ static void test_reading(void **state) {
     assert_true(!c.by_bytes && c.rate == 51840 / 2944.0);
 }
 
+// Two matrices of 8 x 16: 896 in both layers, and two tables.
+static void test_a_plain_feed_forward(void **state) {
+    (void)state;
+    rill_model_info plain = small;
+    plain.n_parameters = plain.weight_bytes = 896 + 2 * 800;
+    rill__token_cost c = cost(&plain, (rill__token_work){1, 0, 1});
+    assert_true(c.bytes == 896 + 800);
+    assert_true(c.flops == 2 * (896 + 800));
+    plain.n_parameters = plain.weight_bytes = 896 + 800 + 40;  // vectors are few
+    assert_true(cost(&plain, (rill__token_work){1, 0, 0}).flops == 2 * 896);
+}
+
 static void test_floats_are_multiplied_as_floats(void **state) {
     (void)state;
     rill_model_info floats = small;
@@ -57,6 +69,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writing),
         cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_a_plain_feed_forward),
         cmocka_unit_test(test_floats_are_multiplied_as_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

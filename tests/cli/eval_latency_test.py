@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""rill eval latency: what its columns mean, and that what is done is not measured again."""
+import csv
+import json
+
+from support import Test, main, rill
+
+SHORT = ["eval", "latency", "--capacity", "32,48", "--tokens", "24", "--runs", "2",
+         "--recompute-tokens", "2", "--chunk", "16"]
+
+
+def rows(*args):
+    out, err = rill(*SHORT, *args, "--json")
+    assert err == "", err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class Latency(Test):
+    def test_columns(self):
+        found = rows()
+        self.assertEqual([(row["capacity"], row["method"]) for row in found],
+                         [(c, m) for c in (32, 48)
+                          for m in ("streaming", "dense", "recompute", "prefill")])
+        facts = json.loads(rill("info", "--json")[0])
+        by_name = {(row["capacity"], row["method"]): row for row in found}
+        for (capacity, method), row in by_name.items():
+            self.assertGreater(row["p50_ms"], 0)
+            self.assertLessEqual(row["p50_ms"], row["p99_ms"])
+            self.assertLessEqual(row["p99_ms"], row["worst_ms"])
+            self.assertLessEqual(row["run_low_ms"], row["p50_ms"])
+            self.assertLessEqual(row["p50_ms"], row["run_high_ms"])
+            self.assertLessEqual(row["mean_ms"], row["worst_ms"])
+            self.assertAlmostEqual(row["share"], row["roof_ms"] / row["p50_ms"])
+            evicts = method in ("streaming", "recompute")
+            self.assertEqual(row["evicted"], row["timed"] if evicts else 0)
+            held = capacity + (15 if method == "streaming" else 0)
+            self.assertEqual(row["cache_bytes"], held * facts["token_bytes"])
+            self.assertGreater(row["resident_bytes"], row["stream_bytes"])
+            streaming = by_name[capacity, "streaming"]["p50_ms"]
+            if method != "streaming":
+                self.assertAlmostEqual(row["of_streaming"], row["p50_ms"] / streaming)
+        for capacity in (32, 48):
+            recompute = by_name[capacity, "recompute"]
+            self.assertAlmostEqual(recompute["of_reading"],
+                                   recompute["p50_ms"] / by_name[capacity, "prefill"]["p50_ms"])
+            # A pass over 32 tokens and more costs several times one token.
+            self.assertGreater(recompute["of_streaming"], 2)
+            self.assertEqual(by_name[capacity, "streaming"]["timed"], 24)
+            self.assertEqual(recompute["timed"], 4)
+
+    def test_dense_ends_with_its_cache(self):
+        # Of 200 tokens in two runs, a cache of 32 has room for its second half, twice.
+        row, = [row for row in rows("--attention", "dense", "--tokens", "200")
+                if row["capacity"] == 32]
+        self.assertEqual(row["timed"], 32)
+
+    def test_what_is_done_is_not_measured_again(self):
+        journal, table = self.path("journal"), self.path("table.csv")
+        first = rows("--attention", "streaming", "--resume", journal)
+        again = rows("--attention", "streaming", "--resume", journal, "--csv", table)
+        self.assertEqual(first, again)
+        more = rows("--attention", "streaming,window", "--resume", journal)
+        self.assertEqual([row["p50_ms"] for row in more if row["method"] == "streaming"],
+                         [row["p50_ms"] for row in first])
+        with open(table, newline="") as file:
+            self.assertEqual([float(line["worst_ms"]) for line in csv.DictReader(file)],
+                             [row["worst_ms"] for row in first])
+        self.refused(1, ["12 timed"], *SHORT, "--tokens", "30",
+                     "--attention", "streaming", "--resume", journal)
+
+    def test_for_people(self):
+        out = rill(*SHORT, "--attention", "streaming,recompute")[0].decode()
+        for words in ("p50", "p99", "worst", "x streaming", "x reading", "GB/s", "none is left out"):
+            self.assertIn(words, out)
+
+    def test_refused(self):
+        self.refused(2, ["--type", "--synthetic"], *SHORT, "--type", "q8_0")
+        self.refused(2, ["--synthetic", "given too"], *SHORT, "model.gguf", "--synthetic",
+                     "llama-1b")
+        self.refused(2, ["--capacity", "at least 2"], *SHORT, "--capacity", "1")
+        self.refused(2, ["--capacity", "sinks (32)"], *SHORT, "--sinks", "32")
+        self.refused(2, ["--attention", "wants"], *SHORT, "--attention", "prefill")
+
+
+main()

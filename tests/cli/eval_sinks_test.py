@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""rill eval sinks: what is tried and recommended, and what rill run makes of it."""
+import json
+import os
+
+from support import DATA, Test, main, rill
+
+TEXT = os.path.join(DATA, "cli", "text.txt")
+SHORT = ["eval", "sinks", "-f", TEXT, "--tokens", "140", "--capacity", "40", "--observe", "100",
+         "--sinks", "0,1,4"]
+
+
+class Sinks(Test):
+    def setUp(self):
+        super().setUp()
+        self.environment = {**os.environ, "XDG_CACHE_HOME": self.folder}
+
+    def rows(self, *args):
+        out, err = rill(*SHORT, "--json", *args, env=self.environment)
+        self.assertEqual(err, "")
+        return [json.loads(line) for line in out.splitlines()]
+
+    def part(self, rows, part):
+        return [row for row in rows if row.get("part") == part]
+
+    def run_auto(self, *args):
+        return rill("run", "--sinks", "auto", "-n", "2", "-p", "Once", *args, env=self.environment)
+
+    def test_attention(self):
+        found = self.rows()
+        positions = self.part(found, "positions")
+        self.assertEqual([row["position"] for row in positions[:16]], [str(i) for i in range(16)])
+        # The shipped model reads a begin token first, and leans on it.
+        self.assertEqual(positions[0]["text"], '"<|bos|>"')
+        self.assertGreater(positions[0]["sink_heads"], 0.2)
+        self.assertEqual(max(row["attention"] for row in positions[:16]), positions[0]["attention"])
+        heads = self.part(found, "heads")
+        layers = 1 + max(row["layer"] for row in heads)
+        first = [row["attention"] for row in heads if row["position"] == "0"]
+        self.assertEqual(len(first) % layers, 0)
+        self.assertAlmostEqual(sum(first) / len(first), positions[0]["attention"])
+        self.assertAlmostEqual(sum(mean > 0.3 for mean in first) / len(first),
+                               positions[0]["sink_heads"])
+        self.assertAlmostEqual(max(first), positions[0]["most"])
+
+    def test_recommendation(self):
+        err = self.run_auto()[1]
+        self.assertIn("sinks: 4: nothing was measured", err)
+        self.assertIn("rill eval sinks", err)
+        counts = self.part(self.rows(), None)
+        self.assertEqual([(row["sinks"], row["window"]) for row in counts],
+                         [(0, 40), (1, 39), (4, 36)])
+        best = min(row["perplexity"] for row in counts)
+        enough = [row["sinks"] for row in counts if row["perplexity"] <= best * 1.005]
+        chosen, = [row["sinks"] for row in counts if row["recommended"]]
+        self.assertEqual(chosen, min(enough))
+        for row in counts:
+            self.assertAlmostEqual(row["above_best"], row["perplexity"] / best - 1)
+        out, err = self.run_auto()
+        self.assertIn(f"sinks: {chosen}, as measured for this model", err)
+        self.assertEqual(self.run_auto("--json")[1], "")
+        # It is used, not only said.
+        lines = rill("run", "--sinks", "auto", "-n", "2", "-p", "Once", "--json",
+                     env=self.environment)[0].splitlines()
+        self.assertEqual(json.loads(lines[-1])["sinks"], chosen)
+
+    def test_another_model_has_its_own(self):
+        self.rows()
+        folder = os.path.join(self.folder, "rill", "sinks")
+        name, = os.listdir(folder)
+        with open(os.path.join(folder, name)) as file:
+            kept = json.load(file)
+        for change in ({"parameters": 1}, {"sinks": -1}, {"sinks": "4"}, {"model": "another"}):
+            with open(os.path.join(folder, name), "w") as file:
+                json.dump({**kept, **change}, file)
+            self.assertIn("nothing was measured", self.run_auto()[1], change)
+        with open(os.path.join(folder, name), "w") as file:
+            json.dump({**kept, "sinks": 7}, file)
+        self.assertIn("sinks: 7, as measured", self.run_auto()[1])
+
+    def test_choices(self):
+        found = self.rows()
+        counts = {row["sinks"]: row["perplexity"] for row in self.part(found, None)}
+        choices = {row["choice"]: row for row in self.part(found, "choices")}
+        self.assertEqual(choices["the first 4 tokens"]["perplexity"], counts[4])
+        self.assertEqual(choices["the first token"]["perplexity"], counts[1])
+        for words in ("no begin token", "newlines", "of the middle", "most attention"):
+            self.assertTrue(any(words in choice for choice in choices), words)
+        without = next(row for choice, row in choices.items() if "no begin" in choice)
+        self.assertGreater(without["perplexity"], counts[4])
+        none = self.part(self.rows("--observe", "0"), "choices")
+        self.assertFalse(any("attention" in row["choice"] for row in none))
+
+    def test_within_a_memory(self):
+        limit = 200 << 10
+        found = self.part(self.rows("--memory", "200K", "--cache-type", "f16,q8_0"), "memory")
+        self.assertEqual({row["cache_type"] for row in found}, {"f16", "q8_0"})
+        for row in found:
+            self.assertLessEqual(row["cache_bytes"], limit)
+        self.assertGreater(max(row["cache_bytes"] for row in found), limit * 0.9)
+        best = min(found, key=lambda row: row["perplexity"])
+        self.assertEqual([row for row in found if row["recommended"]], [best])
+        self.assertEqual({row["sinks"] for row in found if row["cache_type"] == best["cache_type"]},
+                         {0, 1, 4})
+
+    def test_what_is_done_is_not_measured_again(self):
+        journal = self.path("journal")
+        first = self.rows("--resume", journal)
+        before = {name: os.stat(os.path.join(journal, name)).st_mtime_ns
+                  for name in os.listdir(journal)}
+        self.assertGreater(len(before), 4)
+        self.assertEqual(self.rows("--resume", journal), first)
+        after = {name: os.stat(os.path.join(journal, name)).st_mtime_ns
+                 for name in os.listdir(journal)}
+        self.assertEqual(before, after)
+
+    def test_refused(self):
+        self.refused(2, ["--sinks", "no room"], *SHORT, "--sinks", "40", env=self.environment)
+        self.refused(2, ["--memory", "8M"], *SHORT, "--memory", "8 MB", env=self.environment)
+        self.refused(2, ["--memory", "at least"], *SHORT, "--memory", "1K", env=self.environment)
+        self.refused(2, ["--file", "too short"], "eval", "sinks", "-f", self.write("a", b"a"),
+                     env=self.environment)
+        self.refused(2, ["--sinks", "auto"], "run", "--sinks", "automatic")
+
+
+main()
