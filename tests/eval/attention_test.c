@@ -121,11 +121,50 @@ static void test_threshold(void **state) {
     rill__attention_free(&a);
 }
 
+// A stream's own rows: each head gives away 1 for each token, however far the text has gone.
+static void test_of_a_stream(void **state) {
+    (void)state;
+    enum { TOKENS = 60, SINKS = RILL_ATTENTION_POSITIONS };
+    char path[512];
+    rill_device_options one = {.threads = 1};
+    snprintf(path, sizeof path, "%s/golden/llama", getenv("RILL_TEST_DATA"));
+    rill_model *model = test_model(path, &one);
+    rill_model_info info;
+    rill_model_get_info(model, &info);
+    rill_stream *stream;
+    rill_stream_options o;
+    rill__attention *a;
+    rill_error err;
+    size_t n;
+    rill_stream_options_default(&o);
+    o.sinks = SINKS;
+    o.window = 8;
+    must(rill__attention_new(info.n_layers, info.n_heads, &a, &err), &err);
+    must(rill_stream_open(model, &o, &stream, &err), &err);
+    must(rill_stream_observe(stream, rill__attention_add, a, &err), &err);
+    for (rill_token i = 0; i < TOKENS; i++) must(rill_stream_feed(stream, &i, 1, NULL, &err), &err);
+    const double *sums = rill__attention_values(a, &n);
+    for (uint32_t layer = 0; layer < info.n_layers; layer++) {
+        assert_int_equal(rill__attention_rows(a, layer), TOKENS);
+        for (uint32_t head = 0; head < info.n_heads; head++) {
+            double given = 0;
+            for (int part = 0; part < RILL_ATTENTION_PARTS; part++) given += *sums++;
+            assert_true(given > TOKENS - 1e-3 && given < TOKENS + 1e-3);
+            // The first token sees itself alone, so its mean is at least that share.
+            assert_true(rill__attention_mean(a, layer, head, 0) >= 1.0 / TOKENS - 1e-6);
+        }
+    }
+    rill_stream_close(&stream);
+    rill__attention_free(&a);
+    rill_model_close(&model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_far_tokens),
         cmocka_unit_test(test_threshold),
+        cmocka_unit_test(test_of_a_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
