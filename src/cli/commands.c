@@ -4,12 +4,14 @@
 
 #include <string.h>
 
+// clang-format off
 const rill__command *const rill__commands[] = {
     &rill__command_run,
     &rill__command_chat,
     &rill__command_info,
     &rill__command_eval,
     &rill__command_perplexity,
+    &rill__command_compare,
     &rill__command_sinks,
     &rill__command_latency,
     &rill__command_memory,
@@ -19,6 +21,7 @@ const rill__command *const rill__commands[] = {
     &rill__command_convert,
     NULL,
 };
+// clang-format on
 
 bool rill__command_is_kind(const rill__command *command, const rill__command *group) {
     size_t length = strlen(group->name);

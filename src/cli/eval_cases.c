@@ -27,6 +27,8 @@ static void name_case(rill__eval_case *c, bool with_types) {
     if (!dense) snprintf(c->counts, sizeof c->counts, "%u+%u", o->sinks, o->window);
     snprintf(c->label, sizeof c->label, "%s%s%s%s%s", rill__method_name(o->method),
              dense ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "");
+    snprintf(c->name, sizeof c->name, "%s-%s-%s", rill__method_name(o->method), c->counts,
+             c->types);
 }
 
 static bool alike(const rill_stream_options *a, const rill_stream_options *b) {
@@ -58,7 +60,9 @@ static rill_status combine(maker *m, rill_method method, size_t sinks, size_t si
     rill_stream_options o = m->s->stream;
     bool dense = method == RILL_METHOD_DENSE, alone = m->n_methods == 1;
     o.method = method;
-    if (sinks < l->n_sinks && (alone || method == RILL_METHOD_STREAMING)) o.sinks = l->sinks[sinks];
+    // Alone, window and dense are told by the library that they have none.
+    bool keeps = method == RILL_METHOD_STREAMING || method == RILL_METHOD_RECOMPUTE;
+    if (sinks < l->n_sinks && (alone || keeps)) o.sinks = l->sinks[sinks];
     if (type < l->n_types) {
         o.key_type = l->key_types[type];
         o.value_type = l->value_types[type];

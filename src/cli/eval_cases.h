@@ -12,13 +12,13 @@ typedef struct rill__eval_case {
     char label[64];              // for people: "streaming 4+508", "dense", "window 0+512 q8_0"
     char counts[24];             // "4+508"; "" for dense
     char types[24];              // "f16", "f16/q8_0"
+    char name[112];              // for the journal: all of these
 } rill__eval_case;
 
-// Makes the configurations that s asks for. Sinks are streaming's where several methods are named:
-// window and dense have none, and recompute, by itself, those that are given. Dense keeps
-// dense_tokens (what it will read), unless it is alone and --window says otherwise. With --official
-// m is one more. Combinations that come out alike are one. *cases is the caller's (rill__free).
-// RILL_EINVAL names the option at fault.
+// Makes the configurations that s asks for. Window and dense have no sinks, recompute those that
+// are given, streaming 4 if none are. Dense keeps dense_tokens (what it will read), unless it is
+// alone and --window says otherwise. With --official m is one more. Combinations that come out
+// alike are one. *cases is the caller's (rill__free). RILL_EINVAL names the option at fault.
 RILL_NODISCARD rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
                                             uint64_t dense_tokens, rill__eval_case **cases,
                                             size_t *n_cases, rill_error *err);

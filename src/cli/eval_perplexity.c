@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 // rill eval perplexity: a text of any length under each configuration.
 #include "cli/command.h"
-#include "cli/evaluation.h"
+#include "cli/eval_text.h"
 #include "cli/number.h"
-#include "cli/terminal.h"
-
-#include "eval/perplexity.h"
-#include "eval/room.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -82,56 +78,24 @@ static const rill__column curve_columns[N_CURVE] = {
 };
 
 typedef struct evaluation {
-    rill__evaluation shared;
-    rill__text *text;
-    const rill__text_facts *facts;
-    rill__perplexity_options options;
-    rill__eval_case *cases;
-    size_t n_cases;
-    rill__perplexity *results;  // [n_cases]
+    rill__text_eval common;
     rill__table *table, *curve;
     rill__column *heads;  // of the table by bucket
-    size_t n_done;
 } evaluation;
-
-// ---- Measuring ------------------------------------------------------------------------------
-
-static rill_status measure_case(evaluation *p, size_t i, rill_error *err) {
-    char label[96], input[128], name[96];
-    const rill__eval_case *c = &p->cases[i];
-    rill__case *journal = NULL;
-    rill__bar bar = {.label = label, .unit = "tokens"};
-    snprintf(label, sizeof label, p->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
-             p->n_cases);
-    snprintf(name, sizeof name, "%s-%s", c->label, c->types);
-    snprintf(input, sizeof input, "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64,
-             p->facts->n_tokens, p->facts->hash, p->options.every);
-    rill__warn_past_context(&p->shared.session, &c->stream);
-    rill_status status = rill__room_check(p->shared.session.model, &c->stream, NULL, err);
-    if (status == RILL_OK)
-        status = rill__evaluation_case(&p->shared, name, &c->stream, input, RILL_PERPLEXITY_RECORD,
-                                       &journal, err);
-    if (status == RILL_OK)
-        status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, &p->options,
-                                          journal, rill__progress, &bar, &p->results[i], err);
-    rill__case_close(&journal);
-    rill__progress_clear();
-    return status;
-}
 
 // ---- Results --------------------------------------------------------------------------------
 
 static void add_row(evaluation *p, size_t i, rill_status status, const rill_error *err) {
-    const rill__eval_case *c = &p->cases[i];
-    const rill__perplexity *r = &p->results[i];
+    const rill__eval_case *c = &p->common.cases[i];
+    const rill__perplexity *r = &p->common.results[i];
     rill__table *t = p->table;
     rill__table_row(t);
-    rill__table_text(t, MODEL, p->shared.session.info.name);
+    rill__table_text(t, MODEL, p->common.shared.session.info.name);
     rill__table_text(t, ATTENTION, rill__method_name(c->stream.method));
     rill__table_number(t, SINKS, c->stream.sinks);
     rill__table_number(t, WINDOW, c->stream.window);
     rill__table_text(t, CACHE_TYPE, c->types);
-    rill__table_number(t, OFFICIAL, p->shared.s->official);
+    rill__table_number(t, OFFICIAL, p->common.shared.s->official);
     if (status != RILL_OK) {
         rill__table_text(t, ERROR, err->message);
         rill__table_note(t, "%s did not finish: %s", c->label, err->message);
@@ -141,11 +105,11 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
     rill__table_number(t, MEAN_NLL, mean);
     rill__table_number(t, PERPLEXITY, exp(mean));
     if (status == RILL_OK) {
-        double nats = mean * (double)(p->facts->n_tokens - 1);
-        rill__table_number(t, BYTE_PERPLEXITY, exp(nats / (double)p->facts->bytes));
-        rill__table_number(t, WORD_PERPLEXITY, exp(nats / (double)p->facts->words));
+        double nats = mean * (double)p->common.total;
+        rill__table_number(t, BYTE_PERPLEXITY, exp(nats / (double)p->common.facts->bytes));
+        rill__table_number(t, WORD_PERPLEXITY, exp(nats / (double)p->common.facts->words));
     }
-    if (p->options.every > 1) {
+    if (p->common.options.every > 1) {
         double sampled = rill__losses_mean(&r->sampled);
         rill__table_number(t, SAMPLED_TOKENS, (double)r->sampled.n);
         rill__table_number(t, SAMPLED_MEAN_NLL, sampled);
@@ -157,20 +121,20 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
 }
 
 static void add_curve(evaluation *p, size_t i) {
-    const rill__eval_case *c = &p->cases[i];
-    const rill__perplexity *r = &p->results[i];
-    rill__figure *f = p->shared.figure;
+    const rill__eval_case *c = &p->common.cases[i];
+    const rill__perplexity *r = &p->common.results[i];
+    rill__figure *f = p->common.shared.figure;
     rill__losses so_far = {0};
     if (f) rill__figure_series(f, c->label);
     for (size_t j = 0; j < r->n_buckets && r->buckets; j++) {
         const rill__losses *b = &r->buckets[j];
-        uint64_t end = (j + 1) * p->options.bucket;
+        uint64_t end = (j + 1) * p->common.options.bucket;
         if (end > r->tokens) end = r->tokens;
         if (!b->n) continue;
         so_far.n += b->n;
         so_far.sum += b->sum;
         double mean = rill__losses_mean(b), running = rill__losses_mean(&so_far);
-        if (f) rill__figure_point(f, (double)end, exp(p->shared.s->bucket ? mean : running));
+        if (f) rill__figure_point(f, (double)end, exp(p->common.shared.s->bucket ? mean : running));
         rill__table_row(p->curve);
         rill__table_text(p->curve, C_ATTENTION, rill__method_name(c->stream.method));
         rill__table_number(p->curve, C_SINKS, c->stream.sinks);
@@ -187,74 +151,64 @@ static void add_curve(evaluation *p, size_t i) {
 // For people: a line for each bucket, a column for each configuration.
 static rill_status bucket_table(evaluation *p, rill_error *err) {
     rill__table *t;
-    rill__column *heads = p->heads = rill__calloc(p->n_done + 1, sizeof *heads);
-    if (!heads) return rill__fail_memory(err, "a table", (p->n_done + 1) * sizeof *heads);
+    rill__column *heads = p->heads = rill__calloc(p->common.n_done + 1, sizeof *heads);
+    if (!heads) return rill__fail_memory(err, "a table", (p->common.n_done + 1) * sizeof *heads);
     heads[0] = (rill__column){"position", "tokens", NULL, RILL_COLUMN_TEXT, 0};
-    for (size_t i = 0; i < p->n_done; i++) {
-        const rill__eval_case *c = &p->cases[i];
+    for (size_t i = 0; i < p->common.n_done; i++) {
+        const rill__eval_case *c = &p->common.cases[i];
         const char *counts = c->counts[0] ? c->counts : NULL;
-        heads[i + 1] =
-            (rill__column){c->label, rill__method_name(c->stream.method),
-                           p->shared.s->lists.n_types > 1 ? c->types : counts, RILL_COLUMN_REAL, 3};
+        heads[i + 1] = (rill__column){c->label, rill__method_name(c->stream.method),
+                                      p->common.shared.s->lists.n_types > 1 ? c->types : counts,
+                                      RILL_COLUMN_REAL, 3};
     }
-    rill_status status = rill__evaluation_table(&p->shared, "by-bucket", heads, p->n_done + 1,
-                                                RILL_TO_PEOPLE, &t, err);
+    rill_status status = rill__evaluation_table(&p->common.shared, "by-bucket", heads,
+                                                p->common.n_done + 1, RILL_TO_PEOPLE, &t, err);
     if (status != RILL_OK) return status;
-    rill__table_title(t, "Perplexity of every %" PRIu64 " tokens", p->options.bucket);
-    uint64_t total = p->facts->n_tokens - 1;
-    for (uint64_t first = 0; first < total; first += p->options.bucket) {
-        uint64_t end = total - first < p->options.bucket ? total : first + p->options.bucket;
+    rill__table_title(t, "Perplexity of every %" PRIu64 " tokens", p->common.options.bucket);
+    uint64_t total = p->common.total;
+    for (uint64_t first = 0; first < total; first += p->common.options.bucket) {
+        uint64_t end =
+            total - first < p->common.options.bucket ? total : first + p->common.options.bucket;
         char range[64], a[24], b[24];
         rill__number_grouped(a, sizeof a, first + 1);
         rill__number_grouped(b, sizeof b, end);
         snprintf(range, sizeof range, "%s - %s", a, b);
         rill__table_row(t);
         rill__table_text(t, 0, range);
-        for (size_t i = 0; i < p->n_done; i++)
-            if (p->results[i].buckets)
+        for (size_t i = 0; i < p->common.n_done; i++)
+            if (p->common.results[i].buckets)
                 rill__table_number(
                     t, i + 1,
-                    exp(rill__losses_mean(&p->results[i].buckets[first / p->options.bucket])));
+                    exp(rill__losses_mean(
+                        &p->common.results[i].buckets[first / p->common.options.bucket])));
     }
     return RILL_OK;
 }
 
 static rill_status begin_results(evaluation *p, rill_error *err) {
-    const rill__settings *s = p->shared.s;
-    const char *file = !s->file || !strcmp(s->file, "-") ? "standard input" : s->file;
-    const char *slash = strrchr(file, '/');
-    char tokens[24], bytes[24], words[24], title[256];
-    rill__number_grouped(tokens, sizeof tokens, p->facts->n_tokens - 1);
-    rill__number_grouped(bytes, sizeof bytes, p->facts->bytes);
-    rill__number_grouped(words, sizeof words, p->facts->words);
+    rill__evaluation *shared = &p->common.shared;
+    bool buckets = shared->s->bucket != 0;
+    char size[96];
     rill_status status =
-        rill__evaluation_table(&p->shared, NULL, columns, N_COLUMNS, RILL_TO_ALL, &p->table, err);
+        rill__evaluation_table(shared, NULL, columns, N_COLUMNS, RILL_TO_ALL, &p->table, err);
     if (status == RILL_OK)
-        status = rill__evaluation_table(&p->shared, s->bucket ? "buckets" : "curve", curve_columns,
-                                        N_CURVE, RILL_TO_CSV | (s->bucket ? RILL_TO_JSON : 0u),
-                                        &p->curve, err);
+        status =
+            rill__evaluation_table(shared, buckets ? "buckets" : "curve", curve_columns, N_CURVE,
+                                   RILL_TO_CSV | (buckets ? RILL_TO_JSON : 0u), &p->curve, err);
     if (status != RILL_OK) return status;
-    rill__table_title(p->table, "Perplexity of %s with %s: %s tokens, %s bytes, %s words",
-                      slash ? slash + 1 : file, p->shared.session.info.name, tokens, bytes, words);
-    if (!s->figure) return RILL_OK;
-    snprintf(title, sizeof title, "%s, %s", p->shared.session.info.name, slash ? slash + 1 : file);
-    status = rill__figure_new(title, "tokens read", s->bucket ? "perplexity" : "perplexity so far",
-                              &p->shared.figure, err);
-    if (status != RILL_OK) return status;
-    rill__figure_log(p->shared.figure, false, true);
-    uint32_t trained = p->shared.session.info.trained_context;
-    if (trained && trained < p->facts->n_tokens - 1)
-        rill__figure_mark(p->shared.figure, trained, "trained context");
-    return RILL_OK;
+    rill__text_eval_size(&p->common, size, sizeof size);
+    rill__table_title(p->table, "Perplexity of %s with %s: %s", p->common.name,
+                      shared->session.info.name, size);
+    return rill__text_eval_figure(&p->common, buckets ? "perplexity" : "perplexity so far", err);
 }
 
 static void add_notes(evaluation *p) {
-    if (p->options.every > 1)
+    if (p->common.options.every > 1)
         rill__table_note(p->table,
                          "sampled: over every %" PRIu64
                          "th token alone, all that recompute predicts",
-                         p->options.every);
-    if (p->shared.s->official)
+                         p->common.options.every);
+    if (p->common.shared.s->official)
         rill__table_note(p->table, "counted as the paper's script does: the current token comes on "
                                    "top of its n + m, so the window is one more");
 }
@@ -262,52 +216,51 @@ static void add_notes(evaluation *p) {
 // ---- The command ----------------------------------------------------------------------------
 
 static rill_status open_all(evaluation *p, const rill__settings *s, rill_error *err) {
-    rill_status status = rill__evaluation_open(&p->shared, "perplexity", s, err);
-    // One more than is predicted: the first token is given.
-    if (status == RILL_OK)
-        status =
-            rill__text_open(p->shared.session.model, s->file ? s->file : "-", RILL_TEXT_ADD_SPECIAL,
-                            s->n_tokens ? s->n_tokens + 1 : 0, rill__going_on, &p->text, err);
+    rill__text_eval *c = &p->common;
+    rill_status status = rill__text_eval_open(c, "perplexity", s, err);
+    if (status == RILL_OK) status = rill__text_eval_read(c, s->n_tokens, err);
     if (status != RILL_OK) return status;
-    p->facts = rill__text_get_facts(p->text);
-    uint64_t n = p->facts->n_tokens;
-    if (n < 2)
-        return rill__fail(err, RILL_EINVAL,
-                          "--file: the text is too short (%" PRIu64 " tokens): wants 2 or more", n);
-    p->options.every = s->every ? s->every : 1;
-    p->options.bucket = s->bucket ? s->bucket : (n - 2) / CURVE_POINTS + 1;
-    status = rill__eval_cases(s, p->shared.session.model, n - 1, &p->cases, &p->n_cases, err);
-    if (status != RILL_OK) return status;
-    p->results = rill__calloc(p->n_cases, sizeof *p->results);
-    if (!p->results) return rill__fail_memory(err, "results", p->n_cases * sizeof *p->results);
-    return begin_results(p, err);
+    c->options.every = s->every ? s->every : 1;
+    c->options.bucket = s->bucket ? s->bucket : (c->total - 1) / CURVE_POINTS + 1;
+    status = rill__eval_cases(s, c->shared.session.model, c->total, &c->cases, &c->n_cases, err);
+    if (status == RILL_OK) status = rill__text_eval_begin(c, err);
+    return status == RILL_OK ? begin_results(p, err) : status;
 }
 
 // Prints what there is, of an interrupted call too.
 static rill_status write_results(evaluation *p, rill_error *err) {
     rill_status status = RILL_OK;
     add_notes(p);
-    for (size_t i = 0; i < p->n_done; i++) add_curve(p, i);
-    if (p->shared.s->bucket) status = bucket_table(p, err);
-    return status == RILL_OK ? rill__evaluation_write(&p->shared, err) : status;
+    for (size_t i = 0; i < p->common.n_done; i++) add_curve(p, i);
+    if (p->common.shared.s->bucket) status = bucket_table(p, err);
+    return status == RILL_OK ? rill__evaluation_write(&p->common.shared, err) : status;
+}
+
+// The official count has one more than the window given: that is not the user's doing.
+static void warn_past_context(const rill__text_eval *c, size_t i) {
+    rill_stream_options shown = c->cases[i].stream;
+    if (c->shared.s->official && shown.window > 1) shown.window--;
+    rill__warn_past_context(&c->shared.session, &shown);
 }
 
 static int run(rill__settings *s) {
     evaluation p = {0};
+    rill__text_eval *c = &p.common;
     rill_error err = {0}, failed;
-    rill_status status = open_all(&p, s, &err), written;
+    rill_status status = open_all(&p, s, &err);
     bool all_failed = true;
-    while (status == RILL_OK && p.n_done < p.n_cases) {
-        rill_status one = measure_case(&p, p.n_done, &err);
+    while (status == RILL_OK && c->n_done < c->n_cases) {
+        warn_past_context(c, c->n_done);
+        rill_status one = rill__text_eval_measure(c, c->n_done, &err);
         if (one != RILL_OK && !rill__evaluation_goes_on(one)) {
             status = one;
             break;
         }
-        add_row(&p, p.n_done++, one, &err);
+        add_row(&p, c->n_done++, one, &err);
         if (one == RILL_OK) all_failed = false;
     }
-    if (p.n_done) {
-        written = write_results(&p, &failed);
+    if (c->n_done) {
+        rill_status written = write_results(&p, &failed);
         if (status == RILL_OK && written != RILL_OK) {
             status = written;
             err = failed;
@@ -315,11 +268,7 @@ static int run(rill__settings *s) {
             status = RILL_ENOMEM;  // err has the last one's reason
         }
     }
-    for (size_t i = 0; i < p.n_cases && p.results; i++) rill__perplexity_deinit(&p.results[i]);
-    rill__free(p.results);
-    rill__free(p.cases);
-    rill__text_close(&p.text);
-    int exit_status = rill__evaluation_close(&p.shared, status, &err);
+    int exit_status = rill__text_eval_close(c, status, &err);
     rill__free(p.heads);
     return exit_status;
 }
@@ -332,10 +281,10 @@ const rill__command rill__command_perplexity = {
     .details =
         "Reads a text of any length (standard input without -f) under each configuration and\n"
         "prints the perplexity a token, a byte and a word: exp of the mean loss. --figure draws\n"
-        "how it goes along the text. Every combination of the lists is measured; --sinks is for\n"
-        "streaming where several ways of attention are named (recompute by itself has those\n"
-        "given, else none). Dense holds the whole text: past the trained context it needs\n"
-        "--over-context. A configuration that runs out of memory is left, and the others go on.",
+        "how it goes along the text. Every combination of the lists is measured; window and\n"
+        "dense have no sinks, recompute only those given. Dense holds the whole text: past the\n"
+        "trained context it needs --over-context. A configuration that runs out of memory is\n"
+        "left, and the others go on.",
     .max_positionals = 1,
     .run = run,
 };

@@ -66,15 +66,17 @@ rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, cons
 static size_t describe_stream(char *out, size_t capacity, const rill_stream_options *o) {
     return (size_t)snprintf(
         out, capacity,
-        "stream: %s, sinks %u, window %u, cache %s/%s, scale %.9g, cap %.9g, evict %d\n",
+        "stream: %s, sinks %u, window %u, cache %s/%s, scale %.9g, cap %.9g, evict %d, rope "
+        "%d %.9g\n",
         rill__method_name(o->method), o->sinks, o->window, rill_type_name(o->key_type),
-        rill_type_name(o->value_type), (double)o->sink_scale, (double)o->sink_cap, (int)o->evict);
+        rill_type_name(o->value_type), (double)o->sink_scale, (double)o->sink_cap, (int)o->evict,
+        (int)o->rope_scaling, (double)o->rope_factor);
 }
 
 rill_status rill__evaluation_case(rill__evaluation *e, const char *name,
                                   const rill_stream_options *options, const char *input,
                                   size_t record_bytes, rill__case **out, rill_error *err) {
-    char text[2048], full[128];
+    char text[2048], full[160];
     const rill_model_info *info = &e->session.info;
     *out = NULL;
     if (!e->journal) return RILL_OK;

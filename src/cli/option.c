@@ -161,7 +161,9 @@ const rill__option rill__options[] = {
     TEXT("file", 'f', "FILE", RILL_FOR_RUN | READERS | RILL_FOR_SINKS, file, "FILE", text_in, "read the text of a file; - is standard input"),
     U64("tokens", 0, READERS, n_tokens, 1, text_in, "predict at most N tokens of the text (all)"),
     U64("tokens", 0, RILL_FOR_SINKS, n_tokens, 1, text_in, "predict at most N tokens of the text (10000)"),
-    U64("every", 0, RILL_FOR_PERPLEXITY, every, 1, text_in, "recompute only for every N-th token; the others also give their loss on just these"),
+    U64("every", 0, RILL_FOR_PERPLEXITY, every, 1, text_in, "recompute only for every N-th token, and give all losses on just these too"),
+    U64("every", 0, RILL_FOR_COMPARE, every, 1, text_in, "recompute only for every N-th token, and give all losses on just these too (16)"),
+    REAL("factor", RILL_FOR_COMPARE, factor, text_in, "unstable: where the running loss is X times what it was at first (1.5)"),
     FLAG("official", 0, RILL_FOR_PERPLEXITY, official, text_in, "count as the paper's script: the current token on top of n + m"),
     U64("bucket", 0, RILL_FOR_PERPLEXITY, bucket, 1, text_in, "a second table: the perplexity of every N tokens"),
     TEXT("system", 0, "TEXT", RILL_FOR_CHAT, system, NULL, text_in, "what the model is told first"),
@@ -196,6 +198,10 @@ const rill__option rill__options[] = {
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
     CUSTOM("cache-type", "K[/V]", MEMORY | RILL_FOR_LATENCY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
+    U32("sinks", RILL_FOR_COMPARE, stream.sinks, 0, ANY_U32, memory, "first tokens that streaming keeps for ever (4); if given, recompute too"),
+    U32("window", RILL_FOR_COMPARE, stream.window, 1, ANY_U32, memory, "most recent tokens that it keeps (trained context - sinks)"),
+    U32("capacity", RILL_FOR_COMPARE, capacity, 1, ANY_U32, memory, "sinks and recent tokens together, instead of --window"),
+    CUSTOM("cache-type", "K[/V]", RILL_FOR_COMPARE, "f32|f16|q8_0", memory, "how keys and values are stored (f16)", parse_cache_type),
     CUSTOM("attention", "LIST", LISTS, "streaming|window|dense|recompute", memory, "how the past is seen: one way, or several with commas (streaming)", rill__lists_attention),
     CUSTOM("attention", "LIST", RILL_FOR_LATENCY, "streaming|window|dense|recompute", memory, "what is timed (streaming,dense,recompute)", rill__lists_attention),
     CUSTOM("capacity", "LIST", RILL_FOR_LATENCY, NULL, memory, "tokens in the cache, sinks among them (256,512,1024,2048,4096)", rill__lists_capacity),
@@ -211,7 +217,7 @@ const rill__option rill__options[] = {
     REAL("sink-scale", TUNED, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
     REAL("sink-cap", TUNED, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
     U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
-    CHOICE("rope-scaling", "HOW", TUNED, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
+    CHOICE("rope-scaling", "HOW", TUNED & ~RILL_FOR_COMPARE, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
     REAL("rope-factor", TUNED, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
     FLAG("over-context", 0, MEMORY | LISTS, stream.over_context, memory, "let dense attention pass the trained context"),
     U64("tokens", 0, RILL_FOR_INFO, n_tokens, 1, memory, "tokens of the full cache to compare with (10000)"),
@@ -249,6 +255,7 @@ void rill__settings_default(rill__settings *s) {
     rill_stream_options_default(&s->stream);
     rill_sampling_default(&s->sampling);
     s->pin_system = true;
+    s->factor = 1.5f;
     s->type = RILL_TYPE_Q8_0;
     s->prefill = 512;
     s->context = 2048;

@@ -54,6 +54,8 @@ typedef struct rill__settings {
     const char *figure;
     const char *journal;  // --resume DIR
     uint64_t every;
+    uint32_t capacity;  // compare: --capacity
+    float factor;       // compare: --factor
     uint64_t bucket;
     bool official;
     uint32_t recompute_tokens;  // eval latency

@@ -219,6 +219,7 @@ static void axes(script *s, const rill__figure *f) {
         say(s, "set xrange [1:10]\nset yrange [1:10]\n");
         return;
     }
+    say(s, "set autoscale xfixmax\n");
     axis(s, "x", f->log_x, low[0], high[0]);
     axis(s, "y", f->log_y, low[1], high[1]);
     if (f->from_zero && !f->log_y) say(s, "set yrange [0:*]\n");

@@ -8,7 +8,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECE = 64 };  // tokens fed at once: rows of logits that are held
+enum {
+    PIECE = 64,          // tokens fed at once: rows of logits that are held
+    RUNNING = 512,       // losses in a running mean ...
+    RUNNING_SPARSE = 64  // ... where each costs a pass over the window
+};
 
 double rill__nll(const float *logits, size_t n, rill_token token) {
     double most = -INFINITY, sum = 0;
@@ -21,12 +25,25 @@ double rill__losses_mean(const rill__losses *l) {
     return l->n ? l->sum / (double)l->n : NAN;
 }
 
+// The running loss beside its start.
+typedef struct watch {
+    double *recent;  // [RUNNING]
+    size_t size;     // of recent, in use
+    uint64_t n;      // losses so far
+    double sum;      // of recent
+    double start;
+    bool exceeded;
+} watch;
+
 typedef struct measurement {
     rill_stream *stream;
     rill__text *text;
     const rill__perplexity_options *options;
     rill__case *journal;
     rill__perplexity *out;
+    watch watch;
+    double step_seconds;  // of n_steps tokens fed one by one
+    uint64_t n_steps;
     bool sparse;         // only every N-th token is predicted
     uint64_t total;      // tokens to predict
     size_t vocabulary;   // floats in a row of logits
@@ -41,12 +58,32 @@ static void add(rill__losses *l, double loss) {
     l->sum += loss;
 }
 
+// Half of a short text's losses at most: something must come after the start.
+static size_t running_size(const measurement *m) {
+    uint64_t half = m->total / (m->sparse ? m->options->every : 1) / 2;
+    size_t most = m->sparse ? RUNNING_SPARSE : RUNNING;
+    return half < 1 ? 1 : half > most ? most : (size_t)half;
+}
+
+static void watch_loss(measurement *m, uint64_t t, double loss) {
+    watch *w = &m->watch;
+    if (!w->n) w->size = m->out->running = running_size(m);
+    double *place = &w->recent[w->n++ % w->size];
+    w->sum += loss - (w->n > w->size ? *place : 0);
+    *place = loss;
+    if (w->n == w->size) w->start = w->sum;
+    if (w->n > w->size && !(w->sum <= m->options->factor * w->start)) w->exceeded = true;
+    if (!w->exceeded) m->out->reached = t;
+}
+
 // The loss of token number t of the text, 1 or more.
 static void count_loss(measurement *m, uint64_t t, double loss) {
     rill__perplexity *p = m->out;
     add(&p->all, loss);
     if (t % m->options->every == 0) add(&p->sampled, loss);
+    if (t > m->total - m->total / 4) add(&p->last_quarter, loss);
     add(&p->buckets[(t - 1) / m->options->bucket], loss);
+    if (m->options->factor > 0) watch_loss(m, t, loss);
     p->tokens = t;
 }
 
@@ -61,10 +98,15 @@ static double seconds(const measurement *m) {
     return m->before + rill__seconds() - m->began;
 }
 
-// Counts the losses in the journal again, in the same order: sums are the same to the bit.
+// Counts the losses in the journal again, in the same order: sums are the same to the bit. With
+// `timed` a finished case has one number more, the time of a step.
 static rill_status recall(measurement *m, rill_error *err) {
     double losses[256];
     uint64_t n = rill__case_count(m->journal);
+    if (n && m->options->timed && rill__case_finished(m->journal)) {
+        rill_status status = rill__case_read(m->journal, --n, 1, &m->out->step_seconds, err);
+        if (status != RILL_OK) return status;
+    }
     for (uint64_t i = 0; i < n;) {
         size_t some = n - i < 256 ? (size_t)(n - i) : 256;
         rill_status status = rill__case_read(m->journal, i, some, losses, err);
@@ -94,11 +136,21 @@ static rill_status open_stream(measurement *m, rill_model *model,
     return status;
 }
 
+// Feeds one token, by the clock.
+static rill_status feed_step(measurement *m, rill_token token, rill_error *err) {
+    double began = rill__seconds();
+    rill_status status = rill_stream_feed(m->stream, &token, 1, m->logits, err);
+    m->step_seconds += rill__seconds() - began;
+    m->n_steps++;
+    return status;
+}
+
 // Feeds tokens[0 ... n), number `first` of the text and on, and takes the losses of tokens[1 ...
 // n].
 static rill_status feed_dense(measurement *m, uint64_t first, const rill_token *tokens, size_t n,
                               rill_error *err) {
-    rill_status status = rill_stream_feed(m->stream, tokens, n, m->logits, err);
+    rill_status status = n == 1 ? feed_step(m, tokens[0], err)
+                                : rill_stream_feed(m->stream, tokens, n, m->logits, err);
     for (size_t i = 0; i < n && status == RILL_OK; i++)
         status = take_loss(m, first + i + 1, m->logits + i * m->vocabulary, tokens[i + 1], err);
     return status;
@@ -115,7 +167,7 @@ static rill_status feed_sparse(measurement *m, uint64_t first, const rill_token 
             status = rill_stream_feed(m->stream, tokens + i, some, NULL, err);
             i += some;
         } else {
-            status = rill_stream_feed(m->stream, tokens + i, 1, m->logits, err);
+            status = feed_step(m, tokens[i], err);
             if (status == RILL_OK)
                 status = take_loss(m, first + i + 1, m->logits, tokens[i + 1], err);
             i++;
@@ -124,9 +176,13 @@ static rill_status feed_sparse(measurement *m, uint64_t first, const rill_token 
     return status;
 }
 
-// Fewer tokens than a piece where a dense stream is nearly full: it takes what fits, or nothing.
+// Fewer tokens than a piece where steps are timed, and where a dense stream is nearly full: it
+// takes what fits, or nothing.
 static size_t room(const measurement *m, uint64_t fed, size_t piece) {
     const rill_stream_options *o = rill_stream_get_options(m->stream);
+    uint64_t left = m->total - fed;
+    if (!m->sparse && m->options->timed && left < m->options->timed + piece)
+        piece = left > m->options->timed ? (size_t)(left - m->options->timed) : 1;
     if (o->method != RILL_METHOD_DENSE || fed >= o->window || o->window - fed >= piece)
         return piece;
     return (size_t)(o->window - fed);
@@ -164,7 +220,9 @@ static rill_status read_on(measurement *m, size_t piece, rill_progress_fn progre
     }
     if (progress) (void)progress(user, m->total, m->total);
     m->out->seconds = seconds(m);
-    return rill__case_finish(m->journal, m->out->seconds, err);
+    if (m->n_steps) m->out->step_seconds = m->step_seconds / (double)m->n_steps;
+    if (m->options->timed) status = rill__case_append(m->journal, &m->out->step_seconds, 1, err);
+    return status == RILL_OK ? rill__case_finish(m->journal, m->out->seconds, err) : status;
 }
 
 // What a finished case has: nothing but its records.
@@ -194,7 +252,10 @@ static rill_status prepare(measurement *m, const rill_model *model, rill_error *
     m->out->n_buckets = (size_t)((m->total - 1) / m->options->bucket + 1);
     m->out->buckets = rill__calloc(m->out->n_buckets, sizeof *m->out->buckets);
     m->logits = rill__malloc(bytes);
-    return m->logits && m->out->buckets ? RILL_OK : rill__fail_memory(err, "logits", bytes);
+    m->watch.recent = rill__calloc(RUNNING, sizeof *m->watch.recent);
+    return m->logits && m->out->buckets && m->watch.recent
+               ? RILL_OK
+               : rill__fail_memory(err, "logits", bytes);
 }
 
 rill_status rill__perplexity_measure(rill_model *model, const rill_stream_options *stream_options,
@@ -211,7 +272,7 @@ rill_status rill__perplexity_measure(rill_model *model, const rill_stream_option
         .out = out,
         .sparse = recompute && options->every > 1,
     };
-    *out = (rill__perplexity){0};
+    *out = (rill__perplexity){.step_seconds = NAN};
     rill_status status = prepare(&m, model, err);
     if (status == RILL_OK && rill__case_finished(c)) {
         status = recall_finished(&m, model, stream_options, err);
@@ -222,6 +283,7 @@ rill_status rill__perplexity_measure(rill_model *model, const rill_stream_option
     }
     rill_stream_close(&m.stream);
     rill__free(m.logits);
+    rill__free(m.watch.recent);
     return status;
 }
 

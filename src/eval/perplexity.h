@@ -15,14 +15,23 @@ typedef struct rill__losses {
 typedef struct rill__perplexity_options {
     uint64_t every;   // recompute predicts tokens N, 2N, 3N ... only; 1: all
     uint64_t bucket;  // tokens in a bucket, 1 or more
+    // 0, or what the running loss may be of its start: rill__perplexity.reached.
+    double factor;
+    uint64_t timed;  // the last tokens are read one by one, and timed
 } rill__perplexity_options;
 
 typedef struct rill__perplexity {
-    uint64_t tokens;        // how far it came: number of the last token that was predicted
-    rill__losses all;       // of every token that was predicted
-    rill__losses sampled;   // of tokens N, 2N, 3N ... among them
-    rill__losses *buckets;  // by bucket of the text; rill__perplexity_deinit
+    uint64_t tokens;            // how far it came: number of the last token that was predicted
+    rill__losses all;           // of every token that was predicted
+    rill__losses sampled;       // of tokens N, 2N, 3N ... among them
+    rill__losses last_quarter;  // of the text
+    rill__losses *buckets;      // by bucket of the text; rill__perplexity_deinit
     size_t n_buckets;
+    // With a factor: the token up to which the running loss, the mean of the last `running` losses,
+    // was at most factor times what it was first; `tokens` if it never was more.
+    uint64_t reached;
+    size_t running;
+    double step_seconds;  // with `timed`: for a token, read by itself; NAN if none was
     uint64_t n_computed;  // tokens read by this process and those it went on from ...
     double seconds;       // ... and the time they took
     uint64_t cache_bytes;

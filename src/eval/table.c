@@ -230,6 +230,9 @@ static const char *shown(const rill__column *column, const cell *c, char number[
         snprintf(number, MAX_NUMBER, fabs(c->number) < 1e12 ? "%.*f" : "%.*e", column->digits,
                  c->number);
         break;
+    case RILL_COLUMN_MILLISECONDS:
+        snprintf(number, MAX_NUMBER, "%.*f", column->digits, 1000 * c->number);
+        break;
     case RILL_COLUMN_COUNT: grouped(number, c->number); break;
     case RILL_COLUMN_BYTES: binary_bytes(number, c->number); break;
     case RILL_COLUMN_FLAG: return c->number != 0 ? "yes" : "no";

@@ -14,12 +14,13 @@
 #include "base/buffer.h"
 
 typedef enum rill__column_kind {
-    RILL_COLUMN_TEXT,   // to the left
-    RILL_COLUMN_COUNT,  // a whole number; people see 1,234,567
-    RILL_COLUMN_REAL,   // people see `digits` after the point
-    RILL_COLUMN_BYTES,  // people see 144.0 MiB
-    RILL_COLUMN_FLAG,   // 0 or 1: yes and no, true and false in JSON
-    RILL_COLUMN_SHARE,  // 0 to 1; people see percents with `digits` after the point
+    RILL_COLUMN_TEXT,          // to the left
+    RILL_COLUMN_COUNT,         // a whole number; people see 1,234,567
+    RILL_COLUMN_REAL,          // people see `digits` after the point
+    RILL_COLUMN_MILLISECONDS,  // machines see seconds
+    RILL_COLUMN_BYTES,         // people see 144.0 MiB
+    RILL_COLUMN_FLAG,          // 0 or 1: yes and no, true and false in JSON
+    RILL_COLUMN_SHARE,         // 0 to 1; people see percents with `digits` after the point
 } rill__column_kind;
 
 typedef struct rill__column {

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// Measures on a text: from the command line to losses by configuration.
+#include "cli/eval_text.h"
+
+#include "cli/number.h"
+#include "cli/terminal.h"
+
+#include "eval/room.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+rill_status rill__text_eval_open(rill__text_eval *p, const char *measure, const rill__settings *s,
+                                 rill_error *err) {
+    *p = (rill__text_eval){0};
+    p->name = !s->file || !strcmp(s->file, "-") ? "standard input" : s->file;
+    const char *slash = strrchr(p->name, '/');
+    if (slash && slash[1]) p->name = slash + 1;
+    return rill__evaluation_open(&p->shared, measure, s, err);
+}
+
+rill_status rill__text_eval_read(rill__text_eval *p, uint64_t n_tokens, rill_error *err) {
+    const rill__settings *s = p->shared.s;
+    // One more than is predicted: the first token is given.
+    rill_status status =
+        rill__text_open(p->shared.session.model, s->file ? s->file : "-", RILL_TEXT_ADD_SPECIAL,
+                        n_tokens ? n_tokens + 1 : 0, rill__going_on, &p->text, err);
+    if (status != RILL_OK) return status;
+    p->facts = rill__text_get_facts(p->text);
+    if (p->facts->n_tokens < 2)
+        return rill__fail(err, RILL_EINVAL,
+                          "--file: the text is too short (%" PRIu64 " tokens): wants 2 or more",
+                          p->facts->n_tokens);
+    p->total = p->facts->n_tokens - 1;
+    return RILL_OK;
+}
+
+rill_status rill__text_eval_begin(rill__text_eval *p, rill_error *err) {
+    p->results = rill__calloc(p->n_cases, sizeof *p->results);
+    return p->results ? RILL_OK
+                      : rill__fail_memory(err, "results", p->n_cases * sizeof *p->results);
+}
+
+rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *err) {
+    char label[96], input[160];
+    const rill__eval_case *c = &p->cases[i];
+    const rill__perplexity_options *o = &p->options;
+    rill__case *journal = NULL;
+    rill__bar bar = {.label = label, .unit = "tokens"};
+    snprintf(label, sizeof label, p->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
+             p->n_cases);
+    snprintf(input, sizeof input,
+             "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
+             p->facts->n_tokens, p->facts->hash, o->every, o->timed);
+    rill_status status = rill__room_check(p->shared.session.model, &c->stream, NULL, err);
+    if (status == RILL_OK)
+        status = rill__evaluation_case(&p->shared, c->name, &c->stream, input,
+                                       RILL_PERPLEXITY_RECORD, &journal, err);
+    if (status == RILL_OK)
+        status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, o, journal,
+                                          rill__progress, &bar, &p->results[i], err);
+    rill__case_close(&journal);
+    rill__progress_clear();
+    return status;
+}
+
+rill_status rill__text_eval_figure(rill__text_eval *p, const char *y_label, rill_error *err) {
+    char title[256];
+    if (!p->shared.s->figure) return RILL_OK;
+    snprintf(title, sizeof title, "%s, %s", p->shared.session.info.name, p->name);
+    rill_status status = rill__figure_new(title, "tokens read", y_label, &p->shared.figure, err);
+    if (status != RILL_OK) return status;
+    rill__figure_log(p->shared.figure, false, true);
+    uint32_t trained = p->shared.session.info.trained_context;
+    if (trained && trained < p->total)
+        rill__figure_mark(p->shared.figure, trained, "trained context");
+    return RILL_OK;
+}
+
+void rill__text_eval_size(const rill__text_eval *p, char *out, size_t capacity) {
+    char tokens[24], bytes[24], words[24];
+    rill__number_grouped(tokens, sizeof tokens, p->total);
+    rill__number_grouped(bytes, sizeof bytes, p->facts->bytes);
+    rill__number_grouped(words, sizeof words, p->facts->words);
+    snprintf(out, capacity, "%s tokens, %s bytes, %s words", tokens, bytes, words);
+}
+
+int rill__text_eval_close(rill__text_eval *p, rill_status status, const rill_error *err) {
+    for (size_t i = 0; i < p->n_cases && p->results; i++) rill__perplexity_deinit(&p->results[i]);
+    rill__free(p->results);
+    rill__free(p->cases);
+    rill__text_close(&p->text);
+    return rill__evaluation_close(&p->shared, status, err);
+}
