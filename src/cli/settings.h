@@ -54,12 +54,11 @@ typedef struct rill__settings {
     const char *figure;
     const char *journal;  // --resume DIR
     uint64_t every;
-    uint32_t capacity;  // compare: --capacity
+    uint32_t capacity;  // compare, sinks: n + m; 0: the trained context
     float factor;       // compare: --factor
     uint64_t bucket;
     bool official;
     uint32_t recompute_tokens;  // eval latency
-    uint32_t capacity;          // eval sinks: n + m; 0: the trained context
     uint32_t observe;           // eval sinks: tokens whose attention is looked at
     uint64_t memory;            // eval sinks: --memory in bytes; 0: not given
 

@@ -279,7 +279,7 @@ rill_status rill__perplexity_measure(rill_model *model, const rill_stream_option
     } else if (status == RILL_OK) {
         status = open_stream(&m, model, stream_options, err);
         if (status == RILL_OK) status = read_on(&m, piece, progress, user, err);
-        if (m.began > 0) out->seconds = seconds(&m);
+        if (status != RILL_OK && m.began > 0) out->seconds = seconds(&m);
     }
     rill_stream_close(&m.stream);
     rill__free(m.logits);

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""rill eval: one call for many configurations, going on after an interruption, files that come out."""
+import csv
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import time
+import unittest
+
+from support import DATA, Terminal, Test, main, rill, start
+
+with open(os.path.join(DATA, "cli", "text.txt"), "rb") as file:
+    TEXT = file.read()
+WAYS = ["--attention", "streaming,window,dense", "--sinks", "0,4", "--capacity", "32",
+        "--over-context"]
+
+
+def rows(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class Eval(Test):
+    def text(self, times=1):
+        return self.write("text.txt", TEXT * times)
+
+    def rows(self, measure, *args, **options):
+        return rows(rill("eval", measure, "--json", *args, **options)[0])
+
+
+class Usage(Eval):
+    def test_measures_have_pages_of_their_own(self):
+        group = rill("eval", "--help")[0]
+        for measure in ("perplexity", "compare"):
+            self.assertIn(f"  rill eval {measure} ".encode(), group)
+            page = rill("eval", measure, "--help")[0]
+            self.assertTrue(page.startswith(f"Usage: rill eval {measure} ".encode()))
+            self.assertEqual(page, rill("help", "eval", measure)[0])
+            self.assertLess(max(map(len, page.splitlines())), 110)
+        self.refused(2, ["did you mean rill eval perplexity?"], "eval", "perplexty")
+        self.refused(2, ["no such option of rill eval perplexity"], "eval", "perplexity", "--evict",
+                     "token")
+
+    def test_lists(self):
+        text = ["-f", self.text(), "--tokens", "40"]
+        for option, bad, word in (
+            ("--sinks", "1,,2", "commas"),
+            ("--sinks", "1,x", "commas"),
+            ("--window", "0", "from 1"),
+            ("--window", ",".join(["9"] * 33), "more than 32"),
+            ("--attention", "dense,all", "streaming|window"),
+            ("--attention", "dense,dense", "streaming|window"),
+            ("--cache-type", "f16,q3", "K/V"),
+            ("--capacity", "4", "4 sinks"),
+        ):
+            self.refused(2, [option, word], "eval", "perplexity", *text, option, bad)
+        self.refused(2, ["--capacity", "--window"], "eval", "perplexity", *text, "--window", "9",
+                     "--capacity", "9")
+        # What only a list has window and dense without; alone they are told.
+        self.refused(2, ["--sinks"], "eval", "perplexity", *text, "--attention", "window", "--sinks",
+                     "4")
+        made = self.rows("perplexity", *text, "--attention", "streaming,recompute,window", "--sinks",
+                         "0,4", "--window", "9,12", "--cache-type", "f16,f32/q8_0")
+        self.assertEqual(len(made), (2 + 2 + 1) * 2 * 2)
+        self.assertEqual(len({(r["attention"], r["sinks"], r["window"], r["cache_type"])
+                              for r in made}), len(made))
+
+    def test_files_are_tried_before_the_work(self):
+        text = ["eval", "perplexity", "-f", self.text(50)]
+        before = time.monotonic()
+        self.refused(1, [self.path("absent")], *text, "--csv", self.path("absent/t.csv"))
+        self.refused(1, ["gnuplot-nox"], *text, "--figure", self.path("f.svg"),
+                     env={**os.environ, "PATH": "/nowhere"})
+        self.refused(1, ["not a directory"], *text, "--resume", self.write("file", b""))
+        self.assertLess(time.monotonic() - before, 10)
+
+
+class Perplexity(Eval):
+    def test_several_configurations(self):
+        path = self.path("table.csv")
+        text = ["-f", self.text(), "--tokens", "150"]
+        made = self.rows("perplexity", *text, *WAYS, "--csv", path)
+        self.assertEqual([(r["attention"], r["sinks"], r["window"]) for r in made],
+                         [("streaming", 0, 32), ("streaming", 4, 28), ("window", 0, 32),
+                          ("dense", 0, 150)])
+        plain, streaming, window, dense = made
+        # Without sinks streaming is a window, with them better; all is best within the context.
+        self.assertEqual(plain["mean_nll"], window["mean_nll"])
+        self.assertLess(streaming["mean_nll"], window["mean_nll"])
+        self.assertLess(dense["mean_nll"], streaming["mean_nll"])
+        for row in made:  # alone it comes out the same
+            alone = self.rows("perplexity", *text, "--attention", row["attention"], "--window",
+                              str(row["window"]),
+                              *(["--sinks", str(row["sinks"])] if row["sinks"] else
+                                ["--sinks", "0"] if row["attention"] == "streaming" else []))
+            self.assertEqual([r["mean_nll"] for r in alone], [row["mean_nll"]])
+        with open(path, newline="") as file:
+            table = list(csv.DictReader(file))
+        self.assertEqual([float(r["mean_nll"]) for r in table], [r["mean_nll"] for r in made])
+        with open(self.path("table-curve.csv"), newline="") as file:
+            curve = list(csv.DictReader(file))
+        last = [r for r in curve if r["position"] == "150"]
+        self.assertEqual(len(last), 4)
+        for row, end in zip(made, last):
+            self.assertAlmostEqual(float(end["running_mean_nll"]), row["mean_nll"], delta=1e-9)
+
+    def test_bytes_and_words(self):
+        text = b"One two  three\nfour, five. \xc3\xa9t\xc3\xa9 \n"
+        row, = self.rows("perplexity", "-f", self.write("short.txt", text))
+        nats = row["mean_nll"] * row["tokens"]
+        # A begin token stands before the text, so all of it is predicted.
+        self.assertAlmostEqual(row["byte_perplexity"], math.exp(nats / len(text)), delta=1e-9)
+        self.assertAlmostEqual(row["word_perplexity"], math.exp(nats / 6),
+                               delta=1e-9 * row["word_perplexity"])
+        # However the text comes: in a pipe, a piece of a longer one.
+        piped, = self.rows("perplexity", stdin=text)
+        self.assertEqual(piped["mean_nll"], row["mean_nll"])
+        cut, = self.rows("perplexity", "--tokens", str(row["tokens"]), stdin=text + b"and more")
+        self.assertAlmostEqual(cut["byte_perplexity"], row["byte_perplexity"], delta=1e-9)
+
+    def test_buckets_add_up(self):
+        out = self.rows("perplexity", "-f", self.text(), "--tokens", "150", "--bucket", "40",
+                        "--window", "20,28")
+        whole, parts = out[:2], out[2:]
+        self.assertEqual([r["position"] for r in parts], [40, 80, 120, 150] * 2)
+        for i, row in enumerate(whole):
+            mine = parts[4 * i:4 * i + 4]
+            self.assertAlmostEqual(sum(r["mean_nll"] * r["tokens"] for r in mine),
+                                   row["mean_nll"] * row["tokens"], delta=1e-9)
+        page = rill("eval", "perplexity", "-f", self.text(), "--tokens", "150", "--bucket", "40",
+                    "--window", "20,28")[0].decode()
+        self.assertRegex(page, r"\n121 - 150 +\d+\.\d+ +\d+\.\d+\n")
+
+    def test_every_nth(self):
+        args = ["-f", self.text(), "--tokens", "120", "--window", "28"]
+        recompute, window = self.rows("perplexity", *args, "--attention", "recompute,window",
+                                      "--every", "10")
+        self.assertEqual((recompute["tokens"], recompute["sampled_tokens"]), (12, 12))
+        self.assertEqual((window["tokens"], window["sampled_tokens"]), (120, 12))
+        self.assertEqual(recompute["mean_nll"], recompute["sampled_mean_nll"])
+        # The tokens between are seen as well: the losses are those of predicting all.
+        out = self.rows("perplexity", *args, "--attention", "recompute", "--bucket", "1")[1:]
+        tenth = [r["mean_nll"] for r in out if r["position"] % 10 == 0]
+        self.assertAlmostEqual(sum(tenth) / 12, recompute["mean_nll"], delta=1e-6)
+
+    def test_official_has_the_current_token_on_top(self):
+        args = ["-f", self.text(), "--tokens", "150", "--attention", "streaming,window"]
+        theirs = self.rows("perplexity", *args, "--capacity", "32", "--official")
+        ours = self.rows("perplexity", *args, "--capacity", "33")
+        self.assertEqual([r["mean_nll"] for r in theirs], [r["mean_nll"] for r in ours])
+        self.assertEqual([r["window"] for r in theirs], [29, 33])
+
+    def test_one_that_does_not_fit_stops_no_other(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
+        args = ["-f", self.text(), "--tokens", "60", "--window", "30,2000000"]
+        out = rill("eval", "perplexity", "--json", *args, preexec_fn=limit)[0]
+        good, bad = rows(out)
+        self.assertIsNone(good["error"])
+        self.assertIn("memory", bad["error"])
+        self.assertIsNone(bad["perplexity"])
+        page = rill("eval", "perplexity", *args, preexec_fn=limit)[0].decode()
+        self.assertIn("4+2000000 did not finish: ", page)
+        # A dense one ends where it is full, with what it has.
+        out, err = rill("eval", "perplexity", "--json", "-f", self.text(), "--tokens", "150",
+                        "--attention", "dense", "--window", "100", status=1)
+        row, = rows(out)
+        self.assertEqual(row["tokens"], 100)
+        self.assertIn("room for 100", row["error"])
+
+    def test_past_the_context_is_asked_for(self):
+        self.refused(2, ["--over-context"], "eval", "perplexity", "-f", self.text(8), "--attention",
+                     "streaming,dense")
+
+
+class Resume(Eval):
+    def interrupted(self, args, seconds):
+        """Runs until a signal; false if it was done before."""
+        process = start("eval", *args)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+        err = process.communicate(timeout=60)[1].decode()
+        if process.returncode == 0:
+            return False
+        self.assertEqual(process.returncode, 130)
+        self.assertIn("the same command goes on from there", err)
+        return True
+
+    def numbers(self, out):
+        """All but the speed, which is never twice the same."""
+        return [{k: v for k, v in row.items() if "second" not in k} for row in rows(out)]
+
+    def test_goes_on_to_the_same_numbers(self):
+        for tokens in (1000, 4000, 16000):  # until it is not too fast to be interrupted
+            args = ["perplexity", "-f", self.text(20), "--tokens", str(tokens), "--window", "60,40",
+                    "--threads", "1", "--json", "--bucket", "100"]
+            whole = rill("eval", *args)[0]
+            journal = ["--resume", self.path(f"journal{tokens}")]
+            if self.interrupted([*args, *journal], 0.7) and \
+                    self.interrupted([*args, *journal], 0.7):
+                break
+        resumed = rill("eval", *args, *journal)[0]
+        self.assertEqual(self.numbers(resumed), self.numbers(whole))
+        # Finished cases are not computed again, not even their speed.
+        before = time.monotonic()
+        self.assertEqual(rill("eval", *args, *journal)[0], resumed)
+        self.assertLess(time.monotonic() - before, 2)
+        self.assertFalse([f for f in os.listdir(journal[1]) if f.endswith(".stream")])
+
+    def test_another_command_is_refused(self):
+        args = ["perplexity", "-f", self.text(), "--window", "30", "--resume", self.path("j")]
+        rill("eval", *args, "--tokens", "50")
+        self.refused(1, ["51 tokens", "41 tokens"], "eval", *args, "--tokens", "40")
+        self.refused(1, ["scale 1", "scale 2"], "eval", *args, "--tokens", "50", "--sink-scale", "2")
+        # Another configuration is another case.
+        rill("eval", "perplexity", "-f", self.text(), "--window", "20", "--tokens", "40", "--resume",
+             self.path("j"))
+
+    def test_without_a_journal_it_just_ends(self):
+        process = start("eval", "perplexity", "--json", "-f", self.text(60), "--window", "4",
+                        "--tokens", "20000", "--threads", "1")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, out), (130, b""))
+        self.assertRegex(err.decode(), r"^rill: interrupted after \d+ of \d+ tokens\n$")
+
+
+class Compare(Eval):
+    def test_ways(self):
+        args = ["-f", self.text(8), "--tokens", "700", "--every", "50", "--sinks", "4", "--csv",
+                self.path("t.csv")]
+        made = {r["way"]: r for r in self.rows("compare", *args)}
+        self.assertEqual(list(made), ["dense", "window", "recompute", "interpolation", "NTK-aware",
+                                      "streaming"])
+        # Each is what perplexity says of the same configuration.
+        for way, others in (("streaming", ["--sinks", "4"]), ("window", ["--attention", "window"]),
+                            ("dense", ["--attention", "dense", "--over-context"]),
+                            ("interpolation", ["--attention", "dense", "--over-context",
+                                               "--rope-scaling", "linear"])):
+            row, = self.rows("perplexity", "-f", self.text(8), "--tokens", "700", *others)
+            self.assertAlmostEqual(made[way]["mean_nll"], row["mean_nll"], delta=1e-6)
+            self.assertEqual(made[way]["cache_bytes"], row["cache_bytes"])
+        self.assertEqual((made["recompute"]["tokens"], made["recompute"]["sinks"]), (14, 4))
+        self.assertIsNone(made["recompute"]["perplexity"])
+        for row in made.values():
+            self.assertGreater(row["seconds_per_token"], 0)
+            self.assertGreater(row["sampled_perplexity"], 1)
+        self.assertEqual(made["streaming"]["reached"], 700)
+        self.assertGreater(made["recompute"]["seconds_per_token"],
+                           5 * made["streaming"]["seconds_per_token"])
+        page = rill("eval", "compare", "-f", self.text(), "--tokens", "60", "--factor", "1.7")[0]
+        self.assertIn(b"loss <= 1.7 x", page)
+
+    def test_goes_on_with_what_it_has(self):
+        args = ["compare", "-f", self.text(), "--tokens", "100", "--capacity", "40", "--every", "20",
+                "--json", "--resume", self.path("j")]
+        first = rill("eval", *args)[0]
+        self.assertEqual(rill("eval", *args)[0], first)
+
+    def test_wrong(self):
+        self.refused(2, ["--factor"], "eval", "compare", "-f", self.text(), "--factor", "1")
+        self.refused(2, ["--capacity", "--window"], "eval", "compare", "-f", self.text(), "--window",
+                     "9", "--capacity", "9")
+
+
+class Screens(Eval):
+    def test_a_bar_with_rate_and_time_left(self):
+        screen = Terminal("eval", "perplexity", "-f", self.text(60), "--tokens", "20000", "--window",
+                          "60", columns=90)
+        screen.until("streaming 4+60 [")
+        screen.until(" tokens/s  ")
+        screen.until(" left")
+        screen.send("\x03")
+        self.assertEqual(screen.end(), 130)
+
+
+@unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+class Figures(Eval):
+    def test_both_without_an_ending(self):
+        rill("eval", "perplexity", "-f", self.text(), "--tokens", "60", *WAYS, "--figure",
+             self.path("f"))
+        with open(self.path("f.svg")) as file:
+            drawn = file.read()
+        for label in ("streaming 0+32", "streaming 4+28", "window 0+32", "dense"):
+            self.assertIn(label, drawn)
+        with open(self.path("f.png"), "rb") as file:
+            self.assertEqual(file.read(4), b"\x89PNG")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["f.png", "f.svg", "text.txt"])
+
+
+main()
