@@ -33,6 +33,7 @@ for part in "$@"; do
         # One question to pkg-config answers for all libraries; if it says no, apt sorts out which.
         need "libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libedit-dev libcmocka-dev" \
             pkg-config --exists jansson libpcre2-8 libutf8proc libxxhash libedit cmocka
+        need libcurl4-openssl-dev pkg-config --exists libcurl
         need gnuplot-nox have gnuplot
         ;;
     lint)

@@ -12,6 +12,8 @@ const rill__command *const rill__commands[] = {
     &rill__command_eval,
     &rill__command_perplexity,
     &rill__command_compare,
+    &rill__command_streameval,
+    &rill__command_arc,
     &rill__command_sinks,
     &rill__command_latency,
     &rill__command_memory,

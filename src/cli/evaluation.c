@@ -41,8 +41,22 @@ static rill_status check_writable(const char *path, rill_error *err) {
     return status;
 }
 
+// What a server is called, and the tokenizer to count its tokens with if one is named.
+static rill_status open_server(rill__evaluation *e, rill_error *err) {
+    const rill__settings *s = e->s;
+    char *path = NULL;
+    snprintf(e->session.info.name, sizeof e->session.info.name, "%s",
+             s->server_model ? s->server_model : s->server);
+    if (!s->n_positionals) return RILL_OK;
+    rill_status status = rill__find_tokenizer(s->positionals[0], &path, err);
+    if (status == RILL_OK) status = rill_tokenizer_open(path, &e->session.model, err);
+    rill__free(path);
+    return status;
+}
+
 static rill_status open_model(rill__evaluation *e, rill_error *err) {
     const rill__settings *s = e->s;
+    if (s->server) return open_server(e, err);
     if (!s->shape) return rill__session_open_synthetic(&e->session, s, RILL_FOR_LATENCY, err);
     if (s->n_positionals)
         return rill__fail(err, RILL_EINVAL, "--shape: %.80s is given too: one of them",
@@ -58,7 +72,7 @@ rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, cons
     if (status == RILL_OK) status = open_model(e, err);
     if (status == RILL_OK && s->journal) {
         status = rill__journal_open(s->journal, &e->journal, err);
-        if (status == RILL_OK) status = probe(e, err);
+        if (status == RILL_OK && e->session.device) status = probe(e, err);
     }
     return status;
 }

@@ -41,7 +41,8 @@ typedef struct rill__evaluation {
 } rill__evaluation;
 
 // Opens the model that s names, or makes a synthetic one (with --shape there is none: only
-// session.info is filled in), and the journal, and makes sure that --figure can be drawn.
+// session.info is filled in; with --server there is the name, and a tokenizer if MODEL is given),
+// and the journal, and makes sure that --figure can be drawn.
 RILL_NODISCARD rill_status rill__evaluation_open(rill__evaluation *e, const char *measure,
                                                  const rill__settings *s, rill_error *err);
 

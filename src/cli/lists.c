@@ -54,6 +54,10 @@ rill_status rill__lists_capacity(rill__settings *s, const char *text, rill_error
                                err);
 }
 
+rill_status rill__lists_distance(rill__settings *s, const char *text, rill_error *err) {
+    return rill__lists_numbers(text, 0, 1000000, s->lists.distances, &s->lists.n_distances, err);
+}
+
 rill_status rill__lists_lengths(rill__settings *s, const char *text, rill_error *err) {
     char item[MAX_ITEM];
     const char *rest = text;

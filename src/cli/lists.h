@@ -13,6 +13,8 @@ RILL_NODISCARD rill_status rill__lists_attention(rill__settings *s, const char *
                                                  rill_error *err);
 RILL_NODISCARD rill_status rill__lists_sinks(rill__settings *s, const char *text, rill_error *err);
 RILL_NODISCARD rill_status rill__lists_window(rill__settings *s, const char *text, rill_error *err);
+RILL_NODISCARD rill_status rill__lists_distance(rill__settings *s, const char *text,
+                                                rill_error *err);
 RILL_NODISCARD rill_status rill__lists_capacity(rill__settings *s, const char *text,
                                                 rill_error *err);
 RILL_NODISCARD rill_status rill__lists_lengths(rill__settings *s, const char *text,

@@ -15,8 +15,9 @@
 enum {
     STREAMS = RILL_FOR_RUN | RILL_FOR_CHAT | RILL_FOR_LOGITS,
     MEMORY = STREAMS | RILL_FOR_INFO,
-    LISTS = RILL_FOR_PERPLEXITY,  // several configurations in one call
-    TUNED = STREAMS | RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE,
+    LISTS = RILL_FOR_PERPLEXITY | RILL_FOR_STREAMEVAL |
+            RILL_FOR_ARC,  // several configurations in one call
+    TUNED = STREAMS | RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE | RILL_FOR_STREAMEVAL | RILL_FOR_ARC,
     READERS = RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE,  // measure on a text
     DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCH | RILL_FOR_EVALS,
     WRITERS = RILL_FOR_RUN | RILL_FOR_CHAT,
@@ -166,6 +167,23 @@ const rill__option rill__options[] = {
     REAL("factor", RILL_FOR_COMPARE, factor, text_in, "unstable: where the running loss is X times what it was at first (1.5)"),
     FLAG("official", 0, RILL_FOR_PERPLEXITY, official, text_in, "count as the paper's script: the current token on top of n + m"),
     U64("bucket", 0, RILL_FOR_PERPLEXITY, bucket, 1, text_in, "a second table: the perplexity of every N tokens"),
+    TEXT("file", 'f', "FILE", RILL_FOR_ARC, file, "FILE", text_in, "questions as JSON lines: question, choices {text, label}, answerKey"),
+    U64("queries", 0, RILL_FOR_ARC, n_queries, 1, text_in, "ask at most N questions (all)"),
+    FLAG("one-by-one", 0, RILL_FOR_ARC, one_by_one, text_in, "also ask each question in a stream of its own"),
+    CUSTOM("distance", "LIST", RILL_FOR_STREAMEVAL, NULL, text_in, "lines back to the record that is asked for; several in turns (20)", rill__lists_distance),
+    U64("queries", 0, RILL_FOR_STREAMEVAL, n_queries, 1, text_in, "questions for each distance (100)"),
+    U64("lines", 0, RILL_FOR_STREAMEVAL, n_lines, 1, text_in, "records to read, instead of --queries"),
+    U64("every", 0, RILL_FOR_STREAMEVAL, every, 1, text_in, "records between two questions (10)"),
+    U64("first-line", 0, RILL_FOR_STREAMEVAL, first_line, 1, text_in, "number of the first record (five digits, by the seed)"),
+    U64("seed", 0, RILL_FOR_STREAMEVAL, sampling.seed, 0, text_in, "equal seeds, equal text (0)"),
+    U64("bucket", 0, RILL_FOR_STREAMEVAL, bucket, 1, text_in, "one more table: the accuracy of every N records"),
+    TEXT("write", 0, "FILE", RILL_FOR_STREAMEVAL, write, "FILE", text_in, "write the text in the two-line reference format, and measure nothing"),
+    TEXT("read", 0, "FILE", RILL_FOR_STREAMEVAL, read, "FILE", text_in, "read the text from such a file"),
+    TEXT("server", 0, "URL", RILL_FOR_STREAMEVAL, server, NULL, measuring, "ask an OpenAI-compatible server, as http://localhost:8080"),
+    TEXT("server-model", 0, "NAME", RILL_FOR_STREAMEVAL, server_model, NULL, measuring, "what the server calls its model"),
+    U64("server-context", 0, RILL_FOR_STREAMEVAL, server_context, 1, measuring, "send it the last N characters, whole lines (all)"),
+    U64("server-tokens", 0, RILL_FOR_STREAMEVAL, server_tokens, 1, measuring, "send it the last N tokens, whole lines, counted by MODEL's tokenizer (all)"),
+    U32("server-timeout", RILL_FOR_STREAMEVAL, server_timeout, 1, 86400, measuring, "seconds that one answer may take (600)"),
     TEXT("system", 0, "TEXT", RILL_FOR_CHAT, system, NULL, text_in, "what the model is told first"),
     TEXT("tokens", 0, "1,2,3", RILL_FOR_LOGITS, token_list, NULL, text_in, "token ids to read"),
     TEXT("tokens-file", 0, "FILE", RILL_FOR_LOGITS, token_file, "FILE", text_in, "read token ids from a file; - is standard input"),

@@ -22,7 +22,9 @@ typedef struct rill__lists {
     uint32_t capacities[RILL_MAX_LIST];
     rill_type key_types[RILL_MAX_LIST], value_types[RILL_MAX_LIST];
     uint64_t lengths[RILL_MAX_LIST];
+    uint32_t distances[RILL_MAX_LIST];  // eval streameval: lines back
     size_t n_methods, n_sinks, n_windows, n_capacities, n_types, n_lengths;  // 0: not given
+    size_t n_distances;
 } rill__lists;
 
 typedef struct rill__settings {
@@ -60,6 +62,17 @@ typedef struct rill__settings {
     bool official;
     uint32_t recompute_tokens;  // eval latency
     uint32_t observe;           // eval sinks: tokens whose attention is looked at
+    uint64_t n_queries;         // eval streameval: questions for each distance
+    uint64_t n_lines;           // eval streameval: records
+    uint64_t first_line;        // eval streameval: number of the first record
+    const char *read;           // eval streameval: --read FILE
+    const char *write;          // eval streameval: --write FILE
+    const char *server;         // eval streameval: --server URL
+    const char *server_model;   // the name sent to it
+    uint64_t server_context;    // characters that it is sent at most; 0: all
+    uint64_t server_tokens;     // tokens that it is sent at most; 0: all
+    uint32_t server_timeout;    // seconds; 0: the client's default
+    bool one_by_one;            // eval arc
     uint64_t memory;            // eval sinks: --memory in bytes; 0: not given
 
     uint64_t n_tokens;  // eval, info: --tokens

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""rill eval arc as a command."""
+import csv
+import json
+import os
+
+from support import DATA, Test, main, rill
+
+QUESTIONS = os.path.join(DATA, "eval", "questions.jsonl")
+
+
+def lines(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class Questions(Test):
+    def test_table(self):
+        out, err = rill("eval", "arc", "-f", QUESTIONS, "--one-by-one")
+        text = out.decode()
+        self.assertEqual(err, "")
+        self.assertIn("questions.jsonl with rill-30m: 12 questions", text)
+        self.assertRegex(text, r"one by one +streaming +4 +508 +f16 +12 ")
+        self.assertRegex(text, r"in one stream +streaming +4 +508 +f16 +12 .* 25\.00%")
+
+    def test_methods_and_files(self):
+        table, figure = self.path("t.csv"), self.path("f.svg")
+        rows = lines(rill("eval", "arc", "-f", QUESTIONS, "--attention", "streaming,window",
+                          "--capacity", "40", "--queries", "5", "--json", "--csv", table,
+                          "--figure", figure)[0])
+        self.assertEqual([row["attention"] for row in rows], ["streaming", "window"])
+        self.assertEqual([row["window"] for row in rows], [36, 40])
+        self.assertEqual([row["questions"] for row in rows], [5, 5])
+        with open(table) as file:
+            table_text = file.read()
+        self.assertEqual([row["attention"] for row in csv.DictReader(table_text.splitlines())],
+                         ["streaming", "window"])
+        with open(figure) as file:
+            self.assertIn("<svg", file.read())
+
+    def test_wrong_use(self):
+        self.refused(2, ["--file"], "eval", "arc")
+        self.refused(1, ["nowhere"], "eval", "arc", "-f", "nowhere")
+        bad = self.write("bad.jsonl", b'{"question": "Why?"}\n')
+        self.refused(1, ["bad.jsonl:1", "choices"], "eval", "arc", "-f", bad)
+
+
+if __name__ == "__main__":
+    main()
