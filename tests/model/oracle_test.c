@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { N_CASES = 90, MAX_TOKENS = 160 };
+enum { N_CASES = 120, MAX_TOKENS = 160 };
 
 // One random case: what is fed, and how.
 typedef struct scenario {

@@ -13,8 +13,8 @@ typedef struct random_files {
     const random_shape *shape;
     char header[65536];
     size_t header_length;
-    float *data;
-    size_t n;
+    uint8_t *data;
+    size_t bytes;
     char config[4096];
     size_t config_length;
 } random_files;
@@ -22,6 +22,9 @@ typedef struct random_files {
 // Writes a tensor's numbers: matrices deviate by 1 / sqrt(columns), vectors by 0.2 around `middle`.
 // A size of 0 ends the shape.
 void random_tensor(random_files *f, const char *name, const uint32_t shape[4], double middle);
+// The same of bytes from `low` to `high` ("U8").
+void random_bytes(random_files *f, const char *name, const uint32_t shape[4], uint8_t low,
+                  uint8_t high);
 // Adds settings to config.json.
 void random_setting(random_files *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

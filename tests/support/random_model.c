@@ -48,25 +48,45 @@ void random_shape_make(test_random *r, const char *family, random_shape *out) {
     *out = s;
 }
 
-void random_tensor(random_files *f, const char *name, const uint32_t shape[4], double middle) {
-    size_t count = 1, n_dims = 0;
+// Announces a tensor of values of `size` bytes and makes room for it; *count values.
+static uint8_t *add_tensor(random_files *f, const char *name, const uint32_t shape[4],
+                           const char *dtype, size_t size, size_t *count) {
     char dims[64] = "";
     size_t length = 0;
-    for (; n_dims < 4 && shape[n_dims]; n_dims++) {
-        count *= shape[n_dims];
-        length += (size_t)snprintf(dims + length, sizeof dims - length, "%s%u", n_dims ? "," : "",
-                                   shape[n_dims]);
+    *count = 1;
+    for (size_t i = 0; i < 4 && shape[i]; i++) {
+        *count *= shape[i];
+        length +=
+            (size_t)snprintf(dims + length, sizeof dims - length, "%s%u", i ? "," : "", shape[i]);
     }
-    f->data = realloc(f->data, (f->n + count) * sizeof *f->data);
+    size_t first = f->bytes;
+    f->bytes += *count * size;
+    f->data = realloc(f->data, f->bytes);
     if (!f->data) abort();
-    double deviation = n_dims > 1 ? 1 / sqrt(shape[n_dims - 1]) : 0.2;
-    for (size_t i = 0; i < count; i++)
-        f->data[f->n + i] = (float)(middle + deviation * test_random_normal(f->random));
     f->header_length +=
         (size_t)snprintf(f->header + f->header_length, sizeof f->header - f->header_length,
-                         "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                         f->header_length ? "," : "{", name, dims, f->n * 4, (f->n + count) * 4);
-    f->n += count;
+                         "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                         f->header_length ? "," : "{", name, dtype, dims, first, f->bytes);
+    if (f->header_length >= sizeof f->header) abort();
+    return f->data + first;
+}
+
+void random_tensor(random_files *f, const char *name, const uint32_t shape[4], double middle) {
+    size_t count, n_dims = 0;
+    uint8_t *out = add_tensor(f, name, shape, "F32", sizeof(float), &count);
+    while (n_dims < 4 && shape[n_dims]) n_dims++;
+    double deviation = n_dims > 1 ? 1 / sqrt(shape[n_dims - 1]) : 0.2;
+    for (size_t i = 0; i < count; i++) {
+        float value = (float)(middle + deviation * test_random_normal(f->random));
+        memcpy(out + i * sizeof value, &value, sizeof value);
+    }
+}
+
+void random_bytes(random_files *f, const char *name, const uint32_t shape[4], uint8_t low,
+                  uint8_t high) {
+    size_t count;
+    uint8_t *out = add_tensor(f, name, shape, "U8", 1, &count);
+    for (size_t i = 0; i < count; i++) out[i] = (uint8_t)test_random_between(f->random, low, high);
 }
 
 void random_setting(random_files *f, const char *format, ...) {
@@ -77,6 +97,7 @@ void random_setting(random_files *f, const char *format, ...) {
     f->config_length += (size_t)vsnprintf(f->config + f->config_length,
                                           sizeof f->config - f->config_length, format, args);
     va_end(args);
+    if (f->config_length + 1 >= sizeof f->config) abort();
 }
 
 static void write_file(const char *directory, const char *name, const void *head, size_t head_bytes,
@@ -102,7 +123,7 @@ void random_model_write(test_random *r, const random_shape *s, const char *direc
     f->config[f->config_length++] = '}';
     uint64_t length = f->header_length;
     write_file(directory, "model.safetensors", &length, 8, f->header, f->header_length, f->data,
-               f->n * sizeof *f->data);
+               f->bytes);
     write_file(directory, "config.json", f->config, f->config_length, NULL, 0, NULL, 0);
     free(f->data);
     free(f);
