@@ -110,13 +110,14 @@ static void one_case(test_random *r, rill_device *device, int number) {
     run_oracle(model, &s, shape.vocab_size, expected);
     run_engine(r, model, &s, shape.vocab_size, got);
     double worst = worst_of_bound(got, expected, n);
-    print_message(
-        "case %d: %s (%u) %ux%ux%u of %u, window %u; %u+%u chunk %u start %llu evict %d pin %u "
-        "scale %g cap %g, %u tokens: %.3f of the bound\n",
-        number, shape.family, shape.kind, shape.n_heads, shape.n_kv_heads, shape.head_dim,
-        shape.hidden_size, shape.trained_window, s.options.sinks, s.options.window, s.options.chunk,
-        (unsigned long long)s.options.start, (int)s.options.evict, s.pin_at,
-        (double)s.options.sink_scale, (double)s.options.sink_cap, s.n_tokens, worst);
+    print_message("case %d: %s (%u) %ux%ux%u of %u and %u, window %u; %u+%u chunk %u start %llu "
+                  "evict %d pin %u "
+                  "scale %g cap %g, %u tokens: %.3f of the bound\n",
+                  number, shape.family, shape.kind, shape.n_heads, shape.n_kv_heads, shape.head_dim,
+                  shape.hidden_size, shape.ffn_size, shape.trained_window, s.options.sinks,
+                  s.options.window, s.options.chunk, (unsigned long long)s.options.start,
+                  (int)s.options.evict, s.pin_at, (double)s.options.sink_scale,
+                  (double)s.options.sink_cap, s.n_tokens, worst);
     assert_true(worst <= 1.0);
     free(expected);
     free(got);
