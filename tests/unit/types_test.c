@@ -81,6 +81,38 @@ static void quantisers_round_as_the_reference_does(void **state) {
     for (int i = 0; i < 5; i++) assert_int_equal(b[2 + i], low[i] | 8 << 4);
 }
 
+// OCP Microscaling Formats (MX) 1.0, tables 5 and 7: elements of E2M1, bias 1, subnormal 0.5; a
+// scale of E8M0, 2^(e - 127), 255 for NaN.
+static void mxfp4_decodes_as_the_standard_says(void **state) {
+    (void)state;
+    static const float elements[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                       -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+    static const struct {
+        uint8_t e;
+        float scale;
+    } scales[] = {{127, 1},       {128, 2},       {120, 0x1p-7f},
+                  {1, 0x1p-126f}, {0, 0x1p-127f}, {250, 0x1p123f}};
+    const rill__type_traits *t = rill__type_traits_get(RILL_TYPE_MXFP4);
+    assert_int_equal(t->block, 32);
+    assert_int_equal(t->block_bytes, 17);
+    uint8_t block[17];
+    float out[32], right[32];
+    // Byte i holds elements i and i + 16: all sixteen codes, once upwards and once downwards.
+    for (int i = 0; i < 16; i++) block[1 + i] = (uint8_t)(i | (15 - i) << 4);
+    for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+        block[0] = scales[k].e;
+        t->to_float(block, out, 32);
+        for (int i = 0; i < 16; i++) {
+            right[i] = elements[i] * scales[k].scale;
+            right[16 + i] = elements[15 - i] * scales[k].scale;
+        }
+        assert_memory_equal(out, right, sizeof out);
+    }
+    block[0] = 255;
+    t->to_float(block, out, 32);
+    for (int i = 0; i < 32; i++) assert_true(isnan(out[i]));
+}
+
 // Nothing that a model could compute is undefined: zeros, the smallest numbers, infinities, NaN.
 static void quantisers_take_any_float(void **state) {
     (void)state;
@@ -116,6 +148,7 @@ static void sizes_are_checked(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_decode_as_specified),
+        cmocka_unit_test(mxfp4_decodes_as_the_standard_says),
         cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(quantisers_round_as_the_reference_does),
