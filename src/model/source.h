@@ -18,7 +18,6 @@ typedef struct rill__source {
     size_t n_shards;
     rill__tensor *tensors;  // [n_tensors], of all shards, sorted by name
     size_t n_tensors;
-    const char *prefix;  // what names of tensors begin with: "model." or ""
 } rill__source;
 
 // Opens and checks all files of `path` but the tokenizer's. RILL_EIO, RILL_EFORMAT,
