@@ -88,6 +88,8 @@ bool rill__weight_needed(const rill__description *d, rill__weight_role role);
 
 // What a family takes for a key that config.json leaves out (transformers' configuration classes).
 typedef struct rill__config_defaults {
+    uint32_t n_heads;     // 0: must be said
+    uint32_t vocab_size;  // the same
     uint32_t n_kv_heads;  // 0: as many as heads
     uint32_t head_dim;    // 0: hidden_size / num_attention_heads
     uint32_t context;

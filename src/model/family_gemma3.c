@@ -40,24 +40,35 @@ static void read_rope(rill__config *c, rill__description *d) {
     rill__config_join(c, &all);
 }
 
+// The weights' type.
+static const char *read_type(rill__config *c, const char *fallback) {
+    return rill__config_text(c, "dtype", rill__config_text(c, "torch_dtype", fallback));
+}
+
 // The scale of embeddings is a number of the weights' own type in the model that was trained.
-static float embedding_scale(rill__config *c, const rill__description *d) {
+static float embedding_scale(const rill__description *d, const char *type) {
     float scale = (float)sqrt(d->hidden_size);
-    const char *type =
-        rill__config_text(c, "dtype", rill__config_text(c, "torch_dtype", "float32"));
     if (strcmp(type, "bfloat16") == 0) return rill__bf16_to_f32(rill__f32_to_bf16(scale));
     if (strcmp(type, "float16") == 0) return rill__f16_to_f32(rill__f32_to_f16(scale));
     return scale;
 }
 
-static void read_text(rill__config *c, rill__description *d) {
-    static const rill__config_defaults defaults = {
-        .n_kv_heads = 4, .head_dim = 256, .context = 131072, .norm_eps = 1e-6};
+// `type` is the weights' if nothing else is said here.
+static void read_text(rill__config *c, const char *type, rill__description *d, uint32_t *biases) {
+    static const rill__config_defaults defaults = {.n_heads = 8,
+                                                   .vocab_size = 262208,
+                                                   .n_kv_heads = 4,
+                                                   .head_dim = 256,
+                                                   .context = 131072,
+                                                   .norm_eps = 1e-6};
     rill__config_decoder(c, &defaults, d);
     d->qk_norm = RILL_QK_NORM_HEAD;
     d->post_norms = true;
     d->tied_embeddings = rill__config_bool(c, "tie_word_embeddings", true);
-    d->embedding_scale = embedding_scale(c, d);
+    d->embedding_scale = embedding_scale(d, read_type(c, type));
+    if (rill__config_bool(c, "attention_bias", false))
+        *biases |=
+            1u << RILL_WEIGHT_Q | 1u << RILL_WEIGHT_K | 1u << RILL_WEIGHT_V | 1u << RILL_WEIGHT_O;
     rill__config_activation(c, "hidden_activation", "gelu_pytorch_tanh", d);
     double scalar = rill__config_real(c, "query_pre_attn_scalar", 256);
     d->attention_scale = scalar > 0 ? (float)(1 / sqrt(scalar)) : 0;
@@ -78,14 +89,14 @@ static void read_text(rill__config *c, rill__description *d) {
 }
 
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
-    (void)biases;
+    const char *type = read_type(c, "float32");
     if (!rill__config_has(c, "text_config")) {
-        read_text(c, d);
+        read_text(c, type, d, biases);
         return;
     }
     // A model that sees pictures too: its text half.
     rill__config text = rill__config_part(c, "text_config");
-    read_text(&text, d);
+    read_text(&text, type, d, biases);
     rill__config_join(c, &text);
 }
 

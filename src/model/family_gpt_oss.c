@@ -3,11 +3,26 @@
 // a clamped activation, a learned sink logit a head, windows in every other layer, YaRN.
 #include "model/family.h"
 
+// YaRN from 4096 tokens to 32 times as many if nothing is said.
+static void read_rope(rill__config *c, rill__description *d) {
+    const char *key = rill__config_has(c, "rope_scaling") ? "rope_scaling" : "rope_parameters";
+    rill__config part = rill__config_part(c, key);
+    double theta = rill__config_real(c, "rope_theta", 150000);
+    rill__config_rope_part(c, &part, theta, 0, d, &d->rope);
+    rill__config_join(c, &part);
+    if (part.object) return;
+    d->rope.scaling = RILL_ROPE_YARN;
+    d->rope.factor = 32;
+    d->rope.original_context = 4096;
+    d->rope.beta_fast = 32;
+    d->rope.beta_slow = 1;
+}
+
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
     static const rill__config_defaults defaults = {
         .n_kv_heads = 8, .head_dim = 64, .context = 131072, .norm_eps = 1e-5, .packing = "mxfp4"};
     rill__config_decoder(c, &defaults, d);
-    rill__config_rope(c, 0, d);
+    read_rope(c, d);
     d->sink_logits = true;
     d->activation = RILL_ACT_CLAMPED_SWIGLU;
     d->activation_limit = (float)rill__config_real(c, "swiglu_limit", 7);

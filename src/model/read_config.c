@@ -27,6 +27,11 @@ void rill__config_activation(rill__config *c, const char *key, const char *fallb
                       "'%.60s'; silu, gelu and gelu_pytorch_tanh are known", name);
 }
 
+// A size that only some families have a default for.
+static uint32_t size_or(rill__config *c, const char *key, uint32_t fallback) {
+    return fallback ? rill__config_u32(c, key, fallback) : rill__config_u32_needed(c, key);
+}
+
 void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults,
                           rill__description *d) {
     rill__config packing = rill__config_part(c, "quantization_config");
@@ -37,9 +42,9 @@ void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults
                           "or a GGUF file");
     d->n_layers = rill__config_u32_needed(c, "num_hidden_layers");
     d->hidden_size = rill__config_u32_needed(c, "hidden_size");
-    d->n_heads = rill__config_u32_needed(c, "num_attention_heads");
+    d->n_heads = size_or(c, "num_attention_heads", defaults->n_heads);
     d->ffn_size = rill__config_u32_needed(c, "intermediate_size");
-    d->vocab_size = rill__config_u32_needed(c, "vocab_size");
+    d->vocab_size = size_or(c, "vocab_size", defaults->vocab_size);
     uint32_t kv_heads = defaults->n_kv_heads ? defaults->n_kv_heads : d->n_heads;
     // In this one an explicit null means as many as heads.
     if (json_is_null(json_object_get(c->object, "num_key_value_heads"))) kv_heads = d->n_heads;

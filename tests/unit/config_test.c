@@ -1,32 +1,17 @@
 // SPDX-License-Identifier: MIT
 // config.json: the keys of every family, in both generations, and values that make no sense.
-#include "model/family.h"
-
+#include "config_keys.h"
 #include "scratch.h"
 
 #define SIZES                                                                                      \
     "\"num_hidden_layers\": 2, \"hidden_size\": 64, \"num_attention_heads\": 4, "                  \
     "\"intermediate_size\": 96, \"vocab_size\": 160"
 
-typedef struct reading {
-    rill__description d;
-    uint32_t biases;
-    rill_error err;
-} reading;
-
 // What a family makes of SIZES and `more` ("" or ", \"key\": ...").
 static rill_status read_keys(const char *family, const char *more, reading *out) {
     char text[2048];
-    json_t *json;
-    *out = (reading){0};
     snprintf(text, sizeof text, "{\"model_type\": \"%s\", " SIZES "%s}", family, more);
-    assert_int_equal(rill__json_parse("keys", text, strlen(text), &json, &out->err), RILL_OK);
-    rill__config c = {.path = "keys", .object = json, .err = &out->err};
-    rill__family_find(family)->read_config(&c, &out->d, &out->biases);
-    rill_status status = c.status;
-    if (status == RILL_OK) status = rill__description_check(&out->d, "keys", &out->err);
-    json_decref(json);
-    return status;
+    return read_text(family, text, out);
 }
 
 static void must_read(const char *family, const char *more, reading *out) {

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// What a family makes of a config.json, without weights.
+#ifndef RILL_TESTS_CONFIG_KEYS_H
+#define RILL_TESTS_CONFIG_KEYS_H
+
+#include "model/family.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct reading {
+    rill__description d;
+    uint32_t biases;
+    rill_error err;
+} reading;
+
+// What a family makes of the text of a config.json. The description is to be freed.
+static inline rill_status read_text(const char *family, const char *text, reading *out) {
+    json_t *json;
+    *out = (reading){0};
+    if (rill__json_parse("keys", text, strlen(text), &json, &out->err) != RILL_OK)
+        fail_msg("%s", out->err.message);
+    rill__config c = {.path = "keys", .object = json, .err = &out->err};
+    rill__family_find(family)->read_config(&c, &out->d, &out->biases);
+    rill_status status = c.status;
+    if (status == RILL_OK) status = rill__description_check(&out->d, "keys", &out->err);
+    json_decref(json);
+    return status;
+}
+
+#endif
