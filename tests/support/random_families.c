@@ -280,6 +280,7 @@ static void layer_types(random_files *f) {
 }
 
 static void gemma3(random_files *f, const char *p, uint32_t layer) {
+    static const char *const activations[] = {"gelu_pytorch_tanh", "gelu", "silu"};
     const random_shape *s = f->shape;
     uint32_t queries = s->n_heads * s->head_dim, keys = s->n_kv_heads * s->head_dim;
     uint32_t h = s->hidden_size;
@@ -302,8 +303,10 @@ static void gemma3(random_files *f, const char *p, uint32_t layer) {
     random_setting(f,
                    "\"query_pre_attn_scalar\":%u,\"rope_parameters\":{\"full_attention\":"
                    "{\"rope_type\":\"linear\",\"factor\":8.0,\"rope_theta\":1000000.0},"
-                   "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":10000.0}}",
-                   test_random_between(f->random, 4, 40));
+                   "\"sliding_attention\":{\"rope_type\":\"%s\",\"factor\":2.0,"
+                   "\"rope_theta\":10000.0}},\"hidden_activation\":\"%s\"",
+                   test_random_between(f->random, 4, 40), coin(f->random) ? "default" : "linear",
+                   activations[test_random_between(f->random, 0, 2)]);
     if (coin(f->random)) random_setting(f, "\"final_logit_softcapping\":5.0");
 }
 
@@ -351,9 +354,10 @@ static void gpt_oss(random_files *f, const char *p, uint32_t layer) {
     layer_types(f);
     random_setting(f,
                    "\"num_local_experts\":%u,\"num_experts_per_tok\":%u,\"swiglu_limit\":%u,"
-                   "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"truncate\":false,"
+                   "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"truncate\":%s,"
                    "\"rope_theta\":150000.0,\"original_max_position_embeddings\":16}",
-                   e, test_random_between(f->random, 1, e), test_random_between(f->random, 1, 7));
+                   e, test_random_between(f->random, 1, e), test_random_between(f->random, 1, 7),
+                   truth(coin(f->random)));
     if (s->kind == 1) random_setting(f, "\"quantization_config\":{\"quant_method\":\"mxfp4\"}");
 }
 

@@ -11,15 +11,28 @@
 
 #include "scratch.h"
 
+#include <sys/stat.h>
+
 // One a family, and what the others lack.
-static const char *const goldens[] = {"llama",
-                                      "llama-bias-headdim",
-                                      "llama-gqa-llama3",
-                                      "mistral-swa",
-                                      "phi3",
-                                      "phi3-longrope",
-                                      "qwen2",
-                                      "qwen3"};
+static const char *const goldens[] = {
+    "llama",
+    "llama-bias-headdim",
+    "llama-gqa-llama3",
+    "mistral-swa",
+    "phi3",
+    "phi3-longrope",
+    "qwen2",
+    "qwen3",
+    "gpt-neox",
+    "gpt-neox-sequential",
+    "falcon-7b",
+    "falcon-40b",
+    "falcon-rw",
+    "mpt",
+    "mpt-clip",
+    "gemma3",
+    "gpt-oss",
+};
 enum { GOLDENS = sizeof goldens / sizeof *goldens };
 
 static inline rill__model *open_model(const char *path) {
@@ -41,6 +54,29 @@ static inline void check_refused(const char *path, rill_status right, const char
     assert_null(m);
 }
 
+// Logits after each of n tokens of a fixed text, by the reference's kernels.
+static inline void logits_of(const char *path, size_t n, uint32_t vocabulary, float *out) {
+    rill_device *device;
+    rill_model *model;
+    rill_stream *stream;
+    rill_error err;
+    rill_stream_options o;
+    rill_token tokens[64];
+    assert_true(n <= sizeof tokens / sizeof *tokens);
+    for (uint32_t i = 0; i < n; i++) tokens[i] = (rill_token)((i * 37 + 1) % vocabulary);
+    rill_stream_options_default(&o);
+    o.sinks = 2;
+    o.window = 10;
+    const rill_device_options exact = {.exact = true, .threads = 1};
+    assert_int_equal(rill_device_open(&exact, &device, &err), RILL_OK);
+    if (rill_model_open(device, path, &model, &err) != RILL_OK) fail_msg("%s", err.message);
+    if (rill_stream_open(model, &o, &stream, &err) != RILL_OK) fail_msg("%s", err.message);
+    assert_int_equal(rill_stream_feed(stream, tokens, n, out, &err), RILL_OK);
+    rill_stream_close(&stream);
+    rill_model_close(&model);
+    rill_device_close(&device);
+}
+
 // What to do to one tensor, by its name; the rest stays as it is. Zeroed: nothing.
 typedef struct tensor_edit {
     const char *name;
@@ -57,15 +93,22 @@ typedef struct tensor_file {
     size_t bytes;
 } tensor_file;
 
-// A fresh directory below the scratch one, with the config.json of a golden model. "NAME/": the
-// tests' data keep models as golden/NAME.
-static inline const char *make_model_directory(const char *golden) {
+// A fresh directory below the scratch one.
+static inline const char *make_empty_directory(void) {
     static unsigned count;
-    char name[32], command[1200];
+    char name[32];
     snprintf(name, sizeof name, "model-%u", count++);
     const char *path = scratch_path(name);
-    snprintf(command, sizeof command, "mkdir %s && cp %s/config.json %s/", path,
-             test_data("golden", golden), path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    return path;
+}
+
+// The same with the config.json of a golden model. "NAME/": the tests' data keep models as
+// golden/NAME.
+static inline const char *make_model_directory(const char *golden) {
+    char command[1200];
+    const char *path = make_empty_directory();
+    snprintf(command, sizeof command, "cp %s/config.json %s/", test_data("golden", golden), path);
     assert_int_equal(system(command), 0);
     return path;
 }

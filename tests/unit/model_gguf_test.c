@@ -1,39 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Models in GGUF files: the same model as in a directory, and everything that may be wrong with one
-// said in one line.
+// Models in GGUF files: everything that may be wrong with one is said in one line.
 #include "model_files.h"
 
 #include <math.h>
-
-static void gguf_is_a_model_too(void **state) {
-    (void)state;
-    for (size_t i = 0; i < GOLDENS; i++) {
-        rill__model *from = open_model(test_data("golden", goldens[i]));
-        rill__model *m = open_model(gguf_of(goldens[i], RILL_TYPE_F16));
-        const rill__description *a = &from->description, *b = &m->description;
-        assert_int_equal(a->n_layers, b->n_layers);
-        assert_int_equal(a->hidden_size, b->hidden_size);
-        assert_int_equal(a->n_heads, b->n_heads);
-        assert_int_equal(a->n_kv_heads, b->n_kv_heads);
-        assert_int_equal(a->head_dim, b->head_dim);
-        assert_int_equal(a->ffn_size, b->ffn_size);
-        assert_int_equal(a->vocab_size, b->vocab_size);
-        assert_int_equal(a->trained_context, b->trained_context);
-        assert_true(a->norm_eps == b->norm_eps);
-        assert_int_equal(a->qk_norm, b->qk_norm);
-        assert_int_equal(a->tied_embeddings, b->tied_embeddings);
-        assert_true(a->rope.theta == b->rope.theta);
-        assert_int_equal(a->rope.n_dims, b->rope.n_dims);
-        for (uint32_t layer = 0; layer < a->n_layers; layer++)
-            assert_int_equal(rill__description_window(a, layer),
-                             rill__description_window(b, layer));
-        assert_int_equal(from->n_parameters, m->n_parameters);
-        assert_int_equal(m->weight_type, RILL_TYPE_F16);
-        assert_string_equal(b->name, goldens[i]);
-        rill__model_close(&from);
-        rill__model_close(&m);
-    }
-}
 
 static void put_mamba(rill__gguf_writer *w) {
     rill__gguf_put_text(w, "general.architecture", "mamba");
@@ -199,7 +168,6 @@ static void output_may_be_absent_in_gguf(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gguf_is_a_model_too),
         cmocka_unit_test(wrong_metadata_is_named),
         cmocka_unit_test(wrong_tensors_of_gguf_are_named),
         cmocka_unit_test(types_of_gguf_are_known_or_named),
