@@ -61,13 +61,12 @@ static void copy_general(rill__gguf_writer *w, const rill__gguf *from) {
     }
 }
 
-// GGUF has no key for it: silu stands behind a gate, gelu where there is none.
+// GGUF has no key for it; what a reader takes without one is its family's.
 static void put_activation(target *t, const rill__description *d) {
     static const char *const names[] = {
         [RILL_ACT_SILU] = "silu", [RILL_ACT_GELU] = "gelu", [RILL_ACT_GELU_TANH] = "gelu_tanh"};
     if (d->activation == RILL_ACT_CLAMPED_SWIGLU) return;  // its family's own
-    if (d->activation != (d->gated ? RILL_ACT_SILU : RILL_ACT_GELU))
-        rill__gguf_put_text(t->w, "rill.feed_forward.activation", names[d->activation]);
+    rill__gguf_put_text(t->w, "rill.feed_forward.activation", names[d->activation]);
 }
 
 static void put_sizes(target *t, const rill__description *d) {
@@ -116,7 +115,7 @@ static void put_yarn(target *t, const rill__rope_description *r) {
     if (fabs(beside - 1) > 1e-7) put_f32(t, "rope.scaling.attn_factor", beside);
     put_f32(t, "rope.scaling.yarn_beta_fast", r->beta_fast);
     put_f32(t, "rope.scaling.yarn_beta_slow", r->beta_slow);
-    if (!r->truncate) rill__gguf_put_bool(t->w, "rill.rope.scaling.yarn_truncate", false);
+    rill__gguf_put_bool(t->w, "rill.rope.scaling.yarn_truncate", r->truncate);
 }
 
 static void put_rope(target *t, const rill__description *d) {
@@ -127,6 +126,8 @@ static void put_rope(target *t, const rill__description *d) {
         rill__gguf_put_f32(t->w, "rill.xpos.gamma", r->xpos_gamma);
     }
     if (d->local_rope) put_f32(t, "rope.freq_base_swa", d->local_rope->theta);
+    if (d->local_rope && d->local_rope->scaling == RILL_ROPE_LINEAR)
+        rill__gguf_put_f32(t->w, "rill.rope_swa.scaling.factor", d->local_rope->factor);
     put_u32(t, "rope.dimension_count", r->n_dims);
     put_f32(t, "rope.freq_base", r->theta);
     switch (r->scaling) {
@@ -155,17 +156,16 @@ static void put_rope(target *t, const rill__description *d) {
     }
 }
 
+// The pattern is said even if all layers have the window: some families have one of their own where
+// nothing is said.
 static void put_windows(target *t, const rill__description *d) {
     uint32_t window = 0;
-    bool all = true;
     for (uint32_t i = 0; i < d->n_layers; i++) {
         uint32_t w = rill__description_window(d, i);
-        all = all && w != 0;
         if (w) window = w;
     }
     if (window == 0) return;
     put_u32(t, "attention.sliding_window", window);
-    if (all) return;
     rill__gguf_put_array(t->w, key_of(t, "attention.sliding_window_pattern"), RILL_GGUF_BOOL,
                          d->n_layers);
     for (uint32_t i = 0; i < d->n_layers; i++) {
@@ -241,6 +241,12 @@ rill_status rill__convert_metadata(rill__gguf_writer *w, const rill__model *m,
                                    const rill__family *family, rill_type type, rill_error *err) {
     target t = {.w = w, .architecture = family->architecture};
     const rill__description *d = &m->description;
+    if (d->local_rope && d->local_rope->scaling != RILL_ROPE_DEFAULT &&
+        d->local_rope->scaling != RILL_ROPE_LINEAR)
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "%s: rope: layers with a window whose positions are scaled other than "
+                          "linearly; GGUF has no way to say it",
+                          m->file.source->path);
     rill__gguf_put_text(w, "general.architecture", family->architecture);
     rill__gguf_put_text(w, "general.type", "model");
     rill__gguf_put_text(w, "general.name", d->name);

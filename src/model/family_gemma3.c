@@ -117,6 +117,10 @@ static void read_metadata(rill__metadata *m, rill__description *d) {
         .n_dims = d->rope.n_dims,
         .original_context = d->trained_context,
     };
+    if (rill__metadata_has(m, ".rill.rope_swa.scaling.factor")) {
+        d->local_rope->scaling = RILL_ROPE_LINEAR;
+        d->local_rope->factor = rill__metadata_real(m, ".rill.rope_swa.scaling.factor", 1);
+    }
     // llama.cpp knows the pattern without being told.
     if (!rill__metadata_has(m, "attention.sliding_window_pattern") && d->layer_windows)
         for (uint32_t i = PATTERN - 1; i < d->n_layers; i += PATTERN) d->layer_windows[i] = 0;
