@@ -5,6 +5,7 @@
 #include "rill/rill.h"
 
 #include "support/compare.h"
+#include "support/golden.h"
 #include "support/open.h"
 #include "support/reference_model.h"
 #include "support/tensors.h"
@@ -17,29 +18,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static const char *const families[] = {
-    "falcon-40b",
-    "falcon-7b",
-    "falcon-rw",
-    "gemma3",
-    "gpt-neox",
-    "gpt-neox-sequential",
-    "gpt-oss",
-    "llama",
-    "llama-bias-headdim",
-    "llama-gqa-llama3",
-    "llama-linear",
-    "llama-yarn",
-    "mistral",
-    "mistral-swa",
-    "mpt",
-    "mpt-clip",
-    "phi3",
-    "phi3-longrope",
-    "qwen2",
-    "qwen3",
-};
 
 // "stream_4_12", "sinkscale_0.5_stream_4_12", "recompute_16", "dense": as the golden README has
 // them.
@@ -144,9 +122,8 @@ static void check_case(const fixture *f, const char *name, const rill_token *tok
 static void golden_family_matches(void **state) {
     const job *j = *state;
     rill_device *tier = j->tier ? test_device_of_tier(j->tier, 2) : NULL;
-    char directory[256], path[256];
-    snprintf(directory, sizeof directory, "%s", test_data("golden/"));
-    snprintf(directory + strlen(directory), sizeof directory - strlen(directory), "%s", j->family);
+    const char *directory = golden_directory(j->family);
+    char path[600];
     snprintf(path, sizeof path, "%s/golden.safetensors", directory);
     fixture f = {
         .golden = test_tensors_open(path),
@@ -173,14 +150,11 @@ static void golden_family_matches(void **state) {
 
 int main(void) {
     static const char *const tiers[] = {NULL, "ref", "avx2", "avx512"};
-    enum {
-        N_TIERS = sizeof tiers / sizeof *tiers,
-        N = N_TIERS * (sizeof families / sizeof *families)
-    };
+    enum { N_TIERS = sizeof tiers / sizeof *tiers, N = N_TIERS * GOLDEN_MODELS };
     static job jobs[N];
     struct CMUnitTest tests[N];
     for (size_t i = 0; i < N; i++) {
-        jobs[i].family = families[i / N_TIERS];
+        jobs[i].family = golden_models[i / N_TIERS];
         jobs[i].tier = tiers[i % N_TIERS];
         snprintf(jobs[i].name, sizeof jobs[i].name, "%s %s", jobs[i].family,
                  jobs[i].tier ? jobs[i].tier : "exact");

@@ -5,6 +5,7 @@
 
 #include "stream/handles.h"
 #include "support/compare.h"
+#include "support/golden.h"
 #include "support/oracle.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
@@ -140,30 +141,8 @@ static void engine_equals_oracle_at_random_shapes(void **state) {
 // golden.safetensors has rounded ones (tests/data/golden/README.md).
 static void engine_equals_oracle_on_golden_models(void **state) {
     (void)state;
-    static const char *const families[] = {
-        "falcon-40b",
-        "falcon-7b",
-        "falcon-rw",
-        "gemma3",
-        "gpt-neox",
-        "gpt-neox-sequential",
-        "gpt-oss",
-        "llama",
-        "llama-bias-headdim",
-        "llama-gqa-llama3",
-        "llama-linear",
-        "llama-yarn",
-        "mistral",
-        "mistral-swa",
-        "mpt",
-        "mpt-clip",
-        "phi3",
-        "phi3-longrope",
-        "qwen2",
-        "qwen3",
-    };
     static const uint32_t sizes[][2] = {{4, 12}, {1, 15}, {0, 16}, {4, 28}, {0, 72}};
-    enum { N = 72, VOCAB = 160 };
+    enum { N = 72, VOCAB = GOLDEN_VOCABULARY };
     test_random r = {test_seed()};
     rill_error err;
     rill_device *device;
@@ -171,11 +150,9 @@ static void engine_equals_oracle_on_golden_models(void **state) {
         RILL_OK)
         fail_msg("%s", err.message);
     float *expected = calloc(N * VOCAB, sizeof *expected), *got = calloc(N * VOCAB, sizeof *got);
-    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-        char name[64];
-        snprintf(name, sizeof name, "golden/%s", families[f]);
+    for (size_t f = 0; f < GOLDEN_MODELS; f++) {
         rill_model *model;
-        if (rill_model_open(device, test_data(name), &model, &err) != RILL_OK)
+        if (rill_model_open(device, golden_directory(golden_models[f]), &model, &err) != RILL_OK)
             fail_msg("%s", err.message);
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             scenario s = {.n_tokens = N};
@@ -188,8 +165,8 @@ static void engine_equals_oracle_on_golden_models(void **state) {
             run_oracle(model, &s, VOCAB, expected);
             run_engine(&r, model, &s, VOCAB, got);
             double worst = worst_of_bound(got, expected, N * VOCAB);
-            print_message("%s %u+%u: %.3f of the bound\n", families[f], sizes[i][0], sizes[i][1],
-                          worst);
+            print_message("%s %u+%u: %.3f of the bound\n", golden_models[f], sizes[i][0],
+                          sizes[i][1], worst);
             assert_true(worst <= 1.0);
         }
         rill_model_close(&model);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The public stream on a small golden model: options, reports, pinning, methods, sharing.
+// The public stream on small golden models: options, reports, pinning and methods on one; what each
+// family must keep (bits at any chunk, with any neighbours and threads; far positions; cache types)
+// on one a family.
 #include "rill/rill.h"
 
 #include "support/compare.h"
+#include "support/golden.h"
 #include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
@@ -10,25 +13,30 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-enum { VOCAB = 160, N = 300 };
+enum { VOCAB = GOLDEN_VOCABULARY, N = 300 };
 
-static rill_model *model;
+static rill_model *model;  // of the test that runs, whose state is its name
 
 static int open_model(void **state) {
-    (void)state;
     model =
-        test_model(test_data("golden/llama"), &(rill_device_options){.exact = true, .threads = 2});
+        test_model(golden_directory(*state), &(rill_device_options){.exact = true, .threads = 2});
     return 0;
 }
 
 static int close_model(void **state) {
     (void)state;
     rill_model_close(&model);
+    return 0;
+}
+
+static int remove_directory(void **state) {
+    (void)state;
     test_directory_remove();
     return 0;
 }
@@ -279,17 +287,95 @@ static void a_huge_trained_context_leaves_no_default_window(void **state) {
     }
 }
 
+// ---- What each family must keep ---------------------------------------------------------------
+
+// All tokens in chunks of at most this size by a stream of a tier's own.
+static float *logits_in_chunks(rill_device *device, const char *family, uint32_t chunk,
+                               const rill_token *tokens, size_t n) {
+    rill_error err;
+    rill_model *m;
+    rill_stream *s;
+    rill_stream_options o = options_of(3, 21);
+    o.chunk = chunk;
+    must(rill_model_open(device, golden_directory(family), &m, &err), &err);
+    must(rill_stream_open(m, &o, &s, &err), &err);
+    float *logits = calloc(n * VOCAB, sizeof *logits);
+    assert_non_null(logits);
+    feed(s, tokens, n, logits);
+    rill_stream_close(&s);
+    rill_model_close(&m);
+    return logits;
+}
+
+static void expect_rows(const float *got, const float *expected, size_t n) {
+    assert_memory_equal(got, expected, n * VOCAB * sizeof *got);
+}
+
+// Neither the size of a chunk, nor other tokens in it, nor threads change a bit, on any tier.
+static void company_changes_no_bit(void **state) {
+    static const char *const tiers[] = {"exact", "ref", "avx2", "avx512"};
+    enum { LENGTH = 90, SAME = 70 };
+    test_random r = {test_seed()};
+    rill_token tokens[LENGTH], other[LENGTH];
+    random_tokens(&r, tokens, LENGTH);
+    random_tokens(&r, other, LENGTH);
+    memcpy(other, tokens, SAME * sizeof *tokens);
+    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
+        rill_device_options options = {.exact = i == 0, .cpu = i ? tiers[i] : NULL, .threads = 1};
+        rill_device *one, *four;
+        rill_error err;
+        must(rill_device_open(&options, &one, &err), &err);
+        options.threads = 4;
+        must(rill_device_open(&options, &four, &err), &err);
+        float *expected = logits_in_chunks(one, *state, 1, tokens, LENGTH);
+        const uint32_t chunks[] = {7, 64, test_random_between(&r, 2, 90)};
+        for (size_t k = 0; k < 3; k++) {
+            float *got = logits_in_chunks(four, *state, chunks[k], tokens, LENGTH);
+            expect_rows(got, expected, LENGTH);
+            free(got);
+            got = logits_in_chunks(one, *state, chunks[k], other, LENGTH);
+            expect_rows(got, expected, SAME);
+            free(got);
+        }
+        free(expected);
+        rill_device_close(&one);
+        rill_device_close(&four);
+    }
+}
+
+#define ON_LLAMA(test)                                                                             \
+    { #test, test, open_model, close_model, llama }
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(report_counts_seen_held_and_evicted),
-        cmocka_unit_test(reset_equals_a_new_stream),
-        cmocka_unit_test(dense_ends_at_its_capacity_and_reads_nothing_more),
-        cmocka_unit_test(recompute_equals_dense_over_the_visible),
-        cmocka_unit_test(far_positions_give_the_same_logits),
-        cmocka_unit_test(cache_types_stay_close),
-        cmocka_unit_test(impossible_options_name_what_is_right),
-        cmocka_unit_test(tokens_outside_the_vocabulary_are_refused),
-        cmocka_unit_test(a_huge_trained_context_leaves_no_default_window),
+    static char llama[] = "llama", all_experts[] = "gpt-oss-all";
+    static const struct {
+        const char *name;
+        CMUnitTestFunction test;
+    } each[] = {
+        {"company_changes_no_bit", company_changes_no_bit},
+        {"reset_equals_a_new_stream", reset_equals_a_new_stream},
+        {"recompute_equals_dense_over_the_visible", recompute_equals_dense_over_the_visible},
+        {"far_positions_give_the_same_logits", far_positions_give_the_same_logits},
+        {"cache_types_stay_close", cache_types_stay_close},
     };
-    return cmocka_run_group_tests(tests, open_model, close_model);
+    enum { EACH = sizeof each / sizeof *each, FIXED = 5 };
+    static char names[EACH * GOLDEN_FAMILIES][80], families[GOLDEN_FAMILIES][32];
+    struct CMUnitTest tests[FIXED + EACH * GOLDEN_FAMILIES] = {
+        ON_LLAMA(report_counts_seen_held_and_evicted),
+        ON_LLAMA(dense_ends_at_its_capacity_and_reads_nothing_more),
+        ON_LLAMA(impossible_options_name_what_is_right),
+        ON_LLAMA(tokens_outside_the_vocabulary_are_refused),
+        ON_LLAMA(a_huge_trained_context_leaves_no_default_window),
+    };
+    for (size_t i = 0; i < EACH * GOLDEN_FAMILIES; i++) {
+        char *family = families[i % GOLDEN_FAMILIES];
+        snprintf(family, sizeof families[0], "%s", golden_families[i % GOLDEN_FAMILIES]);
+        if (each[i / GOLDEN_FAMILIES].test == cache_types_stay_close &&
+            strcmp(family, "gpt-oss") == 0)
+            family = all_experts;
+        snprintf(names[i], sizeof names[i], "%s_of_%s", each[i / GOLDEN_FAMILIES].name, family);
+        tests[FIXED + i] = (struct CMUnitTest){names[i], each[i / GOLDEN_FAMILIES].test, open_model,
+                                               close_model, family};
+    }
+    return cmocka_run_group_tests(tests, NULL, remove_directory);
 }
