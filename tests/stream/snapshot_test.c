@@ -3,6 +3,7 @@
 // damaged, foreign and cut files are refused, and a failed save leaves the file before it.
 #include "rill/rill.h"
 
+#include "support/golden.h"
 #include "support/open.h"
 #include "support/random_model.h"
 #include "support/snapshot_file.h"
@@ -21,15 +22,15 @@
 
 #include <cmocka.h>
 
-enum { VOCAB = 160 };
+enum { VOCAB = GOLDEN_VOCABULARY };
 
-static rill_model *model, *other_model;
+static rill_model *model, *other_model;  // "llama" and "qwen3"
 
 static int open_models(void **state) {
     (void)state;
     const rill_device_options options = {.threads = 2};
-    model = test_model(test_data("golden/llama"), &options);
-    other_model = test_model(test_data("golden/qwen3"), &options);
+    model = test_model(golden_directory("llama"), &options);
+    other_model = test_model(golden_directory("qwen3"), &options);
     return 0;
 }
 
@@ -86,13 +87,13 @@ static void expect_same_report(const rill_stream *a, const rill_stream *b) {
 }
 
 // Saves, goes on, and has a loaded stream go on from the same point.
-static void expect_the_same_again(rill_stream *s) {
+static void expect_the_same_again(rill_model *m, rill_stream *s) {
     rill_error err;
     rill_token after[24], again[24];
     must(rill_stream_save(s, snapshot_path(), &err), &err);
     write_tokens(s, after, 24);
     rill_stream *loaded;
-    must(rill_stream_load(model, snapshot_path(), &loaded, &err), &err);
+    must(rill_stream_load(m, snapshot_path(), &loaded, &err), &err);
     write_tokens(loaded, again, 24);
     assert_memory_equal(after, again, sizeof after);
     const float *a, *b;
@@ -103,15 +104,16 @@ static void expect_the_same_again(rill_stream *s) {
     rill_stream_close(&loaded);
 }
 
+// On the family that is the state.
 static void loaded_stream_continues_bit_for_bit(void **state) {
-    (void)state;
+    rill_model *m = test_model(golden_directory(*state), &(rill_device_options){.threads = 2});
     test_random r = {test_seed()};
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 16; round++) {
         rill_error err;
         rill_stream_options o;
         random_options(&r, &o);
         rill_stream *s;
-        must(rill_stream_open(model, &o, &s, &err), &err);
+        must(rill_stream_open(m, &o, &s, &err), &err);
         rill_sampling sampling;
         rill_sampling_default(&sampling);
         const rill_logit_bias bias = {5, 1.0f};
@@ -128,9 +130,10 @@ static void loaded_stream_continues_bit_for_bit(void **state) {
             must(rill_stream_feed(s, &token, 1, NULL, &err), &err);
             if (i == 3 && test_random_between(&r, 0, 1)) must(rill_stream_pin(s, &err), &err);
         }
-        expect_the_same_again(s);
+        expect_the_same_again(m, s);
         rill_stream_close(&s);
     }
+    rill_model_close(&m);
 }
 
 // RILL_ENDLESS_TOKENS makes it longer.
@@ -154,7 +157,7 @@ static void the_same_after_a_million_evictions(void **state) {
             tokens[i] = (rill_token)test_random_between(&r, 0, VOCAB - 1);
         must(rill_stream_feed(s, tokens, BLOCK, NULL, &err), &err);
     }
-    expect_the_same_again(s);
+    expect_the_same_again(model, s);
     rill_stream_report report;
     rill_stream_get_report(s, &report);
     assert_true(report.evictions >= n - 16);
@@ -384,8 +387,9 @@ static void failed_save_keeps_the_file_before(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loaded_stream_continues_bit_for_bit),
+    enum { FIXED = 6 };
+    static char names[GOLDEN_FAMILIES][80];
+    struct CMUnitTest tests[FIXED + GOLDEN_FAMILIES] = {
         cmocka_unit_test(the_same_after_a_million_evictions),
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(the_most_messages_are_loaded),
@@ -393,5 +397,11 @@ int main(void) {
         cmocka_unit_test(foreign_files_are_refused_with_the_reason),
         cmocka_unit_test(failed_save_keeps_the_file_before),
     };
+    for (size_t i = 0; i < GOLDEN_FAMILIES; i++) {
+        const char *family = golden_families[i];
+        snprintf(names[i], sizeof names[i], "loaded_stream_continues_bit_for_bit_of_%s", family);
+        tests[FIXED + i] = (struct CMUnitTest){names[i], loaded_stream_continues_bit_for_bit, NULL,
+                                               NULL, (void *)(uintptr_t)family};
+    }
     return cmocka_run_group_tests(tests, open_models, close_models);
 }

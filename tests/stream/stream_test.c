@@ -347,7 +347,7 @@ static void company_changes_no_bit(void **state) {
     { #test, test, open_model, close_model, llama }
 
 int main(void) {
-    static char llama[] = "llama", all_experts[] = "gpt-oss-all";
+    static char llama[] = "llama";
     static const struct {
         const char *name;
         CMUnitTestFunction test;
@@ -359,7 +359,7 @@ int main(void) {
         {"cache_types_stay_close", cache_types_stay_close},
     };
     enum { EACH = sizeof each / sizeof *each, FIXED = 5 };
-    static char names[EACH * GOLDEN_FAMILIES][80], families[GOLDEN_FAMILIES][32];
+    static char names[EACH * GOLDEN_FAMILIES][80];
     struct CMUnitTest tests[FIXED + EACH * GOLDEN_FAMILIES] = {
         ON_LLAMA(report_counts_seen_held_and_evicted),
         ON_LLAMA(dense_ends_at_its_capacity_and_reads_nothing_more),
@@ -368,14 +368,13 @@ int main(void) {
         ON_LLAMA(a_huge_trained_context_leaves_no_default_window),
     };
     for (size_t i = 0; i < EACH * GOLDEN_FAMILIES; i++) {
-        char *family = families[i % GOLDEN_FAMILIES];
-        snprintf(family, sizeof families[0], "%s", golden_families[i % GOLDEN_FAMILIES]);
-        if (each[i / GOLDEN_FAMILIES].test == cache_types_stay_close &&
-            strcmp(family, "gpt-oss") == 0)
-            family = all_experts;
+        const char *family = golden_families[i % GOLDEN_FAMILIES];
+        CMUnitTestFunction test = each[i / GOLDEN_FAMILIES].test;
+        if (test == cache_types_stay_close && strcmp(family, "gpt-oss") == 0)
+            family = "gpt-oss-all";
         snprintf(names[i], sizeof names[i], "%s_of_%s", each[i / GOLDEN_FAMILIES].name, family);
-        tests[FIXED + i] = (struct CMUnitTest){names[i], each[i / GOLDEN_FAMILIES].test, open_model,
-                                               close_model, family};
+        tests[FIXED + i] =
+            (struct CMUnitTest){names[i], test, open_model, close_model, (void *)(uintptr_t)family};
     }
     return cmocka_run_group_tests(tests, NULL, remove_directory);
 }
