@@ -343,11 +343,78 @@ static void company_changes_no_bit(void **state) {
     }
 }
 
-#define ON_LLAMA(test)                                                                             \
-    { #test, test, open_model, close_model, llama }
+// As long as all is seen, sinks or none, streaming or dense, are the same: both frames agree.
+static void before_the_first_eviction_all_are_dense(void **state) {
+    (void)state;
+    enum { FULL = 48 };
+    test_random r = {test_seed()};
+    rill_token tokens[FULL];
+    random_tokens(&r, tokens, FULL);
+    rill_stream_options options[3] = {options_of(0, FULL), options_of(4, FULL - 4),
+                                      options_of(17, FULL - 17)};
+    options[0].method = RILL_METHOD_DENSE;
+    options[1].start = (uint64_t)1 << 40;
+    float *dense = calloc(FULL * VOCAB, sizeof *dense), *got = calloc(FULL * VOCAB, sizeof *got);
+    for (int i = 0; i < 3; i++) {
+        rill_stream *s = open_stream(&options[i]);
+        feed(s, tokens, FULL, i == 0 ? dense : got);
+        if (i > 0) assert_true(worst_of_bound(got, dense, FULL * VOCAB) <= 1.0);
+        rill_stream_close(&s);
+    }
+    free(dense);
+    free(got);
+}
+
+// Nothing is rotated: where the stream begins changes no bit.
+static void alibi_knows_distances_only(void **state) {
+    (void)state;
+    test_random r = {test_seed()};
+    rill_token tokens[N];
+    random_tokens(&r, tokens, N);
+    float *near = calloc((size_t)N * VOCAB, sizeof *near);
+    float *far = calloc((size_t)N * VOCAB, sizeof *far);
+    rill_stream_options o = options_of(4, 28);
+    rill_stream *s = open_stream(&o);
+    feed(s, tokens, N, near);
+    rill_stream_close(&s);
+    o.start = (uint64_t)1 << 40;
+    s = open_stream(&o);
+    feed(s, tokens, N, far);
+    rill_stream_close(&s);
+    assert_memory_equal(far, near, (size_t)N * VOCAB * sizeof *near);
+    free(near);
+    free(far);
+}
+
+// The scale base is 20: 40 / log2(3.5) tokens a power of two, 7 of them in 16 bits, 60 in 32.
+static void xpos_fades_no_further_than_the_cache_can_hold(void **state) {
+    (void)state;
+    static const struct {
+        rill_type type;
+        uint32_t window;
+        rill_status status;
+    } cases[] = {{RILL_TYPE_F16, 150, RILL_OK},  {RILL_TYPE_F16, 151, RILL_EINVAL},
+                 {RILL_TYPE_Q8_0, 150, RILL_OK}, {RILL_TYPE_Q8_0, 151, RILL_EINVAL},
+                 {RILL_TYPE_F32, 1323, RILL_OK}, {RILL_TYPE_F32, 1324, RILL_EINVAL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rill_stream_options o = options_of(4, cases[i].window);
+        o.default_types = false;
+        o.key_type = o.value_type = cases[i].type;
+        rill_stream_bytes bytes;
+        rill_error err;
+        assert_int_equal(rill_stream_estimate(model, &o, NULL, &bytes, &err), cases[i].status);
+        if (cases[i].status != RILL_OK) assert_non_null(strstr(err.message, "window: "));
+    }
+}
+
+// A test on a family.
+#define ON(test, family)                                                                           \
+    { #test, test, open_model, close_model, family }
+#define ON_LLAMA(test) ON(test, llama)
 
 int main(void) {
-    static char llama[] = "llama";
+    static char llama[] = "llama", xpos[] = "llama-xpos";
+    static char mpt[] = "mpt-clip", falcon[] = "falcon-rw";
     static const struct {
         const char *name;
         CMUnitTestFunction test;
@@ -355,10 +422,11 @@ int main(void) {
         {"company_changes_no_bit", company_changes_no_bit},
         {"reset_equals_a_new_stream", reset_equals_a_new_stream},
         {"recompute_equals_dense_over_the_visible", recompute_equals_dense_over_the_visible},
+        {"before_the_first_eviction_all_are_dense", before_the_first_eviction_all_are_dense},
         {"far_positions_give_the_same_logits", far_positions_give_the_same_logits},
         {"cache_types_stay_close", cache_types_stay_close},
     };
-    enum { EACH = sizeof each / sizeof *each, FIXED = 5 };
+    enum { EACH = sizeof each / sizeof *each, FIXED = 8 };
     static char names[EACH * GOLDEN_FAMILIES][80];
     struct CMUnitTest tests[FIXED + EACH * GOLDEN_FAMILIES] = {
         ON_LLAMA(report_counts_seen_held_and_evicted),
@@ -366,6 +434,9 @@ int main(void) {
         ON_LLAMA(impossible_options_name_what_is_right),
         ON_LLAMA(tokens_outside_the_vocabulary_are_refused),
         ON_LLAMA(a_huge_trained_context_leaves_no_default_window),
+        ON(alibi_knows_distances_only, mpt),
+        ON(alibi_knows_distances_only, falcon),
+        ON(xpos_fades_no_further_than_the_cache_can_hold, xpos),
     };
     for (size_t i = 0; i < EACH * GOLDEN_FAMILIES; i++) {
         const char *family = golden_families[i % GOLDEN_FAMILIES];
