@@ -56,9 +56,9 @@ typedef struct rill_allocator {
 } rill_allocator;
 
 // Replaces the allocator of the process, NULL for the C library's. Call it before any other rill
-// function and while nothing of rill's is alive. It then serves jansson too, in the whole process, so
-// no value of jansson's may be alive either; without it a program's own memory functions for jansson
-// stay in use. Threads: one, before others start.
+// function and while nothing of rill's is alive. It then serves jansson too, in the whole process,
+// so no value of jansson's may be alive either; without it a program's own memory functions for
+// jansson stay in use. Threads: one, before others start.
 RILL_API void rill_allocator_replace(const rill_allocator *allocator);
 
 #ifdef __cplusplus

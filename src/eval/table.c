@@ -59,7 +59,7 @@ const char *rill__table_part(const rill__table *t) {
     return t->part;
 }
 
-static bool add_line(rill__bytes *to, const char *format, va_list arguments) {
+RILL_PRINTF(2, 0) static bool add_line(rill__bytes *to, const char *format, va_list arguments) {
     char line[1024];
     vsnprintf(line, sizeof line, format, arguments);
     return rill__bytes_append(to, line, strlen(line), NULL) == RILL_OK &&

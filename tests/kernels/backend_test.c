@@ -27,9 +27,12 @@ typedef struct setting {
     float sink_cap;
     bool off_by_one;
     bool interleaved;
+    bool slopes;   // ALiBi beside the rotation, which no model has: each shows alone
+    bool learned;  // a sink logit a head
 } setting;
 
-static const setting plain = {RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false};
+static const setting plain = {RILL_TYPE_F32, RILL_TYPE_F32, 0,     RECENT + 7, 8, 1, 1,
+                              false,         false,         false, false};
 
 typedef struct inputs {
     float q[TOKENS * HEADS * DIM];
@@ -38,6 +41,9 @@ typedef struct inputs {
     uint64_t steps[PAIRS];
     rill__row rows[TOKENS];
 } inputs;
+
+static const float slopes[HEADS] = {0.5f, 0.25f, 0.125f, 0.03125f, 0, 2};
+static const float learned[HEADS] = {-1, 0, 1, 2, -30, 8};
 
 static float random_float(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -114,6 +120,15 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
     rill__buffer *v = buffer_of(be, in->v + first * keys, n * keys);
     rill__buffer *table = buffer_of(be, NULL, n * 4 * PAIRS);
     rill__buffer *result = buffer_of(be, NULL, n * queries);
+    const rill__tensor sinks = {.name = "sinks",
+                                .type = RILL_TYPE_F32,
+                                .n_dims = 1,
+                                .shape = {HEADS, 1, 1, 1},
+                                .data = (const uint8_t *)learned,
+                                .bytes = sizeof learned};
+    rill__weight *sink_logits = NULL;
+    rill_error err;
+    if (s->learned) assert_int_equal(be->ops->weight_new(be, &sinks, &sink_logits, &err), RILL_OK);
     const rill__attention a = {.q = q,
                                .q_sink = q_sink,
                                .out = result,
@@ -125,7 +140,9 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .head_dim = DIM,
                                .window = s->window,
                                .scale = 0.5f,
-                               .softmax_off_by_one = s->off_by_one};
+                               .softmax_off_by_one = s->off_by_one,
+                               .sink_logits = sink_logits,
+                               .alibi_slopes = s->slopes ? slopes : NULL};
     uint64_t before = rill__allocation_count();
     ops->rotary_table(be, table, &rope, rows, n);
     ops->rotate_store(be, table, &rope, q, q_sink, NULL, k, v, rows, n, kv, HEADS, KV_HEADS, DIM);
@@ -134,6 +151,7 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
     ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);
     rill__buffer *const all[] = {q, q_sink, k, v, table, result};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buffer_free(be, all[i]);
+    ops->weight_free(be, sink_logits);
 }
 
 // All tokens in chunks. out: [TOKENS, HEADS, DIM].
@@ -180,6 +198,7 @@ static void oracle(const inputs *in, const setting *s, uint64_t t, size_t head, 
     const rill__row *row = &in->rows[t];
     size_t kv_head = head / (HEADS / KV_HEADS);
     double weights[TOKENS], sinks = 0, rest = s->off_by_one ? 1 : 0;
+    if (s->learned) rest += exp((double)learned[head]);
     for (uint64_t j = 0; j <= t; j++) {
         bool sink = j < SINKS;
         uint64_t distance = sink ? row->sink_pos - j : t - j;
@@ -187,6 +206,7 @@ static void oracle(const inputs *in, const setting *s, uint64_t t, size_t head, 
         if ((!sink && j + RECENT <= t) || (s->window && distance >= s->window)) continue;
         double logit = 0.5 * turned_dot(in, s, in->q + (t * HEADS + head) * DIM,
                                         in->k + (j * KV_HEADS + kv_head) * DIM, distance);
+        if (s->slopes) logit -= (double)slopes[head] * (double)distance;
         weights[j] = exp(sink ? logit * s->sink_scale : logit);
         *(sink ? &sinks : &rest) += weights[j];
     }
@@ -218,16 +238,21 @@ static void attention_is_what_the_text_says(void **state) {
         setting s;
         double tolerance;  // of the cache's type
     } cases[] = {
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false}, 1e-5},
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT, 1, 1, 1, false, true}, 1e-5},
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 9, RECENT + 7, 8, 1, 1, false, false}, 1e-5},
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 22, RECENT + 7, 8, 1, 1, true, false}, 1e-5},
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 2.5f, 1, false, false}, 1e-5},
-        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 0.05f, true, false}, 1e-5},
-        {{RILL_TYPE_F16, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-3},
-        {{RILL_TYPE_F32, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-3},
-        {{RILL_TYPE_Q8_0, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false}, 3e-2},
-        {{RILL_TYPE_F16, RILL_TYPE_Q8_0, 0, RECENT + 7, 8, 1, 1, false, true}, 3e-2},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT, 1, 1, 1, false, true, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 9, RECENT + 7, 8, 1, 1, false, false, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 22, RECENT + 7, 8, 1, 1, true, false, false, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 2.5f, 1, false, false, false, false},
+         1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 0.05f, true, false, false, false},
+         1e-5},
+        {{RILL_TYPE_F16, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 3e-3},
+        {{RILL_TYPE_F32, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 3e-3},
+        {{RILL_TYPE_Q8_0, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 3e-2},
+        {{RILL_TYPE_F16, RILL_TYPE_Q8_0, 0, RECENT + 7, 8, 1, 1, false, true, false, false}, 3e-2},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false, true, false}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 9, RECENT + 7, 8, 2.5f, 1, false, false, true, true}, 1e-5},
+        {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 0.05f, true, true, false, true}, 1e-5},
     };
     rill__backend *be = open_tier(*state, 2);
     inputs *in = make_inputs();

@@ -93,8 +93,8 @@ static void common_settings(random_files *f) {
 static void scaling(random_files *f) {
     static const char *const kinds[] = {
         "\"default\"", "\"linear\",\"factor\":4.0", "\"dynamic\",\"factor\":2.0",
-        "\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
-        "\"original_max_position_embeddings\":16",
+        ("\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+         "\"original_max_position_embeddings\":16"),
         "\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":8"};
     random_setting(f, "\"rope_theta\":10000.0,\"rope_scaling\":{\"rope_type\":%s}",
                    kinds[test_random_between(f->random, 0, 4)]);

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// A mixture of experts by its definition: the likeliest experts of the router, of equal ones the
+// first, weighted by the softmax of just these. And what must not change a bit: threads, other
+// rows.
+#include "backend/backend.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { HIDDEN = 24, FFN = 20, EXPERTS = 5, MOST_ROWS = 33 };
+
+typedef struct mixture {
+    float gate[EXPERTS * FFN * HIDDEN], gate_bias[EXPERTS * FFN];
+    float up[EXPERTS * FFN * HIDDEN], up_bias[EXPERTS * FFN];
+    float down[EXPERTS * HIDDEN * FFN], down_bias[EXPERTS * HIDDEN];
+    float x[MOST_ROWS * HIDDEN];
+    float logits[MOST_ROWS * EXPERTS];
+} mixture;
+
+static void fill(float *out, size_t n, double scale, uint64_t *state) {
+    for (size_t i = 0; i < n; i++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        out[i] = (float)(scale * ((double)(*state >> 33) * 0x1p-30 - 1));
+    }
+}
+
+// Logits in steps of 1/2, so that equal ones are common.
+static mixture *make_mixture(void) {
+    mixture *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    uint64_t state = 5;
+    fill(m->gate, EXPERTS * FFN * HIDDEN, 0.5, &state);
+    fill(m->up, EXPERTS * FFN * HIDDEN, 0.5, &state);
+    fill(m->down, EXPERTS * HIDDEN * FFN, 0.5, &state);
+    fill(m->gate_bias, EXPERTS * FFN, 1, &state);
+    fill(m->up_bias, EXPERTS * FFN, 1, &state);
+    fill(m->down_bias, EXPERTS * HIDDEN, 1, &state);
+    fill(m->x, MOST_ROWS * HIDDEN, 2, &state);
+    fill(m->logits, MOST_ROWS * EXPERTS, 3, &state);
+    for (int i = 0; i < MOST_ROWS * EXPERTS; i++) m->logits[i] = roundf(2 * m->logits[i]) / 2;
+    return m;
+}
+
+typedef struct setting {
+    uint32_t n_used;
+    rill__activation activation;
+    float limit;
+    bool biases;
+} setting;
+
+static rill__backend *open_tier(const char *tier, unsigned threads) {
+    bool exact = strcmp(tier, "exact") == 0;
+    const rill_device_options options = {
+        .threads = threads, .exact = exact, .cpu = exact ? NULL : tier};
+    rill__backend *be = NULL;
+    rill_error err;
+    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_OK);
+    assert_int_equal(be->ops->reserve(be, EXPERTS * MOST_ROWS, 1, HIDDEN, &err), RILL_OK);
+    if (!exact && strcmp(be->ops->tier(be), tier) != 0) {
+        be->ops->close(be);
+        skip();
+    }
+    return be;
+}
+
+static rill__buffer *buffer_of(rill__backend *be, const float *x, size_t n) {
+    rill__buffer *b = NULL;
+    rill_error err;
+    assert_int_equal(be->ops->buffer_new(be, n * sizeof *x, &b, &err), RILL_OK);
+    if (x) be->ops->buffer_write(be, b, 0, x, n * sizeof *x);
+    return b;
+}
+
+static rill__weight *weight_of(rill__backend *be, const float *x, uint64_t rows, uint64_t columns) {
+    const rill__tensor t = {.name = "it",
+                            .type = RILL_TYPE_F32,
+                            .n_dims = columns ? 2 : 1,
+                            .shape = {rows, columns ? columns : 1, 1, 1},
+                            .data = (const uint8_t *)x,
+                            .bytes = rows * (columns ? columns : 1) * sizeof *x};
+    rill__weight *w = NULL;
+    rill_error err;
+    assert_int_equal(be->ops->weight_new(be, &t, &w, &err), RILL_OK);
+    return w;
+}
+
+// Rows [first, first + n) through the backend, in place. out: [n, HIDDEN]
+static void run(rill__backend *be, const mixture *m, const setting *s, size_t first, size_t n,
+                float *out) {
+    rill__weight *const weights[] = {weight_of(be, m->gate, EXPERTS * FFN, HIDDEN),
+                                     weight_of(be, m->up, EXPERTS * FFN, HIDDEN),
+                                     weight_of(be, m->down, EXPERTS * HIDDEN, FFN),
+                                     weight_of(be, m->gate_bias, EXPERTS * FFN, 0),
+                                     weight_of(be, m->up_bias, EXPERTS * FFN, 0),
+                                     weight_of(be, m->down_bias, EXPERTS * HIDDEN, 0)};
+    size_t routed = n * s->n_used;
+    rill__buffer *const buffers[] = {
+        buffer_of(be, m->x + first * HIDDEN, n * HIDDEN),
+        buffer_of(be, m->logits + first * EXPERTS, n * EXPERTS),
+        buffer_of(be, NULL, (routed + EXPERTS) * RILL_ROUTE_BYTES / sizeof(float)),
+        buffer_of(be, NULL, routed * HIDDEN),
+        buffer_of(be, NULL, routed * FFN),
+        buffer_of(be, NULL, routed * FFN)};
+    const rill__experts e = {.in = buffers[0],
+                             .logits = buffers[1],
+                             .out = buffers[0],
+                             .n_rows = n,
+                             .n_experts = EXPERTS,
+                             .n_used = s->n_used,
+                             .hidden = HIDDEN,
+                             .ffn = FFN,
+                             .activation = s->activation,
+                             .limit = s->limit,
+                             .gate = weights[0],
+                             .gate_bias = s->biases ? weights[3] : NULL,
+                             .up = weights[1],
+                             .up_bias = s->biases ? weights[4] : NULL,
+                             .down = weights[2],
+                             .down_bias = s->biases ? weights[5] : NULL,
+                             .routes = buffers[2],
+                             .gathered = buffers[3],
+                             .gates = buffers[4],
+                             .ups = buffers[5]};
+    uint64_t before = rill__allocation_count();
+    be->ops->experts(be, &e);
+    assert_int_equal(rill__allocation_count(), before);
+    be->ops->buffer_read(be, buffers[0], 0, out, n * HIDDEN * sizeof *out);
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        be->ops->buffer_free(be, buffers[i]);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        be->ops->weight_free(be, weights[i]);
+}
+
+static double row_times(const float *w, const double *x, size_t n, double bias) {
+    double sum = bias;
+    for (size_t i = 0; i < n; i++) sum += (double)w[i] * x[i];
+    return sum;
+}
+
+static double activate(const setting *s, double gate, double up) {
+    double limit = (double)s->limit;
+    if (s->activation == RILL_ACT_SILU) return gate / (1 + exp(-gate)) * up;
+    gate = fmin(gate, limit);
+    return gate / (1 + exp(-1.702 * gate)) * (fmin(fmax(up, -limit), limit) + 1);
+}
+
+// One expert's feed-forward, weighted, added to out.
+static void add_expert(const mixture *m, const setting *s, size_t expert, const double *x,
+                       double weight, double *out) {
+    double h[FFN];
+    for (size_t f = 0; f < FFN; f++) {
+        size_t row = expert * FFN + f;
+        h[f] = activate(
+            s,
+            row_times(m->gate + row * HIDDEN, x, HIDDEN, s->biases ? (double)m->gate_bias[row] : 0),
+            row_times(m->up + row * HIDDEN, x, HIDDEN, s->biases ? (double)m->up_bias[row] : 0));
+    }
+    for (size_t i = 0; i < HIDDEN; i++) {
+        size_t row = expert * HIDDEN + i;
+        out[i] += weight *
+                  row_times(m->down + row * FFN, h, FFN, s->biases ? (double)m->down_bias[row] : 0);
+    }
+}
+
+static void by_definition(const mixture *m, const setting *s, size_t row, double *out) {
+    const float *logits = m->logits + row * EXPERTS;
+    bool chosen[EXPERTS] = {false};
+    double sum = 0, x[HIDDEN];
+    for (uint32_t used = 0; used < s->n_used; used++) {
+        size_t best = EXPERTS;
+        for (size_t i = 0; i < EXPERTS; i++)
+            if (!chosen[i] && (best == EXPERTS || logits[i] > logits[best])) best = i;
+        chosen[best] = true;
+        sum += exp((double)logits[best]);
+    }
+    for (size_t i = 0; i < HIDDEN; i++) {
+        x[i] = (double)m->x[row * HIDDEN + i];
+        out[i] = 0;
+    }
+    for (size_t i = 0; i < EXPERTS; i++)
+        if (chosen[i]) add_expert(m, s, i, x, exp((double)logits[i]) / sum, out);
+}
+
+static const setting settings[] = {{1, RILL_ACT_SILU, 0, false},
+                                   {2, RILL_ACT_CLAMPED_SWIGLU, 1.5f, true},
+                                   {3, RILL_ACT_SILU, 0, true},
+                                   {EXPERTS, RILL_ACT_CLAMPED_SWIGLU, 7, false}};
+enum { SETTINGS = sizeof settings / sizeof *settings };
+
+static void experts_are_what_the_text_says(void **state) {
+    rill__backend *be = open_tier(*state, 2);
+    mixture *m = make_mixture();
+    float out[MOST_ROWS * HIDDEN];
+    for (size_t i = 0; i < SETTINGS; i++) {
+        run(be, m, &settings[i], 0, MOST_ROWS, out);
+        for (size_t row = 0; row < MOST_ROWS; row++) {
+            double right[HIDDEN];
+            by_definition(m, &settings[i], row, right);
+            for (size_t c = 0; c < HIDDEN; c++)
+                if (!(fabs((double)out[row * HIDDEN + c] - right[c]) <= 1e-4))
+                    fail_msg("setting %zu, row %zu: %g; %g is right", i, row,
+                             (double)out[row * HIDDEN + c], right[c]);
+        }
+    }
+    free(m);
+    be->ops->close(be);
+}
+
+// Rows that go through the same expert are multiplied together: that must not be seen.
+static void other_rows_and_threads_change_no_bit(void **state) {
+    rill__backend *one = open_tier(*state, 1), *four = open_tier(*state, 4);
+    mixture *m = make_mixture();
+    float alone[MOST_ROWS * HIDDEN], together[MOST_ROWS * HIDDEN];
+    for (size_t i = 0; i < SETTINGS; i++) {
+        for (size_t row = 0; row < MOST_ROWS; row++)
+            run(one, m, &settings[i], row, 1, alone + row * HIDDEN);
+        run(four, m, &settings[i], 0, MOST_ROWS, together);
+        assert_memory_equal(alone, together, sizeof alone);
+        run(one, m, &settings[i], 3, 11, together);
+        assert_memory_equal(alone + 3 * HIDDEN, together, 11 * HIDDEN * sizeof *alone);
+    }
+    free(m);
+    one->ops->close(one);
+    four->ops->close(four);
+}
+
+// A test on a tier.
+#define ON(test, tier)                                                                             \
+    { #test "_on_" #tier, test, NULL, NULL, tier }
+
+int main(void) {
+    static char exact[] = "exact", ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
+    const struct CMUnitTest tests[] = {
+        ON(experts_are_what_the_text_says, exact),
+        ON(experts_are_what_the_text_says, ref),
+        ON(experts_are_what_the_text_says, avx2),
+        ON(experts_are_what_the_text_says, avx512),
+        ON(other_rows_and_threads_change_no_bit, exact),
+        ON(other_rows_and_threads_change_no_bit, ref),
+        ON(other_rows_and_threads_change_no_bit, avx2),
+        ON(other_rows_and_threads_change_no_bit, avx512),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
