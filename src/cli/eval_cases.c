@@ -25,15 +25,17 @@ static void name_case(rill__eval_case *c, bool with_types) {
     bool dense = o->method == RILL_METHOD_DENSE;
     snprintf(c->types, sizeof c->types, o->key_type == o->value_type ? "%s" : "%s/%s", key, value);
     if (!dense) snprintf(c->counts, sizeof c->counts, "%u+%u", o->sinks, o->window);
-    snprintf(c->label, sizeof c->label, "%s%s%s%s%s", rill__method_name(o->method),
-             dense ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "");
-    snprintf(c->name, sizeof c->name, "%s-%s-%s", rill__method_name(o->method), c->counts,
-             c->types);
+    bool by_message = o->evict == RILL_EVICT_MESSAGE;
+    snprintf(c->label, sizeof c->label, "%s%s%s%s%s%s", rill__method_name(o->method),
+             dense ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "",
+             by_message ? " by message" : "");
+    snprintf(c->name, sizeof c->name, "%s-%s-%s%s", rill__method_name(o->method), c->counts,
+             c->types, by_message ? "-message" : "");
 }
 
 static bool alike(const rill_stream_options *a, const rill_stream_options *b) {
     return a->method == b->method && a->sinks == b->sinks && a->window == b->window &&
-           a->key_type == b->key_type && a->value_type == b->value_type;
+           a->key_type == b->key_type && a->value_type == b->value_type && a->evict == b->evict;
 }
 
 static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
@@ -55,7 +57,7 @@ static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
 
 // One method with one choice of each list; an index past a list's end means that it was not given.
 static rill_status combine(maker *m, rill_method method, size_t sinks, size_t size, size_t type,
-                           rill_error *err) {
+                           size_t evict, rill_error *err) {
     const rill__lists *l = &m->s->lists;
     rill_stream_options o = m->s->stream;
     bool dense = method == RILL_METHOD_DENSE, alone = m->n_methods == 1;
@@ -68,6 +70,9 @@ static rill_status combine(maker *m, rill_method method, size_t sinks, size_t si
         o.value_type = l->value_types[type];
         o.default_types = false;
     }
+    // Dense never evicts, and recompute keeps tokens, not messages.
+    if (evict < l->n_evictions && (method == RILL_METHOD_STREAMING || method == RILL_METHOD_WINDOW))
+        o.evict = l->evictions[evict];
     if (dense && !(alone && l->n_windows)) {
         o.window = m->dense_tokens < UINT32_MAX ? (uint32_t)m->dense_tokens : UINT32_MAX - 1;
     } else if (size < l->n_windows) {
@@ -97,16 +102,21 @@ rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
             err, RILL_EINVAL,
             "--capacity: is --window and the sinks together: one of the two is right");
     size_t n_sizes = at_least_one(l->n_windows + l->n_capacities);
-    m.capacity = m.n_methods * at_least_one(l->n_sinks) * n_sizes * at_least_one(l->n_types);
+    m.capacity = m.n_methods * at_least_one(l->n_sinks) * n_sizes * at_least_one(l->n_types) *
+                 at_least_one(l->n_evictions);
     m.cases = rill__calloc(m.capacity, sizeof *m.cases);
     if (!m.cases) return rill__fail_memory(err, "configurations", m.capacity * sizeof *m.cases);
     rill_status status = RILL_OK;
     for (size_t method = 0; method < m.n_methods; method++)
         for (size_t sinks = 0; sinks < at_least_one(l->n_sinks); sinks++)
             for (size_t size = 0; size < n_sizes; size++)
-                for (size_t type = 0; type < at_least_one(l->n_types) && status == RILL_OK; type++)
-                    status = combine(&m, l->n_methods ? l->methods[method] : RILL_METHOD_STREAMING,
-                                     sinks, size, type, err);
+                for (size_t type = 0; type < at_least_one(l->n_types); type++)
+                    for (size_t evict = 0; evict < at_least_one(l->n_evictions); evict++)
+                        if (status == RILL_OK)
+                            status =
+                                combine(&m,
+                                        l->n_methods ? l->methods[method] : RILL_METHOD_STREAMING,
+                                        sinks, size, type, evict, err);
     if (status != RILL_OK) {
         rill__free(m.cases);
         return status;

@@ -198,9 +198,9 @@ static void add_curve(comparison *p, size_t i) {
     rill__figure_series(f, sampled(p, i) ? "recompute (sampled)" : p->common.cases[i].label);
     for (size_t j = 0; j < r->n_buckets; j++) {
         uint64_t end = (j + 1) * p->common.options.bucket;
-        if (!r->buckets[j].n) continue;
-        so_far.n += r->buckets[j].n;
-        so_far.sum += r->buckets[j].sum;
+        if (!r->buckets[j].all.n) continue;
+        so_far.n += r->buckets[j].all.n;
+        so_far.sum += r->buckets[j].all.sum;
         rill__figure_point(f, (double)(end < r->tokens ? end : r->tokens),
                            exp(rill__losses_mean(&so_far)));
     }
@@ -239,6 +239,7 @@ static rill_status open_all(comparison *p, const rill__settings *s, rill_error *
     c->options = (rill__perplexity_options){
         .every = s->every ? s->every : EVERY,
         .bucket = (c->total - 1) / CURVE_POINTS + 1,
+        .message = -1,
         .factor = s->factor,
         .timed = STEPS,
     };

@@ -18,6 +18,7 @@ enum {
     SINKS,
     WINDOW,
     CACHE_TYPE,
+    EVICT,
     OFFICIAL,
     TOKENS,
     MEAN_NLL,
@@ -38,6 +39,7 @@ static const rill__column columns[N_COLUMNS] = {
     [SINKS] = {"sinks", "sinks", NULL, RILL_COLUMN_COUNT, 0},
     [WINDOW] = {"window", "window", NULL, RILL_COLUMN_COUNT, 0},
     [CACHE_TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
+    [EVICT] = {"evict", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [OFFICIAL] = {"official", NULL, NULL, RILL_COLUMN_FLAG, 0},
     [TOKENS] = {"tokens", "tokens", NULL, RILL_COLUMN_COUNT, 0},
     [MEAN_NLL] = {"mean_nll", "loss", "nats", RILL_COLUMN_REAL, 5},
@@ -58,11 +60,14 @@ enum {
     C_SINKS,
     C_WINDOW,
     C_TYPE,
+    C_EVICT,
     C_POSITION,
     C_TOKENS,
     C_NLL,
     C_PPL,
     C_RUNNING,
+    C_SAMPLED_TOKENS,
+    C_SAMPLED_NLL,
     N_CURVE
 };
 static const rill__column curve_columns[N_CURVE] = {
@@ -70,11 +75,14 @@ static const rill__column curve_columns[N_CURVE] = {
     [C_SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [C_WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [C_TYPE] = {"cache_type", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [C_EVICT] = {"evict", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [C_POSITION] = {"position", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [C_TOKENS] = {"tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [C_NLL] = {"mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
     [C_PPL] = {"perplexity", NULL, NULL, RILL_COLUMN_REAL, 4},
     [C_RUNNING] = {"running_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
+    [C_SAMPLED_TOKENS] = {"sampled_tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [C_SAMPLED_NLL] = {"sampled_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
 };
 
 typedef struct evaluation {
@@ -84,6 +92,10 @@ typedef struct evaluation {
 } evaluation;
 
 // ---- Results --------------------------------------------------------------------------------
+
+static const char *evict_name(const rill__eval_case *c) {
+    return c->stream.evict == RILL_EVICT_MESSAGE ? "message" : "token";
+}
 
 static void add_row(evaluation *p, size_t i, rill_status status, const rill_error *err) {
     const rill__eval_case *c = &p->common.cases[i];
@@ -95,6 +107,7 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
     rill__table_number(t, SINKS, c->stream.sinks);
     rill__table_number(t, WINDOW, c->stream.window);
     rill__table_text(t, CACHE_TYPE, c->types);
+    rill__table_text(t, EVICT, evict_name(c));
     rill__table_number(t, OFFICIAL, p->common.shared.s->official);
     if (status != RILL_OK) {
         rill__table_text(t, ERROR, err->message);
@@ -120,31 +133,42 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
     if (r->cache_bytes) rill__table_number(t, CACHE_BYTES, (double)r->cache_bytes);
 }
 
+// A bucket's mean loss where configurations stand side by side: over what all of them predicted.
+static double shown(const evaluation *p, const rill__bucket *b) {
+    return rill__losses_mean(p->common.options.every > 1 ? &b->sampled : &b->all);
+}
+
 static void add_curve(evaluation *p, size_t i) {
     const rill__eval_case *c = &p->common.cases[i];
     const rill__perplexity *r = &p->common.results[i];
     rill__figure *f = p->common.shared.figure;
     rill__losses so_far = {0};
+    bool by_bucket = p->common.shared.s->bucket != 0;
     if (f) rill__figure_series(f, c->label);
     for (size_t j = 0; j < r->n_buckets && r->buckets; j++) {
-        const rill__losses *b = &r->buckets[j];
+        const rill__losses *b = &r->buckets[j].all, *sampled = &r->buckets[j].sampled;
         uint64_t end = (j + 1) * p->common.options.bucket;
         if (end > r->tokens) end = r->tokens;
         if (!b->n) continue;
         so_far.n += b->n;
         so_far.sum += b->sum;
         double mean = rill__losses_mean(b), running = rill__losses_mean(&so_far);
-        if (f) rill__figure_point(f, (double)end, exp(p->common.shared.s->bucket ? mean : running));
+        if (f)
+            rill__figure_point(f, (double)end, exp(by_bucket ? shown(p, &r->buckets[j]) : running));
         rill__table_row(p->curve);
         rill__table_text(p->curve, C_ATTENTION, rill__method_name(c->stream.method));
         rill__table_number(p->curve, C_SINKS, c->stream.sinks);
         rill__table_number(p->curve, C_WINDOW, c->stream.window);
         rill__table_text(p->curve, C_TYPE, c->types);
+        rill__table_text(p->curve, C_EVICT, evict_name(c));
         rill__table_number(p->curve, C_POSITION, (double)end);
         rill__table_number(p->curve, C_TOKENS, (double)b->n);
         rill__table_number(p->curve, C_NLL, mean);
         rill__table_number(p->curve, C_PPL, exp(mean));
         rill__table_number(p->curve, C_RUNNING, running);
+        if (p->common.options.every == 1) continue;
+        rill__table_number(p->curve, C_SAMPLED_TOKENS, (double)sampled->n);
+        rill__table_number(p->curve, C_SAMPLED_NLL, rill__losses_mean(sampled));
     }
 }
 
@@ -164,7 +188,8 @@ static rill_status bucket_table(evaluation *p, rill_error *err) {
     rill_status status = rill__evaluation_table(&p->common.shared, "by-bucket", heads,
                                                 p->common.n_done + 1, RILL_TO_PEOPLE, &t, err);
     if (status != RILL_OK) return status;
-    rill__table_title(t, "Perplexity of every %" PRIu64 " tokens", p->common.options.bucket);
+    rill__table_title(t, "Perplexity of every %" PRIu64 " tokens%s", p->common.options.bucket,
+                      p->common.options.every > 1 ? ", sampled" : "");
     uint64_t total = p->common.total;
     for (uint64_t first = 0; first < total; first += p->common.options.bucket) {
         uint64_t end =
@@ -179,8 +204,7 @@ static rill_status bucket_table(evaluation *p, rill_error *err) {
             if (p->common.results[i].buckets)
                 rill__table_number(
                     t, i + 1,
-                    exp(rill__losses_mean(
-                        &p->common.results[i].buckets[first / p->common.options.bucket])));
+                    exp(shown(p, &p->common.results[i].buckets[first / p->common.options.bucket])));
     }
     return RILL_OK;
 }
@@ -215,9 +239,18 @@ static void add_notes(evaluation *p) {
 
 // ---- The command ----------------------------------------------------------------------------
 
+static rill_status check_messages(const rill__settings *s, rill_error *err) {
+    for (size_t i = 0; i < s->lists.n_evictions; i++)
+        if (s->lists.evictions[i] == RILL_EVICT_MESSAGE && !s->message_token)
+            return rill__fail(err, RILL_EINVAL,
+                              "--evict: message: wants --message-token, which begins a message");
+    return RILL_OK;
+}
+
 static rill_status open_all(evaluation *p, const rill__settings *s, rill_error *err) {
     rill__text_eval *c = &p->common;
-    rill_status status = rill__text_eval_open(c, "perplexity", s, err);
+    rill_status status = check_messages(s, err);
+    if (status == RILL_OK) status = rill__text_eval_open(c, "perplexity", s, err);
     if (status == RILL_OK) status = rill__text_eval_read(c, s->n_tokens, err);
     if (status != RILL_OK) return status;
     c->options.every = s->every ? s->every : 1;
@@ -276,7 +309,7 @@ static int run(rill__settings *s) {
 const rill__command rill__command_perplexity = {
     .name = "eval perplexity",
     .bit = RILL_FOR_PERPLEXITY,
-    .usage = "[MODEL] [-f FILE] [options]",
+    .usage = "[MODEL | --synthetic SHAPE --type q8_0] [-f FILE] [options]",
     .summary = "how well a text is predicted, by configuration and position",
     .details =
         "Reads a text of any length (standard input without -f) under each configuration and\n"
@@ -284,7 +317,8 @@ const rill__command rill__command_perplexity = {
         "how it goes along the text. Every combination of the lists is measured; window and\n"
         "dense have no sinks, recompute only those given. Dense holds the whole text: past the\n"
         "trained context it needs --over-context. A configuration that runs out of memory is\n"
-        "left, and the others go on.",
+        "left, and the others go on. With --synthetic, to see what a model of that shape will\n"
+        "cost, each byte of the text is a token.",
     .max_positionals = 1,
     .run = run,
 };

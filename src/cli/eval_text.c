@@ -20,12 +20,34 @@ rill_status rill__text_eval_open(rill__text_eval *p, const char *measure, const 
     return rill__evaluation_open(&p->shared, measure, s, err);
 }
 
+// The token that --message-token names, in *out; -1 without it.
+static rill_status message_token(const rill__text_eval *p, rill_token *out, rill_error *err) {
+    const char *text = p->shared.s->message_token;
+    rill_token *tokens;
+    size_t n;
+    *out = -1;
+    if (!text) return RILL_OK;
+    rill_status status = rill_encode(p->shared.session.model, text, strlen(text),
+                                     RILL_TEXT_PARSE_SPECIAL, &tokens, &n, err);
+    if (status != RILL_OK) return status;
+    if (n == 1) *out = tokens[0];
+    rill_tokens_free(tokens);
+    return n == 1
+               ? RILL_OK
+               : rill__fail(err, RILL_EINVAL,
+                            "--message-token: '%.80s': is %zu tokens of this model: one is right",
+                            text, n);
+}
+
 rill_status rill__text_eval_read(rill__text_eval *p, uint64_t n_tokens, rill_error *err) {
     const rill__settings *s = p->shared.s;
+    unsigned flags = s->synthetic ? RILL__TEXT_BYTES : RILL_TEXT_ADD_SPECIAL;
+    if (s->message_token) flags |= RILL_TEXT_PARSE_SPECIAL;
+    rill_status status = message_token(p, &p->options.message, err);
     // One more than is predicted: the first token is given.
-    rill_status status =
-        rill__text_open(p->shared.session.model, s->file ? s->file : "-", RILL_TEXT_ADD_SPECIAL,
-                        n_tokens ? n_tokens + 1 : 0, rill__going_on, &p->text, err);
+    if (status == RILL_OK)
+        status = rill__text_open(p->shared.session.model, s->file ? s->file : "-", flags,
+                                 n_tokens ? n_tokens + 1 : 0, rill__going_on, &p->text, err);
     if (status != RILL_OK) return status;
     p->facts = rill__text_get_facts(p->text);
     if (p->facts->n_tokens < 2)
@@ -51,8 +73,9 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *er
     snprintf(label, sizeof label, p->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
              p->n_cases);
     snprintf(input, sizeof input,
-             "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
-             p->facts->n_tokens, p->facts->hash, o->every, o->timed);
+             "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64
+             ", messages at %d",
+             p->facts->n_tokens, p->facts->hash, o->every, o->timed, (int)o->message);
     rill_status status = rill__room_check(p->shared.session.model, &c->stream, NULL, err);
     if (status == RILL_OK)
         status = rill__evaluation_case(&p->shared, c->name, &c->stream, input,

@@ -57,7 +57,7 @@ static rill_status open_server(rill__evaluation *e, rill_error *err) {
 static rill_status open_model(rill__evaluation *e, rill_error *err) {
     const rill__settings *s = e->s;
     if (s->server) return open_server(e, err);
-    if (!s->shape) return rill__session_open_synthetic(&e->session, s, RILL_FOR_LATENCY, err);
+    if (!s->shape) return rill__session_open_synthetic(&e->session, s, RILL_FOR_EVALS, err);
     if (s->n_positionals)
         return rill__fail(err, RILL_EINVAL, "--shape: %.80s is given too: one of them",
                           s->positionals[0]);

@@ -19,6 +19,7 @@ RILL_NODISCARD rill_status rill__lists_capacity(rill__settings *s, const char *t
                                                 rill_error *err);
 RILL_NODISCARD rill_status rill__lists_lengths(rill__settings *s, const char *text,
                                                rill_error *err);
+RILL_NODISCARD rill_status rill__lists_evict(rill__settings *s, const char *text, rill_error *err);
 RILL_NODISCARD rill_status rill__lists_cache_type(rill__settings *s, const char *text,
                                                   rill_error *err);
 

@@ -25,6 +25,8 @@ typedef struct rill__lists {
     uint32_t distances[RILL_MAX_LIST];  // eval streameval: lines back
     size_t n_methods, n_sinks, n_windows, n_capacities, n_types, n_lengths;  // 0: not given
     size_t n_distances;
+    rill_evict evictions[2];
+    size_t n_evictions;
 } rill__lists;
 
 typedef struct rill__settings {
@@ -60,6 +62,7 @@ typedef struct rill__settings {
     float factor;       // compare: --factor
     uint64_t bucket;
     bool official;
+    const char *message_token;  // eval perplexity: what begins a message
     uint32_t recompute_tokens;  // eval latency
     uint32_t observe;           // eval sinks: tokens whose attention is looked at
     uint64_t n_queries;         // eval streameval: questions for each distance

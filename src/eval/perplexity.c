@@ -80,9 +80,13 @@ static void watch_loss(measurement *m, uint64_t t, double loss) {
 static void count_loss(measurement *m, uint64_t t, double loss) {
     rill__perplexity *p = m->out;
     add(&p->all, loss);
-    if (t % m->options->every == 0) add(&p->sampled, loss);
+    rill__bucket *b = &p->buckets[(t - 1) / m->options->bucket];
+    add(&b->all, loss);
+    if (t % m->options->every == 0) {
+        add(&p->sampled, loss);
+        add(&b->sampled, loss);
+    }
     if (t > m->total - m->total / 4) add(&p->last_quarter, loss);
-    add(&p->buckets[(t - 1) / m->options->bucket], loss);
     if (m->options->factor > 0) watch_loss(m, t, loss);
     p->tokens = t;
 }
@@ -136,10 +140,27 @@ static rill_status open_stream(measurement *m, rill_model *model,
     return status;
 }
 
+static bool begins_message(const measurement *m, rill_token token) {
+    return token == m->options->message;
+}
+
+// Feeds tokens[0 ... n), and says where messages begin. logits: [n, vocabulary], or NULL.
+static rill_status feed(measurement *m, const rill_token *tokens, size_t n, float *logits,
+                        rill_error *err) {
+    rill_status status = RILL_OK;
+    for (size_t i = 0, some; i < n && status == RILL_OK; i += some) {
+        if (begins_message(m, tokens[i])) rill_stream_begin_message(m->stream);
+        for (some = 1; i + some < n && !begins_message(m, tokens[i + some]);) some++;
+        status = rill_stream_feed(m->stream, tokens + i, some,
+                                  logits ? logits + i * m->vocabulary : NULL, err);
+    }
+    return status;
+}
+
 // Feeds one token, by the clock.
 static rill_status feed_step(measurement *m, rill_token token, rill_error *err) {
     double began = rill__seconds();
-    rill_status status = rill_stream_feed(m->stream, &token, 1, m->logits, err);
+    rill_status status = feed(m, &token, 1, m->logits, err);
     m->step_seconds += rill__seconds() - began;
     m->n_steps++;
     return status;
@@ -149,8 +170,7 @@ static rill_status feed_step(measurement *m, rill_token token, rill_error *err) 
 // n].
 static rill_status feed_dense(measurement *m, uint64_t first, const rill_token *tokens, size_t n,
                               rill_error *err) {
-    rill_status status = n == 1 ? feed_step(m, tokens[0], err)
-                                : rill_stream_feed(m->stream, tokens, n, m->logits, err);
+    rill_status status = n == 1 ? feed_step(m, tokens[0], err) : feed(m, tokens, n, m->logits, err);
     for (size_t i = 0; i < n && status == RILL_OK; i++)
         status = take_loss(m, first + i + 1, m->logits + i * m->vocabulary, tokens[i + 1], err);
     return status;
@@ -164,7 +184,7 @@ static rill_status feed_sparse(measurement *m, uint64_t first, const rill_token 
         uint64_t ahead = m->options->every - 1 - (first + i) % m->options->every;
         if (ahead) {
             size_t some = ahead < n - i ? (size_t)ahead : n - i;
-            status = rill_stream_feed(m->stream, tokens + i, some, NULL, err);
+            status = feed(m, tokens + i, some, NULL, err);
             i += some;
         } else {
             status = feed_step(m, tokens[i], err);

@@ -12,9 +12,16 @@ typedef struct rill__losses {
     double sum;
 } rill__losses;
 
+// Of a piece of the text.
+typedef struct rill__bucket {
+    rill__losses all;      // of every token that was predicted
+    rill__losses sampled;  // of tokens N, 2N, 3N ... among them
+} rill__bucket;
+
 typedef struct rill__perplexity_options {
-    uint64_t every;   // recompute predicts tokens N, 2N, 3N ... only; 1: all
-    uint64_t bucket;  // tokens in a bucket, 1 or more
+    uint64_t every;      // recompute predicts tokens N, 2N, 3N ... only; 1: all
+    uint64_t bucket;     // tokens in a bucket, 1 or more
+    rill_token message;  // begins a message: where eviction by message may cut; -1: there is none
     // 0, or what the running loss may be of its start: rill__perplexity.reached.
     double factor;
     uint64_t timed;  // the last tokens are read one by one, and timed
@@ -25,7 +32,7 @@ typedef struct rill__perplexity {
     rill__losses all;           // of every token that was predicted
     rill__losses sampled;       // of tokens N, 2N, 3N ... among them
     rill__losses last_quarter;  // of the text
-    rill__losses *buckets;      // by bucket of the text; rill__perplexity_deinit
+    rill__bucket *buckets;      // of the text, in order; rill__perplexity_deinit
     size_t n_buckets;
     // With a factor: the token up to which the running loss, the mean of the last `running` losses,
     // was at most factor times what it was first; `tokens` if it never was more.

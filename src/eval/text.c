@@ -27,7 +27,8 @@ struct rill__text {
     uint64_t next;              // number of the token to read next
     const rill_token *pending;  // the encoder's
     size_t n_pending;
-    bool ended;  // the encoder has had all
+    bool ended;       // the encoder has had all
+    rill_token *ids;  // [PIECE], of bytes that are tokens; NULL otherwise
     char buffer[PIECE];
 };
 
@@ -49,6 +50,17 @@ static rill_status more_bytes(rill__text *t, size_t *length, rill_error *err) {
     return RILL_OK;
 }
 
+// What the buffer's bytes are.
+static rill_status encode(rill__text *t, size_t length, rill_error *err) {
+    if (!t->ids)
+        return rill_encoder_push(t->encoder, t->buffer, length, t->ended, &t->pending,
+                                 &t->n_pending, err);
+    for (size_t i = 0; i < length; i++) t->ids[i] = (unsigned char)t->buffer[i];
+    t->pending = t->ids;
+    t->n_pending = length;
+    return RILL_OK;
+}
+
 rill_status rill__text_read(rill__text *t, rill_token *out, size_t capacity, size_t *n,
                             rill_error *err) {
     *n = 0;
@@ -67,9 +79,7 @@ rill_status rill__text_read(rill__text *t, rill_token *out, size_t capacity, siz
         size_t length = 0;
         rill_status status = more_bytes(t, &length, err);
         t->ended = length == 0;
-        if (status == RILL_OK)
-            status = rill_encoder_push(t->encoder, t->buffer, length, t->ended, &t->pending,
-                                       &t->n_pending, err);
+        if (status == RILL_OK) status = encode(t, length, err);
         if (status != RILL_OK) return status;
     }
     return RILL_OK;
@@ -82,7 +92,7 @@ static rill_status rewind_text(rill__text *t, rill_error *err) {
     t->n_pending = 0;
     t->ended = false;
     if (t->source < 0 && lseek(t->file, 0, SEEK_SET) < 0) return fail_file(t, err);
-    return rill_encoder_open(t->model, t->flags, &t->encoder, err);
+    return t->ids ? RILL_OK : rill_encoder_open(t->model, t->flags, &t->encoder, err);
 }
 
 rill_status rill__text_seek(rill__text *t, uint64_t index, rill_error *err) {
@@ -105,15 +115,25 @@ typedef struct counter {
     bool in_word;
 } counter;
 
+// The text of tokens, for rill_text_free.
+static rill_status decode(const rill__text *t, const rill_token *tokens, size_t n, char **out,
+                          size_t *length, rill_error *err) {
+    if (!t->ids) return rill_decode(t->model, tokens, n, out, length, err);
+    *out = rill__malloc(n + 1);
+    if (!*out) return rill__fail_memory(err, "text", n + 1);
+    for (size_t i = 0; i < n; i++) (*out)[i] = (char)tokens[i];
+    *length = n;
+    return RILL_OK;
+}
+
 // Adds the text of tokens[n_before ... n_before + n). What a token stands for may depend on those
 // before (the first space of a text, a character cut in two): so text is decoded with a few of them
 // in front, whose own text is taken away again.
 static rill_status count_text(rill__text *t, counter *c, size_t n, rill_error *err) {
     char *before = NULL, *all = NULL;
     size_t skipped = 0, length = 0;
-    rill_status status = rill_decode(t->model, c->tokens, c->n_before, &before, &skipped, err);
-    if (status == RILL_OK)
-        status = rill_decode(t->model, c->tokens, c->n_before + n, &all, &length, err);
+    rill_status status = decode(t, c->tokens, c->n_before, &before, &skipped, err);
+    if (status == RILL_OK) status = decode(t, c->tokens, c->n_before + n, &all, &length, err);
     for (size_t i = skipped; status == RILL_OK && i < length; i++) {
         bool space = isspace((unsigned char)all[i]) != 0;
         t->facts.words += !space && !c->in_word;
@@ -189,7 +209,10 @@ rill_status rill__text_open(const rill_model *model, const char *path, unsigned 
     t->go_on = go_on;
     t->limit = max_tokens ? max_tokens : UINT64_MAX;
     t->name = rill__strdup(strcmp(path, "-") == 0 ? "standard input" : path);
-    rill_status status = t->name ? RILL_OK : rill__fail_memory(err, "a text", strlen(path));
+    if (flags & RILL__TEXT_BYTES) t->ids = rill__malloc(PIECE * sizeof *t->ids);
+    rill_status status = t->name && (t->ids || !(flags & RILL__TEXT_BYTES))
+                             ? RILL_OK
+                             : rill__fail_memory(err, "a text", PIECE * sizeof *t->ids);
     if (status == RILL_OK) status = open_file(t, path, err);
     if (status == RILL_OK) status = rewind_text(t, err);
     if (status == RILL_OK) status = first_reading(t, err);
@@ -212,6 +235,7 @@ void rill__text_close(rill__text **text) {
     else if (t->file >= 0)
         close(t->file);
     rill__free(t->name);
+    rill__free(t->ids);
     rill__free(t);
     *text = NULL;
 }

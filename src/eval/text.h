@@ -18,8 +18,12 @@ typedef struct rill__text_facts {
     uint64_t hash;   // of the tokens
 } rill__text_facts;
 
+// Beside rill_encoder_open's flags: each byte of the text is a token, for models of random weights,
+// which have no tokenizer.
+enum { RILL__TEXT_BYTES = 1 << 16 };
+
 // Opens a text and reads it once: at most max_tokens tokens of it (0: all). path "-" is standard
-// input, kept in a temporary file. flags as rill_encoder_open. `go_on` (NULL allowed) is asked
+// input, kept in a temporary file. flags as rill_encoder_open's. `go_on` (NULL allowed) is asked
 // now and then; false from it ends the call with RILL_EINTERRUPTED. The model must outlive the
 // text. RILL_EIO, RILL_EUNSUPPORTED (a model without a tokenizer), RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__text_open(const rill_model *model, const char *path,
