@@ -39,7 +39,7 @@ static const rill__column columns[N_COLUMNS] = {
     [SINKS] = {"sinks", "sinks", NULL, RILL_COLUMN_COUNT, 0},
     [WINDOW] = {"window", "window", NULL, RILL_COLUMN_COUNT, 0},
     [CACHE_TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
-    [EVICT] = {"evict", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [EVICT] = {"evict", "evict", NULL, RILL_COLUMN_TEXT, 0},
     [OFFICIAL] = {"official", NULL, NULL, RILL_COLUMN_FLAG, 0},
     [TOKENS] = {"tokens", "tokens", NULL, RILL_COLUMN_COUNT, 0},
     [MEAN_NLL] = {"mean_nll", "loss", "nats", RILL_COLUMN_REAL, 5},
@@ -107,7 +107,7 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
     rill__table_number(t, SINKS, c->stream.sinks);
     rill__table_number(t, WINDOW, c->stream.window);
     rill__table_text(t, CACHE_TYPE, c->types);
-    rill__table_text(t, EVICT, evict_name(c));
+    if (p->common.shared.s->message_token) rill__table_text(t, EVICT, evict_name(c));
     rill__table_number(t, OFFICIAL, p->common.shared.s->official);
     if (status != RILL_OK) {
         rill__table_text(t, ERROR, err->message);
@@ -160,7 +160,7 @@ static void add_curve(evaluation *p, size_t i) {
         rill__table_number(p->curve, C_SINKS, c->stream.sinks);
         rill__table_number(p->curve, C_WINDOW, c->stream.window);
         rill__table_text(p->curve, C_TYPE, c->types);
-        rill__table_text(p->curve, C_EVICT, evict_name(c));
+        if (p->common.shared.s->message_token) rill__table_text(p->curve, C_EVICT, evict_name(c));
         rill__table_number(p->curve, C_POSITION, (double)end);
         rill__table_number(p->curve, C_TOKENS, (double)b->n);
         rill__table_number(p->curve, C_NLL, mean);

@@ -40,8 +40,8 @@ class Usage(Eval):
             self.assertEqual(page, rill("help", "eval", measure)[0])
             self.assertLess(max(map(len, page.splitlines())), 100)
         self.refused(2, ["did you mean rill eval perplexity?"], "eval", "perplexty")
-        self.refused(2, ["no such option of rill eval perplexity"], "eval", "perplexity", "--evict",
-                     "token")
+        self.refused(2, ["no such option of rill eval perplexity"], "eval", "perplexity", "--pin",
+                     "none")
 
     def test_lists(self):
         text = ["-f", self.text(), "--tokens", "40"]
@@ -144,6 +144,49 @@ class Perplexity(Eval):
         out = self.rows("perplexity", *args, "--attention", "recompute", "--bucket", "1")[1:]
         tenth = [r["mean_nll"] for r in out if r["position"] % 10 == 0]
         self.assertAlmostEqual(sum(tenth) / 12, recompute["mean_nll"], delta=1e-6)
+
+    def test_buckets_of_every_nth(self):
+        out = self.rows("perplexity", "-f", self.text(), "--tokens", "120", "--capacity", "32",
+                        "--sinks", "0", "--attention", "recompute,streaming", "--every", "10",
+                        "--bucket", "60")
+        for i, whole in enumerate(out[:2]):
+            mine = out[2 + 2 * i:4 + 2 * i]
+            self.assertEqual([r["sampled_tokens"] for r in mine], [6, 6])
+            self.assertAlmostEqual(sum(r["sampled_mean_nll"] for r in mine) / 2,
+                                   whole["sampled_mean_nll"], delta=1e-9)
+        self.assertEqual([r["tokens"] for r in out[2:]], [6, 6, 60, 60])
+
+    def test_eviction_by_message(self):
+        mark = "<|im_start|>"
+        text = self.write("chat.txt", "".join(
+            f"{mark}{role}\n{line}<|im_end|>\n" for role, line in
+            zip(["user", "assistant"] * 99, TEXT.decode().split(". "))).encode())
+        args = ["perplexity", "-f", text, "--tokens", "200", "--capacity", "48", "--evict",
+                "token,message"]
+        token, message = self.rows(*args, "--message-token", mark)
+        self.assertEqual((token["evict"], message["evict"]), ("token", "message"))
+        self.assertNotEqual(token["mean_nll"], message["mean_nll"])
+        # Nothing has gone yet: then they are the same. And where no message begins, tokens go.
+        first = [r["mean_nll"] for r in self.rows(*args, "--message-token", mark, "--bucket", "40")
+                 if r.get("position") == 40]
+        self.assertEqual(first[0], first[1])
+        never = [r["mean_nll"] for r in self.rows(*args, "--message-token", "<|pad|>")]
+        self.assertEqual(never, [token["mean_nll"]] * 2)
+        # Dense and recompute are the same either way, and measured once.
+        self.assertEqual(len(self.rows(*args, "--message-token", mark, "--attention",
+                                       "dense,recompute")), 2)
+        self.refused(2, ["--evict", "--message-token"], "eval", *args)
+        self.refused(2, ["--message-token", "3 tokens"], "eval", *args, "--message-token", "abc def")
+        self.refused(2, ["--evict", "token, message"], "eval", *args[:-1], "word")
+
+    def test_random_weights_read_bytes(self):
+        row, = self.rows("perplexity", "-f", self.text(), "--tokens", "40", "--synthetic",
+                         "llama-1b:1", "--type", "q8_0", "--capacity", "32")
+        self.assertEqual((row["model"], row["tokens"]), ("llama-1b:1", 40))
+        self.assertEqual(row["byte_perplexity"], row["perplexity"])
+        words = len(TEXT[1:41].split())
+        self.assertAlmostEqual(math.log(row["word_perplexity"]) * words, row["mean_nll"] * 40,
+                               delta=1e-9)
 
     def test_official_has_the_current_token_on_top(self):
         args = ["-f", self.text(), "--tokens", "150", "--attention", "streaming,window"]
