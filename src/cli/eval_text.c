@@ -72,10 +72,12 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *er
     rill__bar bar = {.label = label, .unit = "tokens"};
     snprintf(label, sizeof label, p->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
              p->n_cases);
-    snprintf(input, sizeof input,
-             "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64
-             ", messages at %d",
-             p->facts->n_tokens, p->facts->hash, o->every, o->timed, (int)o->message);
+    size_t length =
+        (size_t)snprintf(input, sizeof input,
+                         "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
+                         p->facts->n_tokens, p->facts->hash, o->every, o->timed);
+    if (o->message >= 0)
+        snprintf(input + length, sizeof input - length, ", messages at %d", (int)o->message);
     rill_status status = rill__room_check(p->shared.session.model, &c->stream, NULL, err);
     if (status == RILL_OK)
         status = rill__evaluation_case(&p->shared, c->name, &c->stream, input,

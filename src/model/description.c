@@ -81,7 +81,7 @@ static bool within(double value, double low, double high) {
     return value >= low && value <= high;
 }
 
-static rill_status check_factors(const float *factors, uint32_t n, const char *source,
+static rill_status check_factors(const double *factors, uint32_t n, const char *source,
                                  rill_error *err) {
     for (uint32_t i = 0; i < n; i++)
         if (!factors || !within(factors[i], 1e-6, 1e6))

@@ -61,8 +61,8 @@ typedef struct rill__rope_description {
     double attention_factor;    // YaRN, longrope: magnitude of the tables; 0: computed
     double mscale;              // YaRN, 0 if absent
     double mscale_all_dim;      // YaRN, 0 if absent
-    float *short_factors;       // longrope, factors: [n_dims / 2], owned by the description
-    float *long_factors;        // longrope: the same
+    double *short_factors;      // longrope, factors: [n_dims / 2], owned by the description
+    double *long_factors;       // longrope: the same
     // xPos: pair i fades by zeta_i^(distance / base), zeta_i = (2 i / n_dims + gamma) / (1 + gamma)
     double xpos_base;   // 512 as a rule
     double xpos_gamma;  // 0.4 as a rule

@@ -68,21 +68,21 @@ void rill__config_decoder(rill__config *c, const rill__config_defaults *defaults
 }
 
 // A list of factors, one a rotated pair. Owned by the caller; NULL after a failure.
-static float *read_factors(rill__config *part, const char *key, uint32_t n) {
+static double *read_factors(rill__config *part, const char *key, uint32_t n) {
     const json_t *list = json_object_get(part->object, key);
     if (!json_is_array(list) || json_array_size(list) != n || n > MAX_FACTORS) {
         rill__config_fail(part, RILL_EFORMAT, key, "%zu numbers; a list of %u is right",
                           json_array_size(list), n);
         return NULL;
     }
-    float *out = rill__calloc(n, sizeof *out);
+    double *out = rill__calloc(n, sizeof *out);
     if (!out) {
         if (part->status == RILL_OK)
             part->status = rill__fail_memory(part->err, part->path, n * sizeof *out);
         return NULL;
     }
     for (uint32_t i = 0; i < n; i++) {
-        out[i] = (float)json_number_value(json_array_get(list, i));
+        out[i] = (double)(float)json_number_value(json_array_get(list, i));  // as torch has them
         if (!(out[i] > 0) || !isfinite(out[i]))
             rill__config_fail(part, RILL_EFORMAT, key, "entry %u: a number above 0 is right", i);
     }

@@ -36,7 +36,7 @@ static void read_sizes(rill__metadata *m, rill__description *d) {
 }
 
 // The factors of a tensor of that name as a list, NULL if there is none.
-static float *read_factors(rill__metadata *m, const char *name, uint32_t n) {
+static double *read_factors(rill__metadata *m, const char *name, uint32_t n) {
     const rill__tensor *t = rill__gguf_tensor(m->gguf, name);
     if (!t || m->status != RILL_OK) return NULL;
     if (t->type != RILL_TYPE_F32 || t->n_dims != 1 || t->shape[0] != n) {
@@ -46,11 +46,13 @@ static float *read_factors(rill__metadata *m, const char *name, uint32_t n) {
                                m->gguf->path, name, n);
         return NULL;
     }
-    float *out = rill__malloc(t->bytes);
-    if (out)
-        memcpy(out, t->data, t->bytes);
-    else
-        m->status = rill__fail_memory(m->err, name, t->bytes);
+    double *out = rill__calloc(n, sizeof *out);
+    if (!out) m->status = rill__fail_memory(m->err, name, n * sizeof *out);
+    for (uint32_t i = 0; out && i < n; i++) {
+        float factor;
+        memcpy(&factor, t->data + i * sizeof factor, sizeof factor);
+        out[i] = (double)factor;
+    }
     return out;
 }
 
@@ -102,7 +104,7 @@ static void read_rope(rill__metadata *m, rill__description *d) {
     }
     if (r->n_dims > RILL_MAX_HIDDEN) return;  // refused later
     uint32_t pairs = r->n_dims / 2;
-    float *factors = read_factors(m, "rope_freqs.weight", pairs);
+    double *factors = read_factors(m, "rope_freqs.weight", pairs);
     if (factors) {
         if (r->scaling != RILL_ROPE_DEFAULT)
             rill__metadata_fail(m, RILL_EUNSUPPORTED, "rope.scaling.type",

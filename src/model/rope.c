@@ -57,7 +57,7 @@ double rill__rope_frequency(const rill__rope_description *r, uint32_t trained_co
         return frequency / r->factor * (1 - kept) + frequency * kept;
     }
     case RILL_ROPE_LONGROPE: {
-        const float *factors = capacity > r->original_context ? r->long_factors : r->short_factors;
+        const double *factors = capacity > r->original_context ? r->long_factors : r->short_factors;
         return frequency / factors[pair];
     }
     case RILL_ROPE_FACTORS: return frequency / r->short_factors[pair];

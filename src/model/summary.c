@@ -41,8 +41,8 @@ static void hash_rope(uint64_t hash[2], const rill__rope_description *r) {
     hash_number(hash, r->original_context);
     hash_number(hash, r->truncate);
     for (uint32_t i = 0; i < r->n_dims / 2; i++) {
-        hash_real(hash, r->short_factors ? (double)r->short_factors[i] : 0);
-        hash_real(hash, r->long_factors ? (double)r->long_factors[i] : 0);
+        hash_real(hash, r->short_factors ? r->short_factors[i] : 0);
+        hash_real(hash, r->long_factors ? r->long_factors[i] : 0);
     }
 }
 

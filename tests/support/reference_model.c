@@ -23,12 +23,12 @@ static void round_frequencies(rill__model *m, rill__rope_description *r, uint64_
     if (m->weight_type == RILL_TYPE_F32) return;
     // transformers computes the long factors' table anew, when a text first needs it.
     if (r->scaling == RILL_ROPE_LONGROPE && capacity > r->original_context) return;
-    float *factors = rill__calloc(r->n_dims / 2, sizeof *factors);
+    double *factors = rill__calloc(r->n_dims / 2, sizeof *factors);
     if (!factors) abort();
     for (uint32_t i = 0; i < r->n_dims / 2; i++) {
         double right = rill__rope_frequency(r, m->description.trained_context, capacity, i);
         double base = pow(r->theta, -2.0 * i / r->n_dims);
-        factors[i] = (float)(base / through_type(right, m->weight_type));
+        factors[i] = base / through_type(right, m->weight_type);
     }
     r->attention_factor = rill__rope_magnitude(r);
     r->scaling = RILL_ROPE_FACTORS;

@@ -16,8 +16,8 @@
 
 enum { DIM = 16, PAIRS = DIM / 2, CAPACITY = 96, SINKS = 4, TRAINED = 64 };
 
-static float short_factors[PAIRS] = {1, 1, 1.25f, 1.5f, 2, 2, 2.5f, 3};
-static float long_factors[PAIRS] = {1, 1.5f, 2, 3, 4, 6, 8, 9};
+static double short_factors[PAIRS] = {1, 1, 1.25, 1.5, 2, 2, 2.5, 3};
+static double long_factors[PAIRS] = {1, 1.5f, 2, 3, 4, 6, 8, 9};
 
 // Every kind of rotation that a description can ask for.
 static const struct {

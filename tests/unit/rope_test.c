@@ -12,7 +12,7 @@
 
 enum { MAX_PAIRS = 16 };
 
-static float short_factors[] = {1, 1.25f, 1.5f, 2}, long_factors[] = {1.5f, 2, 3.5f, 8};
+static double short_factors[] = {1, 1.25, 1.5, 2}, long_factors[] = {1.5, 2, 3.5, 8};
 
 static const struct {
     const char *name;
