@@ -331,9 +331,23 @@ def make_sentencepiece():
     save("corpus/sentencepiece", "seed-unigram", sentencepiece(1, False))
 
 
+def make_lines():
+    lines = [{"text": "".join(f"line {i}: REGISTER_CONTENT is <{i * 7}>\n" for i in range(71, 82))},
+             {"question": "Question: what is the REGISTER_CONTENT in line 79?\nAnswer: <", "answer": "553",
+              "end": ">\n", "distance": 2}]
+    save("corpus/lines", "seed-records", "".join(json.dumps(x) + "\n" for x in lines * 2))
+    texts = ["a stone", "a feather", "a ship"]
+    quiz = [{"question": "What floats?", "choices": {"text": texts, "label": ["A", "B", "C"]}, "answerKey": "C"},
+            {"question": {"stem": "What sinks?", "choices": [{"text": t, "label": str(i)} for i, t in enumerate(texts)]},
+             "answerKey": "0"},
+            {"question": "What flies?", "choices": texts, "answerKey": "B"}]
+    save("corpus/lines", "seed-questions", "".join(json.dumps(x) + "\n" for x in quiz))
+
+
 if __name__ == "__main__":
     make_safetensors()
     make_gguf()
     make_config()
     make_tokenizers()
     make_sentencepiece()
+    make_lines()

@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build-fuzz}
 [ $# -gt 0 ] && shift
-targets=${*:-config gguf safetensors sentencepiece snapshot tokenizer}
+targets=${*:-config gguf lines safetensors sentencepiece snapshot tokenizer}
 seconds=${FUZZ_SECONDS:-60}
 
 [ -f "$build/build.ninja" ] || CC=${CLANG:-clang-14} meson setup "$build" -Dfuzz=true -Db_lundef=false
