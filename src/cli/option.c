@@ -193,7 +193,7 @@ const rill__option rill__options[] = {
     FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
     FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
     CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_BENCH | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
-    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape instead of a model; mpt-7b:2 has 2 layers"),
+    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape; mpt-7b:2 has 2 layers"),
     TEXT("shape", 0, "SHAPE", RILL_FOR_INFO | RILL_FOR_MEMORY, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
     U32("prefill", RILL_FOR_BENCH, prefill, 1, 1e6, measuring, "tokens to read in a run (512)"),
     U32("window", RILL_FOR_BENCH, context, 16, 1e6, measuring, "tokens seen while writing, sinks included (2048)"),

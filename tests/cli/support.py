@@ -34,7 +34,7 @@ def start(*args, **options):
 def rill(*args, stdin=b"", status=0, **options):
     """Runs to the end; (stdout, stderr) as bytes and text. Another exit status is a failure."""
     process = start(*args, **options)
-    out, err = process.communicate(stdin, timeout=60)
+    out, err = process.communicate(stdin, timeout=600)  # sanitizers are slow
     err = err.decode() if err else ""
     if status is not None and process.returncode != status:
         raise AssertionError(f"{args}: status {process.returncode}, wanted {status}: {err}")
