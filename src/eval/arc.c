@@ -64,7 +64,9 @@ static rill_status choice_tokens(const rill_model *model, const char *choice, ri
     if (status == RILL_OK) status = rill__bytes_append(&text, choice, strlen(choice), err);
     if (status == RILL_OK) status = rill__encode_piece(model, text.data, false, tokens, n, err);
     rill__bytes_deinit(&text);
-    return status;
+    if (status != RILL_OK || *n > 0) return status;
+    rill_tokens_free(*tokens);
+    return rill__fail(err, RILL_EINVAL, "choice '%.80s': has no token in this model", choice);
 }
 
 static rill_status question_tokens(const rill_model *model, const rill__quiz_item *item,
@@ -187,7 +189,7 @@ static rill_status score_choices(measurement *m, const rill__quiz_item *item, do
         if (status == RILL_OK && reads && !kept && !last) status = keep_state(m, err);
         kept = kept || (reads && !last);
         if (status == RILL_OK) status = score(m, tokens, n, last, &scores[i], err);
-        moved = reads;
+        moved = moved || reads;
         rill_tokens_free(tokens);
     }
     return status;

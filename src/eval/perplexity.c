@@ -111,12 +111,15 @@ static rill_status recall(measurement *m, rill_error *err) {
         rill_status status = rill__case_read(m->journal, --n, 1, &m->out->step_seconds, err);
         if (status != RILL_OK) return status;
     }
+    uint64_t stride = m->sparse ? m->options->every : 1;
+    if (n > m->total / stride)
+        return rill__fail(err, RILL_EFORMAT, "journal: %llu losses: at most %llu are right",
+                          (unsigned long long)n, (unsigned long long)(m->total / stride));
     for (uint64_t i = 0; i < n;) {
         size_t some = n - i < 256 ? (size_t)(n - i) : 256;
         rill_status status = rill__case_read(m->journal, i, some, losses, err);
         if (status != RILL_OK) return status;
-        for (size_t j = 0; j < some; j++, i++)
-            count_loss(m, (i + 1) * (m->sparse ? m->options->every : 1), losses[j]);
+        for (size_t j = 0; j < some; j++, i++) count_loss(m, (i + 1) * stride, losses[j]);
     }
     return RILL_OK;
 }

@@ -159,6 +159,9 @@ static rill_status check_positions(const rill__description *d, const char *sourc
          d->local_rope->interleaved != d->rope.interleaved))
         status = rill__fail(err, RILL_EUNSUPPORTED,
                             "%s: rope: layers with a window that rotate other dimensions", source);
+    if (status == RILL_OK && d->local_rope && d->position == RILL_POSITION_XPOS)
+        status = rill__fail(err, RILL_EUNSUPPORTED,
+                            "%s: xPos: layers with a RoPE of their own are not known", source);
     if (status == RILL_OK && d->position == RILL_POSITION_XPOS)
         status = check_xpos(&d->rope, source, err);
     return status;
