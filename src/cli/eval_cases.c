@@ -29,8 +29,8 @@ static void name_case(rill__eval_case *c, bool with_types) {
     snprintf(c->label, sizeof c->label, "%s%s%s%s%s%s", rill__method_name(o->method),
              dense ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "",
              by_message ? " by message" : "");
-    snprintf(c->name, sizeof c->name, "%s%s%s-%s%s", rill__method_name(o->method),
-             dense ? "" : "-", c->counts, c->types, by_message ? "-message" : "");
+    snprintf(c->name, sizeof c->name, "%s%s%s-%s%s", rill__method_name(o->method), dense ? "" : "-",
+             c->counts, c->types, by_message ? "-message" : "");
 }
 
 static bool alike(const rill_stream_options *a, const rill_stream_options *b) {

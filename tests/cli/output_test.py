@@ -91,11 +91,12 @@ class Pipes(Test):
 class Screens(Test):
     def test_a_status_line_of_its_own_row(self):
         for columns in (80, 40):
-            screen = Terminal("run", "-n", "200", *SMALL, columns=columns)
+            screen = Terminal("run", *SMALL, columns=columns)
             screen.until("writing: ")
-            self.assertEqual(screen.end(), 0)
+            screen.send("\x03")
+            self.assertEqual(screen.end(), 130)
             self.assertIn("\033[r", screen.text)  # all rows scroll again
-            self.assertIn("rill: stopped (length)", screen.text)
+            self.assertIn("rill: stopped (interrupted)", screen.text)
 
     def test_none_where_a_terminal_understands_nothing(self):
         screen = Terminal("run", "-n", "20", environment={"TERM": "dumb"})
