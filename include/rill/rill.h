@@ -241,7 +241,7 @@ typedef struct rill_stream_options {
         window;  // m, recent tokens kept, all of them for dense; default 0: trained context - sinks
                  // (of a model whose layers all have a window: the widest of those, if less)
     rill_evict evict;      // default by token
-    rill_type key_type;    // f32, f16 or q8_0; default f16 (f32 on an exact device)
+    rill_type key_type;    // f32, f16, bf16, q8_0 or q4_0; default f16 (f32 on an exact device)
     rill_type value_type;  // the same
     bool default_types;    // default true: key_type and value_type are chosen as said above
     float sink_scale;      // s: logits of sinks are multiplied by it; default 1; 0 or more

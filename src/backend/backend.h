@@ -42,7 +42,7 @@ typedef struct rill__row {
 typedef struct rill__kv {
     rill__buffer *keys;
     rill__buffer *values;
-    rill_type key_type;    // f32, f16 or q8_0 (a head's row is padded to whole blocks)
+    rill_type key_type;    // f32, f16, bf16, q8_0 or q4_0 (a head's row is padded to whole blocks)
     rill_type value_type;  // the same
     size_t key_row_bytes;
     size_t value_row_bytes;

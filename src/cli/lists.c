@@ -134,8 +134,8 @@ rill_status rill__lists_cache_type(rill__settings *s, const char *text, rill_err
                                    &l->value_types[l->n_types]))
             return rill__fail(
                 err, RILL_EINVAL,
-                "'%.80s': wants f32, f16 or q8_0, K/V where keys and values differ, or "
-                "several of these with commas between",
+                "'%.80s': wants f32, f16, bf16, q8_0 or q4_0, K/V where keys and values differ, "
+                "or several of these with commas between",
                 text);
         l->n_types++;
     }

@@ -32,7 +32,8 @@ static rill_status parse_cache_type(rill__settings *s, const char *text, rill_er
         return RILL_OK;
     }
     return rill__fail(err, RILL_EINVAL,
-                      "'%s': wants f32, f16 or q8_0, or two of them (keys/values)", text);
+                      "'%s': wants f32, f16, bf16, q8_0 or q4_0, or two of them (keys/values)",
+                      text);
 }
 
 static rill_status parse_weight_type(rill__settings *s, const char *text, rill_error *err) {
@@ -216,21 +217,21 @@ const rill__option rill__options[] = {
     U32("sinks", (MEMORY & ~WRITERS) | RILL_FOR_LATENCY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
-    CUSTOM("cache-type", "K[/V]", MEMORY | RILL_FOR_LATENCY, "f32|f16|q8_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
+    CUSTOM("cache-type", "K[/V]", MEMORY | RILL_FOR_LATENCY, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
     U32("sinks", RILL_FOR_COMPARE, stream.sinks, 0, ANY_U32, memory, "first tokens that streaming keeps for ever (4); if given, recompute too"),
     U32("window", RILL_FOR_COMPARE, stream.window, 1, ANY_U32, memory, "most recent tokens that it keeps (trained context - sinks)"),
     U32("capacity", RILL_FOR_COMPARE, capacity, 1, ANY_U32, memory, "sinks and recent tokens together, instead of --window"),
-    CUSTOM("cache-type", "K[/V]", RILL_FOR_COMPARE, "f32|f16|q8_0", memory, "how keys and values are stored (f16)", parse_cache_type),
+    CUSTOM("cache-type", "K[/V]", RILL_FOR_COMPARE, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored (f16)", parse_cache_type),
     CUSTOM("attention", "LIST", LISTS, "streaming|window|dense|recompute", memory, "how the past is seen: one way, or several with commas (streaming)", rill__lists_attention),
     CUSTOM("attention", "LIST", RILL_FOR_LATENCY, "streaming|window|dense|recompute", memory, "what is timed (streaming,dense,recompute)", rill__lists_attention),
     CUSTOM("capacity", "LIST", RILL_FOR_LATENCY, NULL, memory, "tokens in the cache, sinks among them (256,512,1024,2048,4096)", rill__lists_capacity),
     CUSTOM("sinks", "LIST", RILL_FOR_SINKS, NULL, memory, "numbers of first tokens to keep (0,1,2,4,8,16)", rill__lists_sinks),
     U32("capacity", RILL_FOR_SINKS, capacity, 2, ANY_U32, memory, "sinks and recent tokens together (trained context)"),
-    CUSTOM("cache-type", "LIST", RILL_FOR_SINKS, "f32|f16|q8_0", memory, "how keys and values are stored (f16); --memory tries all of them (f16,q8_0)", rill__lists_cache_type),
+    CUSTOM("cache-type", "LIST", RILL_FOR_SINKS, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored (f16); --memory tries all of them (f16,q8_0)", rill__lists_cache_type),
     CUSTOM("sinks", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "first tokens kept for ever, as 0,1,2,4,8 (4)", rill__lists_sinks),
     CUSTOM("window", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "most recent tokens kept (trained context - sinks)", rill__lists_window),
     CUSTOM("capacity", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "sinks and recent tokens together, instead of --window", rill__lists_capacity),
-    CUSTOM("cache-type", "LIST", LISTS | RILL_FOR_MEMORY, "f32|f16|q8_0", memory, "how keys and values are stored; K/V where they differ (f16)", rill__lists_cache_type),
+    CUSTOM("cache-type", "LIST", LISTS | RILL_FOR_MEMORY, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored; K/V where they differ (f16)", rill__lists_cache_type),
     CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
     CUSTOM("evict", "LIST", RILL_FOR_PERPLEXITY, "token|message", memory, "what goes at once; message wants --message-token (token)", rill__lists_evict),
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),

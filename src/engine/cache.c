@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-// Bytes of one head's key or value; q8_0 pads it to whole blocks.
+// Bytes of one head's key or value, padded to whole blocks.
 static size_t row_bytes(rill_type type, uint32_t head_dim) {
     const rill__type_traits *traits = rill__type_traits_get(type);
     return ((size_t)head_dim + traits->block - 1) / traits->block * traits->block_bytes;

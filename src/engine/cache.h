@@ -16,7 +16,7 @@ typedef struct rill__cache_options {
     uint64_t capacity;  // C: no distance exceeds C - 1 (it chooses RoPE's frequencies)
     rill_rope_scaling rope_scaling;
     float rope_factor;
-    rill_type key_type;  // f32, f16, q8_0
+    rill_type key_type;  // as rill_stream_options
     rill_type value_type;
     float sink_scale;  // see rill__kv
     float sink_cap;

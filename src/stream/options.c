@@ -79,9 +79,17 @@ static rill_status resolve_window(const rill__description *d, rill_stream_option
 }
 
 static rill_status check_type(const char *field, rill_type type, rill_error *err) {
-    if (type == RILL_TYPE_F32 || type == RILL_TYPE_F16 || type == RILL_TYPE_Q8_0) return RILL_OK;
-    return rill__fail(err, RILL_EINVAL, "%s: a cache cannot hold %s; f32, f16 and q8_0 are known",
-                      field, rill_type_name(type));
+    switch (type) {
+    case RILL_TYPE_F32:
+    case RILL_TYPE_F16:
+    case RILL_TYPE_BF16:
+    case RILL_TYPE_Q8_0:
+    case RILL_TYPE_Q4_0: return RILL_OK;
+    default: break;
+    }
+    return rill__fail(err, RILL_EINVAL,
+                      "%s: a cache cannot hold %s; f32, f16, bf16, q8_0 and q4_0 are known", field,
+                      rill_type_name(type));
 }
 
 // What may be done to the model's positions.
@@ -101,8 +109,9 @@ static rill_status resolve_positions(const rill__description *d, rill_stream_opt
     if (!(o->rope_factor >= 1 && o->rope_factor <= 1e6f))
         return rill__fail(err, RILL_EINVAL, "rope_factor: %g; 1 to 1000000 is right",
                           (double)o->rope_factor);
-    // 2^7 leaves keys of up to 2^9 in 16 bits.
-    double most = o->key_type == RILL_TYPE_F32 ? 60 : 7;
+    // 2^7 leaves keys of up to 2^9 in f16, which is also what a block's scale is stored in.
+    bool wide = o->key_type == RILL_TYPE_F32 || o->key_type == RILL_TYPE_BF16;
+    double most = wide ? 60 : 7;
     if (d->position == RILL_POSITION_XPOS && rill__xpos_log2(&d->rope, (uint64_t)capacity) > most)
         return rill__fail(err, RILL_EINVAL,
                           "window: %.0f tokens are more than a key of xPos with scale base %g can "

@@ -38,7 +38,7 @@ static void test_the_public_example(void **state) {
     assert_true(m.saved == 0.7952);
 }
 
-// Keys and values of their own types; a block of q8_0 is 32 numbers in 34 bytes.
+// Keys and values of their own types; 32 numbers are 34 bytes in q8_0, 18 in q4_0.
 static void test_types(void **state) {
     (void)state;
     static const struct {
@@ -49,6 +49,7 @@ static void test_types(void **state) {
         {RILL_TYPE_F16, RILL_TYPE_F16, 24 * 12 * (128 + 128)},
         {RILL_TYPE_Q8_0, RILL_TYPE_Q8_0, 24 * 12 * (68 + 68)},
         {RILL_TYPE_Q8_0, RILL_TYPE_F16, 24 * 12 * (68 + 128)},
+        {RILL_TYPE_BF16, RILL_TYPE_Q4_0, 24 * 12 * (128 + 36)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         rill__memory m = compare(&write_up, (rill__memory_case){.key_type = rows[i].key,

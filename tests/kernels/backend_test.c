@@ -250,6 +250,9 @@ static void attention_is_what_the_text_says(void **state) {
         {{RILL_TYPE_F32, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 3e-3},
         {{RILL_TYPE_Q8_0, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 3e-2},
         {{RILL_TYPE_F16, RILL_TYPE_Q8_0, 0, RECENT + 7, 8, 1, 1, false, true, false, false}, 3e-2},
+        {{RILL_TYPE_BF16, RILL_TYPE_BF16, 0, RECENT + 7, 8, 1, 1, false, true, false, false}, 3e-2},
+        {{RILL_TYPE_Q4_0, RILL_TYPE_F16, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 5e-1},
+        {{RILL_TYPE_F16, RILL_TYPE_Q4_0, 0, RECENT + 7, 8, 1, 1, false, false, false, false}, 5e-1},
         {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 1, false, false, true, false}, 1e-5},
         {{RILL_TYPE_F32, RILL_TYPE_F32, 9, RECENT + 7, 8, 2.5f, 1, false, false, true, true}, 1e-5},
         {{RILL_TYPE_F32, RILL_TYPE_F32, 0, RECENT + 7, 8, 1, 0.05f, true, true, false, true}, 1e-5},
@@ -268,10 +271,11 @@ static void attention_is_what_the_text_says(void **state) {
 
 // The same bits for every setting that only moves memory or work about.
 static void attention_bits_do_not_move(void **state) {
-    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
+                                      RILL_TYPE_Q4_0};
     rill__backend *one = open_tier(*state, 1);
     inputs *in = make_inputs();
-    for (size_t type = 0; type < 3; type++) {
+    for (size_t type = 0; type < sizeof types / sizeof *types; type++) {
         setting s = plain;
         s.key_type = s.value_type = types[type];
         float *expected = run_stream(one, in, &s);

@@ -58,7 +58,8 @@ static void write_tokens(rill_stream *s, rill_token *out, size_t n) {
 }
 
 static void random_options(test_random *r, rill_stream_options *o) {
-    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
+                                      RILL_TYPE_Q4_0};
     rill_stream_options_default(o);
     o->method = (rill_method)test_random_between(r, 0, 3);
     o->sinks = o->method == RILL_METHOD_STREAMING ? test_random_between(r, 0, 6) : RILL_SINKS_AUTO;
@@ -67,8 +68,8 @@ static void random_options(test_random *r, rill_stream_options *o) {
     o->chunk = test_random_between(r, 1, 40);
     o->start = test_random_next(r) >> 8;
     o->default_types = false;
-    o->key_type = types[test_random_between(r, 0, 2)];
-    o->value_type = types[test_random_between(r, 0, 2)];
+    o->key_type = types[test_random_between(r, 0, 4)];
+    o->value_type = types[test_random_between(r, 0, 4)];
     o->over_context = true;
 }
 

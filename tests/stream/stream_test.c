@@ -192,12 +192,16 @@ static void cache_types_stay_close(void **state) {
     test_random r = {5};
     rill_token tokens[N];
     random_tokens(&r, tokens, N);
-    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_Q8_0};
-    static const double bound[] = {0, 1e-4, 1e-3};  // as for default kernels
+    static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
+                                      RILL_TYPE_Q4_0};
+    // As for default kernels: bf16 has the 8 bits of q8_0. 4 bits have a step 16 times as wide, and
+    // divergence goes with its square.
+    static const double bound[] = {0, 1e-4, 1e-3, 1e-3, 256e-3};
+    enum { TYPES = sizeof types / sizeof *types };
     float *exact = calloc((size_t)N * VOCAB, sizeof *exact);
     float *other = calloc((size_t)N * VOCAB, sizeof *other);
-    for (size_t k = 0; k < 3; k++) {
-        for (size_t v = 0; v < 3; v++) {
+    for (size_t k = 0; k < TYPES; k++) {
+        for (size_t v = 0; v < TYPES; v++) {
             rill_stream_options o = options_of(4, 28);
             o.default_types = false;
             o.key_type = types[k];
@@ -393,9 +397,11 @@ static void xpos_fades_no_further_than_the_cache_can_hold(void **state) {
         rill_type type;
         uint32_t window;
         rill_status status;
-    } cases[] = {{RILL_TYPE_F16, 150, RILL_OK},  {RILL_TYPE_F16, 151, RILL_EINVAL},
-                 {RILL_TYPE_Q8_0, 150, RILL_OK}, {RILL_TYPE_Q8_0, 151, RILL_EINVAL},
-                 {RILL_TYPE_F32, 1323, RILL_OK}, {RILL_TYPE_F32, 1324, RILL_EINVAL}};
+    } cases[] = {{RILL_TYPE_F16, 150, RILL_OK},   {RILL_TYPE_F16, 151, RILL_EINVAL},
+                 {RILL_TYPE_Q8_0, 150, RILL_OK},  {RILL_TYPE_Q8_0, 151, RILL_EINVAL},
+                 {RILL_TYPE_Q4_0, 150, RILL_OK},  {RILL_TYPE_Q4_0, 151, RILL_EINVAL},
+                 {RILL_TYPE_F32, 1323, RILL_OK},  {RILL_TYPE_F32, 1324, RILL_EINVAL},
+                 {RILL_TYPE_BF16, 1323, RILL_OK}, {RILL_TYPE_BF16, 1324, RILL_EINVAL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rill_stream_options o = options_of(4, cases[i].window);
         o.default_types = false;

@@ -60,9 +60,9 @@ typedef struct cache_run {
     size_t count;
 } cache_run;
 
-// Floats of a decoded row: q8_0 pads a head to whole blocks.
+// Floats of a decoded row: a head is padded to whole blocks.
 static size_t decoded_width(rill_type type, size_t dim) {
-    size_t block = type == RILL_TYPE_Q8_0 ? 32 : 1;
+    size_t block = rill__type_traits_get(type)->block;
     return (dim + block - 1) / block * block;
 }
 

@@ -92,7 +92,7 @@ static void rotate(const rill__rope *rope, const float *table, float *x) {
     }
 }
 
-// Stores a head's row; the last block of q8_0 is padded with zeros.
+// Stores a head's row; the last block is padded with zeros.
 static void store(rill_type type, const float *x, uint32_t dim, uint8_t *to) {
     const rill__type_traits *traits = rill__type_traits_get(type);
     size_t whole = dim / traits->block * traits->block;
