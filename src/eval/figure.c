@@ -288,7 +288,8 @@ static void write_script(script *s, const rill__figure *f, bool svg, const char 
     setting(s, "title", f->title);
     setting(s, "xlabel", f->x_label);
     setting(s, "ylabel", f->y_label);
-    say(s, "set key below width 1\nset border lc '#404040'\n"
+    // The axis' name keeps clear of a legend of one line.
+    say(s, "set xlabel offset 0,0.5\nset key below width 1 height 0.5\nset border lc '#404040'\n"
            "set grid lc '#d8d8d8' dt 1\nset samples 1000\n");
     say(s, "set output ");
     quote(s, target);
