@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Trained models: the loss of every token, to three times the trained length, beside the
 // reference's (transformers in float32): within 5e-3 each and 5e-4 in the mean, for dense, window
-// and streaming.
+// and streaming, read 64 tokens at once; and the same bits 7 and 1 at once.
 //
-// tests/data/trained has one; with RILL_SHARED=FOLDER, all models in FOLDER/models are tested too.
+// tests/data/trained has one model, tested with default kernels and, on one text, with exact ones.
+// With RILL_SHARED=FOLDER, all models in FOLDER/models are tested with default kernels too. With
+// RILL_EXACT_LOSSES=1 every model goes through every text with exact kernels: half an hour.
 #include "rill/rill.h"
 
 #include "support/reference_model.h"
@@ -23,6 +25,12 @@
 
 enum { MAX_MODELS = 16 };
 static char directories[MAX_MODELS][512];
+
+typedef struct subject {
+    const char *directory;
+    bool exact;
+    char name[540];
+} subject;
 
 // "dense", "window_0_256", "streaming_4_252"
 static bool case_options(const char *name, uint32_t n_tokens, rill_stream_options *o) {
@@ -45,32 +53,58 @@ static double loss(const float *logits, size_t n, rill_token token) {
     return max + log(sum) - logits[token];
 }
 
-// The worst and the sum of the differences over one row of text.
-static void compare_row(rill_model *model, const rill_stream_options *o, const rill_token *tokens,
-                        size_t n_tokens, const float *expected, double *worst, double *sum) {
+// The losses of one row of text, n_tokens - 1 of them, read `chunk` tokens at once.
+static void measure_row(rill_model *model, const rill_stream_options *options, uint32_t chunk,
+                        const rill_token *tokens, size_t n_tokens, double *losses) {
     rill_error err;
     rill_model_info info;
     rill_stream *stream;
+    rill_stream_options o = *options;
+    o.chunk = chunk;
     rill_model_get_info(model, &info);
-    if (rill_stream_open(model, o, &stream, &err) != RILL_OK) fail_msg("%s", err.message);
+    if (rill_stream_open(model, &o, &stream, &err) != RILL_OK) fail_msg("%s", err.message);
     float *logits = malloc(n_tokens * info.vocab_size * sizeof *logits);
     assert_non_null(logits);
     if (rill_stream_feed(stream, tokens, n_tokens, logits, &err) != RILL_OK)
         fail_msg("%s", err.message);
-    for (size_t t = 0; t + 1 < n_tokens; t++) {
-        double difference =
-            fabs(loss(logits + t * info.vocab_size, info.vocab_size, tokens[t + 1]) - expected[t]);
-        assert_false(isnan(difference));
-        *worst = fmax(*worst, difference);
-        *sum += difference;
-    }
+    for (size_t t = 0; t + 1 < n_tokens; t++)
+        losses[t] = loss(logits + t * info.vocab_size, info.vocab_size, tokens[t + 1]);
     free(logits);
     rill_stream_close(&stream);
 }
 
+// One case of one model: all rows beside the reference, the first one in other chunks too.
+static void compare_case(rill_model *model, const rill_stream_options *o, const rill_token *tokens,
+                         size_t n_rows, size_t n_tokens, const float *expected, const char *label) {
+    size_t n = n_tokens - 1;
+    double worst = 0, sum = 0;
+    double *losses = malloc(n * sizeof *losses), *again = malloc(n * sizeof *again);
+    assert_true(losses && again);
+    for (size_t r = 0; r < n_rows; r++) {
+        measure_row(model, o, 64, tokens + r * n_tokens, n_tokens, losses);
+        for (size_t t = 0; t < n; t++) {
+            double difference = fabs(losses[t] - expected[r * n + t]);
+            assert_false(isnan(difference));
+            worst = fmax(worst, difference);
+            sum += difference;
+        }
+        for (uint32_t chunk = 1; r == 0 && chunk <= 7; chunk += 6) {
+            measure_row(model, o, chunk, tokens, n_tokens, again);
+            assert_memory_equal(again, losses, n * sizeof *losses);
+        }
+    }
+    double mean = sum / (double)(n_rows * n);
+    print_message("%s: worst %.1e, mean %.1e\n", label, worst, mean);
+    assert_true(worst <= 5e-3);
+    assert_true(mean <= 5e-4);
+    free(losses);
+    free(again);
+}
+
 static void losses_match(void **state) {
-    const char *directory = *state;
-    char path[600];
+    const subject *tested = *state;
+    const char *directory = tested->directory;
+    char path[600], label[700];
     snprintf(path, sizeof path, "%s/nll.safetensors", directory);
     test_tensors *golden = test_tensors_open(path);
     size_t n_rows, n_tokens, rows, columns, n_cases = 0;
@@ -79,10 +113,11 @@ static void losses_match(void **state) {
 
     rill_error err;
     rill_device *device;
-    if (rill_device_open(&(rill_device_options){.threads = 2}, &device, &err) != RILL_OK)
-        fail_msg("%s", err.message);
+    const rill_device_options options = {.threads = 2, .exact = tested->exact};
+    if (rill_device_open(&options, &device, &err) != RILL_OK) fail_msg("%s", err.message);
     rill_model *model = reference_model_open(device, directory, n_tokens);
     const char *name;
+    size_t texts = tested->exact && !getenv("RILL_EXACT_LOSSES") ? 1 : n_rows;
     for (size_t i = 0; (name = test_tensors_name(golden, i)); i++) {
         if (strcmp(name, "tokens") == 0) continue;
         rill_stream_options o;
@@ -90,14 +125,8 @@ static void losses_match(void **state) {
         const float *expected = test_tensors_get(golden, name, &rows, &columns);
         assert_int_equal(rows, n_rows);
         assert_int_equal(columns, n_tokens - 1);
-        double worst = 0, sum = 0;
-        for (size_t r = 0; r < n_rows; r++)
-            compare_row(model, &o, tokens + r * n_tokens, n_tokens, expected + r * columns, &worst,
-                        &sum);
-        double mean = sum / (double)(rows * columns);
-        print_message("%s %s: worst %.1e, mean %.1e\n", directory, name, worst, mean);
-        assert_true(worst <= 5e-3);
-        assert_true(mean <= 5e-4);
+        snprintf(label, sizeof label, "%s %s", tested->name, name);
+        compare_case(model, &o, tokens, texts, n_tokens, expected, label);
         n_cases++;
     }
     assert_true(n_cases >= 3);
@@ -131,15 +160,27 @@ static size_t find_models(const char *folder, size_t n) {
     return n;
 }
 
+static size_t add_subjects(size_t first, size_t end, bool exact, subject *subjects, size_t n) {
+    for (size_t i = first; i < end; i++, n++) {
+        subjects[n] = (subject){.directory = directories[i], .exact = exact};
+        snprintf(subjects[n].name, sizeof subjects[n].name, "%.511s%s", directories[i],
+                 exact ? " exact" : "");
+    }
+    return n;
+}
+
 int main(void) {
-    struct CMUnitTest tests[MAX_MODELS];
-    size_t n = find_models(test_data("trained"), 0);
+    static subject subjects[2 * MAX_MODELS];
+    struct CMUnitTest tests[2 * MAX_MODELS];
+    size_t own = find_models(test_data("trained"), 0), all = own;
     const char *shared = getenv("RILL_SHARED");
     char folder[512];
     snprintf(folder, sizeof folder, "%s/models", shared ? shared : "");
-    if (shared) n = find_models(folder, n);
+    if (shared) all = find_models(folder, own);
+    size_t n = add_subjects(0, all, false, subjects, 0);
+    n = add_subjects(0, getenv("RILL_EXACT_LOSSES") ? all : own, true, subjects, n);
     for (size_t i = 0; i < n; i++)
         tests[i] = (struct CMUnitTest){
-            .name = directories[i], .test_func = losses_match, .initial_state = directories[i]};
+            .name = subjects[i].name, .test_func = losses_match, .initial_state = &subjects[i]};
     return n == 0 ? 1 : _cmocka_run_group_tests("trained", tests, n, NULL, NULL);
 }
