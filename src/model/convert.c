@@ -36,7 +36,10 @@ typedef struct output {
 } output;
 
 static const rill__tensor *part_of(const conversion *c, const output *o, uint32_t i) {
-    const rill__parameter *p = rill__model_parameter(c->m, o->name->roles[i], o->layer);
+    rill__weight_role role = o->name->roles[i];
+    if (role == RILL_WEIGHT_OUTPUT && c->m->description.tied_embeddings && c->family->gguf_untied)
+        role = RILL_WEIGHT_EMBEDDING;
+    const rill__parameter *p = rill__model_parameter(c->m, role, o->layer);
     return o->bias ? &p->bias : &p->weight;
 }
 

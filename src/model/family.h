@@ -38,6 +38,8 @@ struct rill__family {
     const char *architecture;  // general.architecture in GGUF
     // GGUF stores the rows of queries and keys so that rotated pairs are neighbours.
     bool gguf_interleaved;
+    // llama.cpp wants the output's matrix in the file, also where it is the embedding's once more.
+    bool gguf_untied;
     const rill__weight_name *names;       // in a directory
     const rill__weight_name *gguf_names;  // in GGUF
     // Fills the description (zeroed but for `family`) and sets a bit of *biases for every role that

@@ -46,6 +46,7 @@ static const rill__weight_name names[] = {
 const rill__family rill__family_gpt_neox = {
     .name = "gpt_neox",
     .architecture = "gptneox",
+    .gguf_untied = true,
     .names = names,
     .gguf_names = rill__names_gguf_qkv,
     .read_config = read_config,

@@ -96,6 +96,7 @@ static const rill__weight_name gguf_names[] = {
 const rill__family rill__family_gpt_oss = {
     .name = "gpt_oss",
     .architecture = "gpt-oss",
+    .gguf_untied = true,
     .names = names,
     .gguf_names = gguf_names,
     .read_config = read_config,
