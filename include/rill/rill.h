@@ -57,8 +57,13 @@ typedef enum rill_type {
     RILL_TYPE_Q5_0 = 6,
     RILL_TYPE_Q5_1 = 7,
     RILL_TYPE_Q8_0 = 8,
+    RILL_TYPE_Q2_K = 10,
+    RILL_TYPE_Q3_K = 11,
     RILL_TYPE_Q4_K = 12,
+    RILL_TYPE_Q5_K = 13,
     RILL_TYPE_Q6_K = 14,
+    RILL_TYPE_IQ4_NL = 20,
+    RILL_TYPE_IQ4_XS = 23,
     RILL_TYPE_BF16 = 30,
     RILL_TYPE_MXFP4 = 39,
 } rill_type;

@@ -5,15 +5,17 @@
     quantize.py LIBRARY_FOLDER SOURCE.gguf TARGET.gguf TYPE [OUTPUT_TYPE [EMBEDDING_TYPE]]
 
 LIBRARY_FOLDER: node_modules/@node-llama-cpp/linux-x64/bins/linux-x64. TYPE: q4_0, q4_1, q5_0, q5_1,
-q8_0, q4_K (a mixture with q6_K) or q6_K; the other two are for one matrix each.
+q8_0, q2_K, q3_K, q4_K, q5_K (mixtures), q6_K, iq4_nl or iq4_xs; the other two are for one matrix each.
 """
 import ctypes
 import pathlib
 import sys
 
 # llama.h: llama_ftype; ggml.h: ggml_type.
-FILE_TYPES = {"q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q4_K": 15, "q6_K": 18}
-TENSOR_TYPES = {"q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "q4_K": 12, "q6_K": 14}
+FILE_TYPES = {"q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3_K": 12, "q4_K": 15, "q5_K": 17,
+              "q6_K": 18, "iq4_nl": 25, "iq4_xs": 30}
+TENSOR_TYPES = {"q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "q2_K": 10, "q3_K": 11, "q4_K": 12, "q5_K": 13,
+                "q6_K": 14, "iq4_nl": 20, "iq4_xs": 23}
 
 
 class Params(ctypes.Structure):

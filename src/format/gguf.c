@@ -142,7 +142,7 @@ static void read_tensor(cursor *c, rill__tensor *t, char **names, uint64_t *offs
         size_t n_known = sizeof tensor_types / sizeof *tensor_types;
         c->status = rill__fail(c->err, RILL_EUNSUPPORTED,
                                "%s: tensor '%s': type %s (%llu); f32, f16, bf16, q8_0, q4_0, q4_1, "
-                               "q5_0, q5_1, q4_K and q6_K are known",
+                               "q5_0, q5_1, q2_K to q6_K, iq4_nl, iq4_xs and mxfp4 are known",
                                c->path, t->name, type < n_known ? tensor_types[type] : "unknown",
                                (unsigned long long)type);
     } else if (!rill__type_bytes(t->type, t->shape[n_dims - 1], &t->bytes) ||

@@ -4,6 +4,8 @@
 // write.
 #include "format/types.h"
 
+#include "format/k_quants.h"
+
 #include <math.h>
 #include <string.h>
 #include <strings.h>
@@ -207,57 +209,6 @@ static void q5_1_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
-enum { SUPER_BLOCK = 256 };
-
-// The j-th of eight 6-bit scales and minima that q4_K packs into 12 bytes.
-static void q4_k_scale(const uint8_t *s, int j, float *scale, float *minimum) {
-    if (j < 4) {
-        *scale = (float)(s[j] & 63);
-        *minimum = (float)(s[j + 4] & 63);
-    } else {
-        *scale = (float)((s[j + 4] & 15) | (s[j - 4] >> 6) << 4);
-        *minimum = (float)((s[j + 4] >> 4) | (s[j] >> 6) << 4);
-    }
-}
-
-// q4_K: half d, half dmin; 12 bytes of scales; 128 bytes of nibbles, 64 values to 32 bytes.
-// x = d * scale * q - dmin * minimum.
-static void q4_k_to_float(const void *src, float *dst, size_t n) {
-    const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 16 + SUPER_BLOCK / 2) {
-        float d = load_half(b), dmin = load_half(b + 2);
-        for (int j = 0; j < 8; j++) {
-            float scale, minimum;
-            q4_k_scale(b + 4, j, &scale, &minimum);
-            const uint8_t *q = b + 16 + j / 2 * 32;
-            for (int k = 0; k < 32; k++) {
-                int value = j % 2 ? q[k] >> 4 : q[k] & 15;
-                dst[i + (size_t)j * 32 + k] = d * scale * (float)value - dmin * minimum;
-            }
-        }
-    }
-}
-
-// q6_K: 128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, half d. x = d * scale * (q -
-// 32).
-static void q6_k_to_float(const void *src, float *dst, size_t n) {
-    const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 210) {
-        float d = load_half(b + 208);
-        for (int half = 0; half < 2; half++) {
-            const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
-            const int8_t *scales = (const int8_t *)b + 192 + 8 * half;
-            for (int k = 0; k < 128; k++) {
-                int column = k % 32, group = k / 32;
-                int nibble = low[column + 32 * (group & 1)] >> (4 * (group >> 1)) & 15;
-                int value = nibble | (high[column] >> (2 * group) & 3) << 4;
-                dst[i + (size_t)half * 128 + k] =
-                    d * (float)scales[column / 16 + 2 * group] * (float)(value - 32);
-            }
-        }
-    }
-}
-
 // mxfp4: an exponent e, scale 2^(e - 127), and 32 nibbles, each a float of 4 bits (OCP Microscaling
 // Formats 1.0): a sign, then 0, 0.5, 1, 1.5, 2, 3, 4, 6. ggml_e8m0_to_fp32: e 0 is 2^-127.
 static void mxfp4_to_float(const void *src, float *dst, size_t n) {
@@ -273,6 +224,8 @@ static void mxfp4_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
+enum { SUPER_BLOCK = RILL_SUPER_BLOCK };
+
 static const rill__type_traits table[] = {
     {RILL_TYPE_F32, "f32", 1, 4, f32_to_float, f32_from_float},
     {RILL_TYPE_F16, "f16", 1, 2, f16_to_float, f16_from_float},
@@ -282,8 +235,13 @@ static const rill__type_traits table[] = {
     {RILL_TYPE_Q5_0, "q5_0", BLOCK, 6 + BLOCK / 2, q5_0_to_float, NULL},
     {RILL_TYPE_Q5_1, "q5_1", BLOCK, 8 + BLOCK / 2, q5_1_to_float, NULL},
     {RILL_TYPE_Q8_0, "q8_0", BLOCK, Q8_0_BYTES, q8_0_to_float, q8_0_from_float},
-    {RILL_TYPE_Q4_K, "q4_K", SUPER_BLOCK, 144, q4_k_to_float, NULL},
-    {RILL_TYPE_Q6_K, "q6_K", SUPER_BLOCK, 210, q6_k_to_float, NULL},
+    {RILL_TYPE_Q2_K, "q2_K", SUPER_BLOCK, 84, rill__q2_k_to_float, NULL},
+    {RILL_TYPE_Q3_K, "q3_K", SUPER_BLOCK, 110, rill__q3_k_to_float, NULL},
+    {RILL_TYPE_Q4_K, "q4_K", SUPER_BLOCK, 144, rill__q4_k_to_float, NULL},
+    {RILL_TYPE_Q5_K, "q5_K", SUPER_BLOCK, 176, rill__q5_k_to_float, NULL},
+    {RILL_TYPE_Q6_K, "q6_K", SUPER_BLOCK, 210, rill__q6_k_to_float, NULL},
+    {RILL_TYPE_IQ4_NL, "iq4_nl", BLOCK, 2 + BLOCK / 2, rill__iq4_nl_to_float, NULL},
+    {RILL_TYPE_IQ4_XS, "iq4_xs", SUPER_BLOCK, 136, rill__iq4_xs_to_float, NULL},
     {RILL_TYPE_MXFP4, "mxfp4", BLOCK, 1 + BLOCK / 2, mxfp4_to_float, NULL},
 };
 

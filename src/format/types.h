@@ -17,7 +17,8 @@ typedef struct rill__type_traits {
     uint32_t block_bytes;  // bytes a block
     // n is a multiple of `block`. src needs no alignment.
     void (*to_float)(const void *src, float *dst, size_t n);
-    // NULL for types that rill reads and does not write (q4_1, q5_0, q5_1, q4_K, q6_K).
+    // NULL for types that rill reads and does not write (q4_1, q5_0, q5_1, the k-quants, iq4,
+    // mxfp4).
     void (*from_float)(const float *src, void *dst, size_t n);
 } rill__type_traits;
 

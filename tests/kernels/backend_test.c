@@ -385,10 +385,11 @@ static void check_products(const char *tier, rill_type type, const float *x) {
 }
 
 static void products_do_not_depend_on_threads_or_batch(void **state) {
-    static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,  RILL_TYPE_BF16,
-                                      RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, RILL_TYPE_Q4_1,
-                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1, RILL_TYPE_Q4_K,
-                                      RILL_TYPE_Q6_K};
+    static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,    RILL_TYPE_BF16,
+                                      RILL_TYPE_Q8_0, RILL_TYPE_Q4_0,   RILL_TYPE_Q4_1,
+                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,   RILL_TYPE_Q2_K,
+                                      RILL_TYPE_Q3_K, RILL_TYPE_Q4_K,   RILL_TYPE_Q5_K,
+                                      RILL_TYPE_Q6_K, RILL_TYPE_IQ4_NL, RILL_TYPE_IQ4_XS};
     rill__backend *be = open_tier(*state, 1);
     be->ops->close(be);
     float *x = calloc(BATCH * COLUMNS, sizeof *x);

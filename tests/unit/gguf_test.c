@@ -135,10 +135,12 @@ static void every_type_of_tensor_is_read(void **state) {
     static const struct {
         rill_type type;
         size_t bytes;  // of 2 rows of 256
-    } types[] = {{RILL_TYPE_F32, 2048}, {RILL_TYPE_F16, 1024}, {RILL_TYPE_BF16, 1024},
-                 {RILL_TYPE_Q8_0, 544}, {RILL_TYPE_Q4_0, 288}, {RILL_TYPE_Q4_1, 320},
-                 {RILL_TYPE_Q5_0, 352}, {RILL_TYPE_Q5_1, 384}, {RILL_TYPE_Q4_K, 288},
-                 {RILL_TYPE_Q6_K, 420}};
+    } types[] = {{RILL_TYPE_F32, 2048}, {RILL_TYPE_F16, 1024},   {RILL_TYPE_BF16, 1024},
+                 {RILL_TYPE_Q8_0, 544}, {RILL_TYPE_Q4_0, 288},   {RILL_TYPE_Q4_1, 320},
+                 {RILL_TYPE_Q5_0, 352}, {RILL_TYPE_Q5_1, 384},   {RILL_TYPE_Q4_K, 288},
+                 {RILL_TYPE_Q6_K, 420}, {RILL_TYPE_Q2_K, 168},   {RILL_TYPE_Q3_K, 220},
+                 {RILL_TYPE_Q5_K, 352}, {RILL_TYPE_IQ4_NL, 288}, {RILL_TYPE_IQ4_XS, 272},
+                 {RILL_TYPE_MXFP4, 272}};
     enum { N = sizeof types / sizeof *types };
     rill__gguf g;
     rill_error err;

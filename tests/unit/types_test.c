@@ -17,9 +17,10 @@ enum { BLOCKS = 3, MAX_BYTES = 4096 };
 
 static void blocks_decode_as_specified(void **state) {
     (void)state;
-    static const rill_type types[] = {RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, RILL_TYPE_Q4_1,
-                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1, RILL_TYPE_Q4_K,
-                                      RILL_TYPE_Q6_K};
+    static const rill_type types[] = {RILL_TYPE_Q8_0, RILL_TYPE_Q4_0,   RILL_TYPE_Q4_1,
+                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,   RILL_TYPE_Q2_K,
+                                      RILL_TYPE_Q3_K, RILL_TYPE_Q4_K,   RILL_TYPE_Q5_K,
+                                      RILL_TYPE_Q6_K, RILL_TYPE_IQ4_NL, RILL_TYPE_IQ4_XS};
     static uint8_t bytes[MAX_BYTES];
     static float out[BLOCKS * 256];
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
