@@ -102,11 +102,16 @@ static void encode(operands *in, size_t rows) {
         return;
     }
     for (size_t i = 0; i < n_bytes; i++) in->bytes[i] = (uint8_t)random_bits();
-    for (size_t b = 0; b < n_bytes; b += t->block_bytes) {  // halves below 2
-        size_t at = b + (in->type == RILL_TYPE_Q6_K ? 208 : 0);
-        in->bytes[at + 1] &= 0xbf;
-        if (in->type != RILL_TYPE_Q6_K) in->bytes[at + 3] &= 0xbf;
-    }
+    // Where the last of a block's halves begins, and how many there are: they stay below 2.
+    static const uint8_t halves[RILL_CPU_TYPES][2] = {
+        [RILL_TYPE_Q4_1] = {2, 2},   [RILL_TYPE_Q5_0] = {0, 1},   [RILL_TYPE_Q5_1] = {2, 2},
+        [RILL_TYPE_Q2_K] = {82, 2},  [RILL_TYPE_Q3_K] = {108, 1}, [RILL_TYPE_Q4_K] = {2, 2},
+        [RILL_TYPE_Q5_K] = {2, 2},   [RILL_TYPE_Q6_K] = {208, 1}, [RILL_TYPE_IQ4_NL] = {0, 1},
+        [RILL_TYPE_IQ4_XS] = {0, 1},
+    };
+    const uint8_t *half = halves[in->type];
+    for (size_t b = 0; b < n_bytes; b += t->block_bytes)
+        for (size_t i = 0; i < half[1]; i++) in->bytes[b + half[0] - 2 * i + 1] &= 0xbf;
 }
 
 static size_t run_decode(const rill__cpu_kernels *k, operands *in, float *out) {
@@ -253,6 +258,13 @@ static const kernel_case cases[] = {
     {"decode q4_1", SLOT(decode[RILL_TYPE_Q4_1]), RILL_TYPE_Q4_1, 32, 0, 0, FINITE, run_decode},
     {"decode q5_0", SLOT(decode[RILL_TYPE_Q5_0]), RILL_TYPE_Q5_0, 32, 0, 0, FINITE, run_decode},
     {"decode q5_1", SLOT(decode[RILL_TYPE_Q5_1]), RILL_TYPE_Q5_1, 32, 0, 0, FINITE, run_decode},
+    {"decode q2_K", SLOT(decode[RILL_TYPE_Q2_K]), RILL_TYPE_Q2_K, 256, 0, 0, FINITE, run_decode},
+    {"decode q3_K", SLOT(decode[RILL_TYPE_Q3_K]), RILL_TYPE_Q3_K, 256, 0, 0, FINITE, run_decode},
+    {"decode q5_K", SLOT(decode[RILL_TYPE_Q5_K]), RILL_TYPE_Q5_K, 256, 0, 0, FINITE, run_decode},
+    {"decode iq4_nl", SLOT(decode[RILL_TYPE_IQ4_NL]), RILL_TYPE_IQ4_NL, 32, 0, 0, FINITE,
+     run_decode},
+    {"decode iq4_xs", SLOT(decode[RILL_TYPE_IQ4_XS]), RILL_TYPE_IQ4_XS, 256, 0, 0, FINITE,
+     run_decode},
     {"decode q4_K", SLOT(decode[RILL_TYPE_Q4_K]), RILL_TYPE_Q4_K, 256, 0, 0, FINITE, run_decode},
     {"decode q6_K", SLOT(decode[RILL_TYPE_Q6_K]), RILL_TYPE_Q6_K, 256, 0, 0, FINITE, run_decode},
     {"product f32", SLOT(product[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36,

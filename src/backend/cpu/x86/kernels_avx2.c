@@ -6,6 +6,8 @@
 #include "backend/cpu/x86/quant_tmpl.h"
 #include "backend/cpu/x86/rows_tmpl.h"
 
+#include "backend/cpu/x86/k_quants_tmpl.h"
+
 static double burn_int8_avx2(size_t rounds) {
     __m256i a[6], ones = _mm256_set1_epi16(1), bytes = _mm256_set1_epi8(3);
     for (int j = 0; j < 6; j++) a[j] = _mm256_setzero_si256();

@@ -6,6 +6,8 @@
 #include "backend/cpu/x86/quant_tmpl.h"
 #include "backend/cpu/x86/rows_tmpl.h"
 
+#include "backend/cpu/x86/k_quants_tmpl.h"
+
 static double burn_int8_avx512(size_t rounds) {
     __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);
     for (int j = 0; j < 6; j++) a[j] = _mm512_setzero_si512();

@@ -113,44 +113,6 @@ static void NAME(decode_q5_0)(const void *src, float *dst, size_t n) {
     }
 }
 
-static void NAME(decode_q4_k)(const void *src, float *dst, size_t n) {
-    const uint8_t *b = src;
-    uint8_t q[32];
-    for (size_t i = 0; i < n; i += 256, b += 144) {
-        float d = half_number(b), dmin = half_number(b + 2);
-        const uint8_t *s = b + 4;
-        for (int j = 0; j < 8; j++) {
-            int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
-            int minimum = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
-            const uint8_t *from = b + 16 + j / 2 * 32;
-            if (j % 2)
-                high_nibbles(from, q);
-            else
-                low_nibbles(from, q);
-            decode_bytes(q, d * (float)scale, -(dmin * (float)minimum), dst + i + j * 32, 32);
-        }
-    }
-}
-
-static void NAME(decode_q6_k)(const void *src, float *dst, size_t n) {
-    const uint8_t *b = src;
-    uint8_t q[32];
-    for (size_t i = 0; i < n; i += 256, b += 210) {
-        float d = half_number(b + 208);
-        for (int part = 0; part < 8; part++) {
-            int half = part / 4, group = part % 4;
-            const uint8_t *low = b + 64 * half + 32 * (group & 1), *high = b + 128 + 32 * half;
-            const int8_t *scales = (const int8_t *)b + 192 + 8 * half + 2 * group;
-            int low_shift = 4 * (group >> 1), high_shift = 2 * group;
-            for (int j = 0; j < 32; j++)
-                q[j] = (uint8_t)((low[j] >> low_shift & 15) | (high[j] >> high_shift & 3) << 4);
-            float *to = dst + i + part * 32;
-            decode_biased(q, d * (float)scales[0], 32, to, 16);
-            decode_biased(q + 16, d * (float)scales[1], 32, to + 16, 16);
-        }
-    }
-}
-
 static void NAME(quantize_q16)(const float *x, uint8_t *row, size_t n) {
     rill__q16_row out = rill__q16_row_at(row, n, 0);
     for (size_t b = 0; b < n / RILL_Q16; b++) {
