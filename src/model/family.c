@@ -161,6 +161,30 @@ void rill__weight_shape(const rill__description *d, rill__weight_role role, uint
     *columns = shapes[role][1];
 }
 
+const char *rill__weight_role_name(rill__weight_role role) {
+    static const char *const names[RILL_WEIGHTS] = {
+        [RILL_WEIGHT_EMBEDDING] = "embedding",
+        [RILL_WEIGHT_OUTPUT] = "output",
+        [RILL_WEIGHT_OUTPUT_NORM] = "output norm",
+        [RILL_WEIGHT_ATTENTION_NORM] = "attention norm",
+        [RILL_WEIGHT_Q] = "query projection",
+        [RILL_WEIGHT_K] = "key projection",
+        [RILL_WEIGHT_V] = "value projection",
+        [RILL_WEIGHT_Q_NORM] = "query norm",
+        [RILL_WEIGHT_K_NORM] = "key norm",
+        [RILL_WEIGHT_SINK_LOGITS] = "sink logits",
+        [RILL_WEIGHT_O] = "attention output",
+        [RILL_WEIGHT_POST_ATTENTION_NORM] = "norm after attention",
+        [RILL_WEIGHT_FFN_NORM] = "feed-forward norm",
+        [RILL_WEIGHT_ROUTER] = "router",
+        [RILL_WEIGHT_GATE] = "gate projection",
+        [RILL_WEIGHT_UP] = "up projection",
+        [RILL_WEIGHT_DOWN] = "down projection",
+        [RILL_WEIGHT_POST_FFN_NORM] = "norm after the feed-forward",
+    };
+    return names[role];
+}
+
 bool rill__weight_needed(const rill__description *d, rill__weight_role role) {
     switch (role) {
     case RILL_WEIGHT_OUTPUT: return !d->tied_embeddings;

@@ -85,6 +85,8 @@ bool rill__weight_name_make(const char *name, uint32_t layer, const char *suffix
 // Rows and columns that a role's weight has; columns 0 for a vector.
 void rill__weight_shape(const rill__description *d, rill__weight_role role, uint64_t *rows,
                         uint64_t *columns);
+// A role in the words of a message: "router".
+const char *rill__weight_role_name(rill__weight_role role);
 // Whether a model of this description must have the role's weight.
 bool rill__weight_needed(const rill__description *d, rill__weight_role role);
 

@@ -134,6 +134,23 @@ static rill_status bind_entry(const binding *b, const rill__weight_name *entry, 
     return status == RILL_OK ? bind_one(b, entry, layer, true) : status;
 }
 
+// The forward pass reads every weight that the description asks for: a family whose files have no
+// tensor for one (a router, say, because the file speaks of experts) has left it empty.
+static rill_status check_bound(const binding *b) {
+    const rill__description *d = &b->m->description;
+    for (int i = 0; i < RILL_WEIGHTS; i++) {
+        rill__weight_role role = (rill__weight_role)i;
+        uint32_t times = role < RILL_WEIGHTS_GLOBAL ? 1 : d->n_layers;
+        for (uint32_t layer = 0; layer < times && rill__weight_needed(d, role); layer++)
+            if (!rill__model_parameter(b->m, role, layer)->weight.data)
+                return rill__fail(b->err, RILL_EFORMAT,
+                                  "%s: layer %u: %s: the model needs it, and family '%s' has no "
+                                  "tensor of that kind",
+                                  b->source->path, layer, rill__weight_role_name(role), d->family);
+    }
+    return RILL_OK;
+}
+
 rill_status rill__weights_bind(rill__model *m, const rill__family *family,
                                const rill__source *source, uint32_t biases, rill_error *err) {
     const binding b = {m, source, biases, err};
@@ -151,5 +168,5 @@ rill_status rill__weights_bind(rill__model *m, const rill__family *family,
             if (status != RILL_OK) return status;
         }
     }
-    return RILL_OK;
+    return check_bound(&b);
 }

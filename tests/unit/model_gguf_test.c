@@ -36,6 +36,11 @@ static void put_experts(rill__gguf_writer *w) {
     rill__gguf_put_u32(w, "qwen3.expert_count", 8);
 }
 
+static void put_used_experts(rill__gguf_writer *w) {
+    put_experts(w);
+    rill__gguf_put_u32(w, "qwen3.expert_used_count", 2);
+}
+
 static void put_scaling(rill__gguf_writer *w) {
     rill__gguf_put_text(w, "qwen3.rope.scaling.type", "spiral");
 }
@@ -44,62 +49,64 @@ static void put_infinite(rill__gguf_writer *w) {
     rill__gguf_put_f32(w, "qwen3.rope.freq_base", HUGE_VAL);
 }
 
+static const struct {
+    gguf_edit edit;
+    rill_status status;
+    const char *first, *second;
+} wrong_metadata[] = {
+    {{.key = "general.architecture"}, RILL_EFORMAT, "general.architecture: ", "missing"},
+    {{.key = "general.architecture", .more = put_mamba},
+     RILL_EUNSUPPORTED,
+     "general.architecture: 'mamba'",
+     "llama, phi3, qwen2, qwen3, gptneox, falcon, mpt, gemma3, gpt-oss are known"},
+    {{.key = "general.architecture", .more = put_number_name},
+     RILL_EFORMAT,
+     "general.architecture: 3; ",
+     "a text is right"},
+    {{.key = "qwen3.block_count"}, RILL_EFORMAT, "qwen3.block_count: ", "missing"},
+    {{.key = "qwen3.block_count", .more = put_text_layers},
+     RILL_EFORMAT,
+     "qwen3.block_count: a text; ",
+     "a whole number"},
+    {{.key = "qwen3.block_count", .more = put_half_layers},
+     RILL_EFORMAT,
+     "qwen3.block_count: 1.5; ",
+     "a whole number"},
+    {{.key = "qwen3.block_count", .more = put_no_layers}, RILL_EFORMAT, "layers: 0; ", "1 to"},
+    {{.key = "qwen3.embedding_length"}, RILL_EFORMAT, "qwen3.embedding_length: ", "missing"},
+    {{.key = "qwen3.feed_forward_length"}, RILL_EFORMAT, "qwen3.feed_forward_length: ", "missing"},
+    {{.key = "qwen3.attention.head_count"},
+     RILL_EFORMAT,
+     "qwen3.attention.head_count: ",
+     "missing"},
+    {{.key = "qwen3.context_length"}, RILL_EFORMAT, "qwen3.context_length: ", "missing"},
+    {{.key = "qwen3.attention.layer_norm_rms_epsilon"},
+     RILL_EFORMAT,
+     "layer_norm_rms_epsilon: ",
+     "a small number"},
+    {{.key = "qwen3.attention.key_length", .more = put_wide_heads},
+     RILL_EUNSUPPORTED,
+     "qwen3.attention.value_length: 24; ",
+     "32"},
+    {{.more = put_files}, RILL_EUNSUPPORTED, "split.count: one of 3 files", "all in one"},
+    {{.more = put_experts}, RILL_EFORMAT, "experts used: 0", "1 to the 8"},
+    {{.more = put_used_experts},
+     RILL_EFORMAT,
+     "'blk.0.ffn_gate.weight': shape [96, 64]; ",
+     "[768, 64] is right"},
+    {{.more = put_scaling}, RILL_EUNSUPPORTED, "rope.scaling.type: 'spiral'", "are known"},
+    {{.key = "qwen3.rope.freq_base", .more = put_infinite},
+     RILL_EFORMAT,
+     "qwen3.rope.freq_base: inf; ",
+     "a number is right"},
+};
+
 static void wrong_metadata_is_named(void **state) {
     (void)state;
-    static const struct {
-        gguf_edit edit;
-        rill_status status;
-        const char *first, *second;
-    } cases[] = {
-        {{.key = "general.architecture"}, RILL_EFORMAT, "general.architecture: ", "missing"},
-        {{.key = "general.architecture", .more = put_mamba},
-         RILL_EUNSUPPORTED,
-         "general.architecture: 'mamba'",
-         "llama, phi3, qwen2, qwen3, gptneox, falcon, mpt, gemma3, gpt-oss are known"},
-        {{.key = "general.architecture", .more = put_number_name},
-         RILL_EFORMAT,
-         "general.architecture: 3; ",
-         "a text is right"},
-        {{.key = "qwen3.block_count"}, RILL_EFORMAT, "qwen3.block_count: ", "missing"},
-        {{.key = "qwen3.block_count", .more = put_text_layers},
-         RILL_EFORMAT,
-         "qwen3.block_count: a text; ",
-         "a whole number"},
-        {{.key = "qwen3.block_count", .more = put_half_layers},
-         RILL_EFORMAT,
-         "qwen3.block_count: 1.5; ",
-         "a whole number"},
-        {{.key = "qwen3.block_count", .more = put_no_layers}, RILL_EFORMAT, "layers: 0; ", "1 to"},
-        {{.key = "qwen3.embedding_length"}, RILL_EFORMAT, "qwen3.embedding_length: ", "missing"},
-        {{.key = "qwen3.feed_forward_length"},
-         RILL_EFORMAT,
-         "qwen3.feed_forward_length: ",
-         "missing"},
-        {{.key = "qwen3.attention.head_count"},
-         RILL_EFORMAT,
-         "qwen3.attention.head_count: ",
-         "missing"},
-        {{.key = "qwen3.context_length"}, RILL_EFORMAT, "qwen3.context_length: ", "missing"},
-        {{.key = "qwen3.attention.layer_norm_rms_epsilon"},
-         RILL_EFORMAT,
-         "layer_norm_rms_epsilon: ",
-         "a small number"},
-        {{.key = "qwen3.attention.key_length", .more = put_wide_heads},
-         RILL_EUNSUPPORTED,
-         "qwen3.attention.value_length: 24; ",
-         "32"},
-        {{.more = put_files}, RILL_EUNSUPPORTED, "split.count: one of 3 files", "all in one"},
-        {{.more = put_experts}, RILL_EFORMAT, "experts used: 0", "1 to the 8"},
-        {{.more = put_scaling}, RILL_EUNSUPPORTED, "rope.scaling.type: 'spiral'", "are known"},
-        {{.key = "qwen3.rope.freq_base", .more = put_infinite},
-         RILL_EFORMAT,
-         "qwen3.rope.freq_base: inf; ",
-         "a number is right"},
-    };
     const char *right = gguf_of("qwen3", RILL_TYPE_F32);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_refused(edited_gguf(right, "edited.gguf", &cases[i].edit), cases[i].status,
-                      cases[i].first, cases[i].second);
+    for (size_t i = 0; i < sizeof wrong_metadata / sizeof *wrong_metadata; i++)
+        check_refused(edited_gguf(right, "edited.gguf", &wrong_metadata[i].edit),
+                      wrong_metadata[i].status, wrong_metadata[i].first, wrong_metadata[i].second);
 }
 
 static void wrong_tensors_of_gguf_are_named(void **state) {
@@ -129,6 +136,31 @@ static void wrong_tensors_of_gguf_are_named(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_refused(edited_gguf(right, "edited.gguf", &cases[i].edit), RILL_EFORMAT,
                       cases[i].first, cases[i].second);
+}
+
+static char architecture[32];
+
+static void put_one_expert(rill__gguf_writer *w) {
+    char key[64];
+    snprintf(key, sizeof key, "%s.expert_count", architecture);
+    rill__gguf_put_u32(w, key, 1);
+    snprintf(key, sizeof key, "%s.expert_used_count", architecture);
+    rill__gguf_put_u32(w, key, 1);
+}
+
+// One expert's matrices have the shapes of a dense feed-forward's: what is missing is the router.
+static void families_without_a_router_have_no_experts(void **state) {
+    (void)state;
+    static const char *const models[][2] = {
+        {"llama", "llama"}, {"mistral", "llama"}, {"phi3", "phi3"},
+        {"qwen2", "qwen2"}, {"qwen3", "qwen3"},   {"gemma3", "gemma3"},
+    };
+    const gguf_edit edit = {.more = put_one_expert};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(architecture, sizeof architecture, "%s", models[i][1]);
+        const char *path = edited_gguf(gguf_of(models[i][0], RILL_TYPE_F32), "one.gguf", &edit);
+        check_refused(path, RILL_EFORMAT, "layer 0: router: ", "has no tensor of that kind");
+    }
 }
 
 // The number that stands for a tensor's type is overwritten where it lies.
@@ -170,6 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_metadata_is_named),
         cmocka_unit_test(wrong_tensors_of_gguf_are_named),
+        cmocka_unit_test(families_without_a_router_have_no_experts),
         cmocka_unit_test(types_of_gguf_are_known_or_named),
         cmocka_unit_test(output_may_be_absent_in_gguf),
     };
