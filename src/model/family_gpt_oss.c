@@ -27,6 +27,8 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     d->activation = RILL_ACT_CLAMPED_SWIGLU;
     d->activation_limit = (float)rill__config_real(c, "swiglu_limit", 7);
     d->n_experts = rill__config_u32(c, "num_local_experts", 128);
+    if (d->n_experts == 0)
+        rill__config_fail(c, RILL_EFORMAT, "num_local_experts", "0; at least 1 is right");
     d->n_experts_used =
         rill__config_u32(c, "num_experts_per_tok", rill__config_u32(c, "experts_per_token", 4));
     uint32_t window = rill__config_u32(c, "sliding_window", 128);
@@ -40,6 +42,9 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
 }
 
 static void read_metadata(rill__metadata *m, rill__description *d) {
+    if (d->n_experts == 0)
+        rill__metadata_fail(m, RILL_EFORMAT, "expert_count",
+                            "it is missing, or 0; at least 1 is right");
     d->sink_logits = true;
     d->activation = RILL_ACT_CLAMPED_SWIGLU;
     // GGUF has no key for this one: it is the family's.

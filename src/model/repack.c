@@ -2,6 +2,7 @@
 // Rows from one order into another, type and bits as they are.
 #include "model/repack.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -186,6 +187,7 @@ static rill_status repack_biases(const experts *e) {
 rill_status rill__repack_experts(rill__model *m, const rill__source *source,
                                  const rill__weight_name *entry, uint32_t layer, rill_error *err) {
     const rill__description *d = &m->description;
+    assert(d->n_experts > 0);
     experts e = {m, source, entry, layer, d->n_experts, 0, 0, err};
     uint64_t all;
     rill__weight_shape(d, entry->roles[0], &all, &e.columns);

@@ -19,7 +19,7 @@ RILL_NODISCARD rill_status rill__repack_offset(rill__model *m, const rill__weigh
 // Finds and fills all weights and biases of RILL_LAYOUT_EXPERTS: NAME [experts, columns, rows] of
 // floats, or NAME_blocks [experts, rows, columns / 32, 16] and NAME_scales [experts, rows,
 // columns / 32] of MXFP4 (OCP Microscaling Formats 1.0); NAME_bias [experts, rows]. With several
-// roles each one's rows stand in turn, role after role.
+// roles each one's rows stand in turn, role after role. The description has at least one expert.
 RILL_NODISCARD rill_status rill__repack_experts(rill__model *m, const rill__source *source,
                                                 const rill__weight_name *entry, uint32_t layer,
                                                 rill_error *err);

@@ -439,6 +439,8 @@ static const struct {
      "keys: text_config: a list; an object is right"},
     {"gpt_oss", "{" NEOX ", \"num_key_value_heads\": 2, \"num_experts_per_tok\": 129}",
      RILL_EFORMAT, "keys: experts used: 129; 1 to the 128 there are is right"},
+    {"gpt_oss", "{" NEOX ", \"num_key_value_heads\": 2, \"num_local_experts\": 0}", RILL_EFORMAT,
+     "keys: num_local_experts: 0; at least 1 is right"},
     {"gpt_oss", "{" NEOX ", \"num_key_value_heads\": 2, \"num_local_experts\": 2000}", RILL_EFORMAT,
      "keys: experts: 2000; at most 1024 is right"},
     {"gpt_oss", "{" NEOX ", \"num_key_value_heads\": 2, \"swiglu_limit\": 0}", RILL_EFORMAT,

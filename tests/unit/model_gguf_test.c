@@ -163,6 +163,14 @@ static void families_without_a_router_have_no_experts(void **state) {
     }
 }
 
+// And a mixture of experts has some.
+static void gpt_oss_has_experts(void **state) {
+    (void)state;
+    const gguf_edit edit = {.key = "gpt-oss.expert_count"};
+    check_refused(edited_gguf(gguf_of("gpt-oss", RILL_TYPE_F32), "none.gguf", &edit), RILL_EFORMAT,
+                  "gpt-oss.expert_count: it is missing, or 0; ", "at least 1 is right");
+}
+
 // The number that stands for a tensor's type is overwritten where it lies.
 static void types_of_gguf_are_known_or_named(void **state) {
     (void)state;
@@ -203,6 +211,7 @@ int main(void) {
         cmocka_unit_test(wrong_metadata_is_named),
         cmocka_unit_test(wrong_tensors_of_gguf_are_named),
         cmocka_unit_test(families_without_a_router_have_no_experts),
+        cmocka_unit_test(gpt_oss_has_experts),
         cmocka_unit_test(types_of_gguf_are_known_or_named),
         cmocka_unit_test(output_may_be_absent_in_gguf),
     };
