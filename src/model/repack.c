@@ -13,7 +13,7 @@ enum {
     MXFP4_BLOCK_BYTES = 17  // as GGUF has it: the scale, then the nibbles
 };
 
-// Makes room for a role's weight or bias, zeroed, and points its tensor there.
+// Makes room for a role's weight or bias, to be filled by the caller, and points its tensor there.
 static rill_status take(rill__model *m, rill__weight_role role, uint32_t layer, bool bias,
                         const rill__tensor *shape, rill_error *err) {
     rill__parameter *p = &m->parameters[rill__parameter_index(role, layer)];
