@@ -83,8 +83,8 @@ static void put_sizes(target *t, const rill__description *d) {
             d->norm == RILL_NORM_LAYER ? "attention.layer_norm_epsilon"
                                        : "attention.layer_norm_rms_epsilon",
             (double)d->norm_eps);
-    if (fabsf(d->attention_scale * sqrtf((float)d->head_dim) - 1) > 1e-6f)
-        put_f32(t, "attention.scale", (double)d->attention_scale);
+    // Even the plain one: some families have another where nothing is said.
+    put_f32(t, "attention.scale", (double)d->attention_scale);
     if (d->softmax_off_by_one) rill__gguf_put_bool(t->w, "rill.attention.softmax_off_by_one", true);
     put_activation(t, d);
 }

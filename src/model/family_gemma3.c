@@ -7,7 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { PATTERN = 6 };  // every sixth layer sees all, if nothing else is said
+enum {
+    PATTERN = 6,      // every sixth layer sees all, if nothing else is said
+    LAYERS_27B = 62,  // what tells 27B from the others
+};
 
 // Two objects in rope_parameters (transformers 5), or rope_theta and rope_scaling for the layers
 // that see all beside rope_local_base_freq for the others.
@@ -100,7 +103,16 @@ static void read_config(rill__config *c, rill__description *d, uint32_t *biases)
     rill__config_join(c, &text);
 }
 
+// Only 27B has a query_pre_attn_scalar (168) other than its head_dim (128), and llama.cpp's
+// converter does not write it: its loader knows the model by its layers (src/llama-model.cpp,
+// LLM_ARCH_GEMMA3, LLM_TYPE_27B) and divides whole numbers.
+static void read_scale(rill__metadata *m, rill__description *d) {
+    if (d->n_layers == LAYERS_27B && d->n_heads > 0 && !rill__metadata_has(m, "attention.scale"))
+        d->attention_scale = (float)(1 / sqrt(d->hidden_size / d->n_heads));
+}
+
 static void read_metadata(rill__metadata *m, rill__description *d) {
+    read_scale(m, d);
     d->qk_norm = RILL_QK_NORM_HEAD;
     d->post_norms = true;
     d->embedding_scale = (float)rill__metadata_real(m, "embedding_scale", sqrt(d->hidden_size));
