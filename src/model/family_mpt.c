@@ -21,6 +21,8 @@ static void read_sizes(rill__config *c, rill__description *d) {
     d->head_dim = d->n_heads ? d->hidden_size / d->n_heads : 0;
 }
 
+static const char no_alibi[] = "MPT without ALiBi is not known";
+
 static void read_attention(rill__config *c, rill__description *d) {
     rill__config part = rill__config_part(c, "attn_config");
     const char *type = rill__config_text(&part, "attn_type", "multihead_attention");
@@ -42,7 +44,9 @@ static void read_attention(rill__config *c, rill__description *d) {
     if (rill__config_bool(&part, "qk_ln", false)) d->qk_norm = RILL_QK_NORM_WHOLE;
     float bias_max = (float)rill__config_real(&part, "alibi_bias_max", 8);
     if (!rill__config_bool(&part, "alibi", true))
-        rill__config_fail(&part, RILL_EUNSUPPORTED, "alibi", "MPT without ALiBi is not known");
+        rill__config_fail(&part, RILL_EUNSUPPORTED, "alibi", no_alibi);
+    else if (bias_max <= 0)
+        rill__config_fail(&part, RILL_EUNSUPPORTED, "alibi_bias_max", no_alibi);
     else if (part.status == RILL_OK)
         part.status = rill__alibi_slopes(d, bias_max, 1, false, c->err);
     rill__config_join(c, &part);
@@ -66,6 +70,9 @@ static void read_metadata(rill__metadata *m, rill__description *d) {
     d->clip_qkv = (float)rill__metadata_real(m, "attention.clamp_kqv", 0);
     float bias_max = (float)rill__metadata_real(m, "attention.max_alibi_bias", 8);
     if (rill__gguf_tensor(m->gguf, "blk.0.attn_q_norm.weight")) d->qk_norm = RILL_QK_NORM_WHOLE;
+    // 0 is what llama.cpp's converter writes for a model without ALiBi.
+    if (bias_max <= 0)
+        rill__metadata_fail(m, RILL_EUNSUPPORTED, "attention.max_alibi_bias", no_alibi);
     if (m->status == RILL_OK) m->status = rill__alibi_slopes(d, bias_max, 1, false, m->err);
 }
 

@@ -175,10 +175,51 @@ static void plain_scale_of_gemma3_survives(void **state) {
     rill__model_close(&m);
 }
 
+// ---- MPT ------------------------------------------------------------------------------------
+
+static const tensor mpt_tensors[] = {
+    {"token_embd.weight", {2, 24}},
+    {"output_norm.weight", {24}},
+    {"blk.#.attn_norm.weight", {24}},
+    {"blk.#.attn_qkv.weight", {72, 24}},
+    {"blk.#.attn_output.weight", {24, 24}},
+    {"blk.#.ffn_norm.weight", {24}},
+    {"blk.#.ffn_up.weight", {96, 24}},
+    {"blk.#.ffn_down.weight", {24, 96}},
+    {NULL, {0}},
+};
+
+// A greatest bias of 0 stands for positions of another kind.
+static void mpt_has_alibi_or_is_refused(void **state) {
+    (void)state;
+    entry entries[] = {
+        {U32, ".context_length", 2048},
+        {U32, ".embedding_length", 24},
+        {U32, ".feed_forward_length", 96},
+        {U32, ".attention.head_count", 2},
+        {F32, ".attention.layer_norm_epsilon", 1e-5},
+        {F32, ".attention.max_alibi_bias", 8},
+        {END, NULL, 0},
+    };
+    rill__model *m = open_model(write_gguf("mpt", 2, entries, mpt_tensors));
+    assert_int_equal(m->description.position, RILL_POSITION_ALIBI);
+    assert_int_equal(m->description.n_kv_heads, 2);
+    assert_true(m->description.tied_embeddings && m->description.clip_qkv == 0);
+    assert_true(m->description.alibi_slopes[0] == 0x1p-4f);
+    assert_true(m->description.alibi_slopes[1] == 0x1p-8f);
+    rill__model_close(&m);
+    for (double none = 0; none > -2; none--) {
+        entries[5].value = none;
+        check_refused(write_gguf("mpt", 2, entries, mpt_tensors), RILL_EUNSUPPORTED,
+                      "mpt.attention.max_alibi_bias: ", "MPT without ALiBi is not known");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemma3_is_scaled_as_llama_cpp_does),
         cmocka_unit_test(plain_scale_of_gemma3_survives),
+        cmocka_unit_test(mpt_has_alibi_or_is_refused),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
