@@ -12,6 +12,15 @@
 
 #include <cmocka.h>
 
+// What a config.json must say, without the braces; GPT-NeoX's are those of most families.
+#define NEOX                                                                                       \
+    "\"num_hidden_layers\": 2, \"hidden_size\": 64, \"num_attention_heads\": 4, "                  \
+    "\"intermediate_size\": 96, \"vocab_size\": 160"
+#define FALCON                                                                                     \
+    "\"num_hidden_layers\": 2, \"hidden_size\": 64, \"num_attention_heads\": 4, "                  \
+    "\"vocab_size\": 160"
+#define MPT "\"n_layers\": 2, \"d_model\": 64, \"n_heads\": 4, \"vocab_size\": 160"
+
 typedef struct reading {
     rill__description d;
     uint32_t biases;
