@@ -12,8 +12,20 @@ enum {
     LAYERS_27B = 62,  // what tells 27B from the others
 };
 
+// Whether an object has positions of each kind of layer apart: of both kinds, or it is refused.
+static bool is_apart(rill__config *part, const char *key) {
+    bool full = rill__config_has(part, "full_attention");
+    bool local = rill__config_has(part, "sliding_attention");
+    if (full != local)
+        rill__config_fail(part, RILL_EFORMAT, key,
+                          "%s_attention alone; both full_attention and sliding_attention are right",
+                          full ? "full" : "sliding");
+    return full && local;
+}
+
 // Two objects in rope_parameters (transformers 5), or rope_theta and rope_scaling for the layers
-// that see all beside rope_local_base_freq for the others.
+// that see all beside rope_local_base_freq for the others. rope_parameters that are one object are
+// the former's (so llama.cpp's converter reads them too).
 static void read_rope(rill__config *c, rill__description *d) {
     if (c->status != RILL_OK) return;
     d->local_rope = rill__calloc(1, sizeof *d->local_rope);
@@ -21,26 +33,24 @@ static void read_rope(rill__config *c, rill__description *d) {
         c->status = rill__fail_memory(c->err, c->path, sizeof *d->local_rope);
         return;
     }
-    rill__config all = rill__config_part(c, "rope_parameters");
-    if (rill__config_has(&all, "full_attention")) {
-        rill__config full = rill__config_part(&all, "full_attention");
-        rill__config local = rill__config_part(&all, "sliding_attention");
+    const char *key = rill__config_has(c, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    rill__config part = rill__config_part(c, key);
+    if (is_apart(&part, key)) {
+        rill__config full = rill__config_part(&part, "full_attention");
+        rill__config local = rill__config_part(&part, "sliding_attention");
         rill__config_rope_part(c, &full, 1e6, 0, d, &d->rope);
         rill__config_rope_part(c, &local, 1e4, 0, d, d->local_rope);
-        rill__config_join(&all, &full);
-        rill__config_join(&all, &local);
+        rill__config_join(&part, &full);
+        rill__config_join(&part, &local);
     } else {
-        rill__config scaling = rill__config_part(c, "rope_scaling");
-        rill__config_rope_part(c, &scaling, rill__config_real(c, "rope_theta", 1e6), 0, d,
-                               &d->rope);
-        rill__config_join(c, &scaling);
+        rill__config_rope_part(c, &part, rill__config_real(c, "rope_theta", 1e6), 0, d, &d->rope);
         *d->local_rope = (rill__rope_description){
             .theta = rill__config_real(c, "rope_local_base_freq", 1e4),
             .n_dims = d->head_dim,
             .original_context = d->trained_context,
         };
     }
-    rill__config_join(c, &all);
+    rill__config_join(c, &part);
 }
 
 // The weights' type.

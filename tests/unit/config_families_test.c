@@ -328,6 +328,29 @@ static void defaults_of_gemma(void **state) {
     rill__description_deinit(&r.d);
 }
 
+// One object for all is that of the layers that see all, wherever it stands.
+static void positions_of_gemma_said_once(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "{" NEOX ", \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 8, "
+        "\"rope_theta\": 500000}}",
+        "{" NEOX ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}, "
+        "\"rope_theta\": 500000}",
+        "{" NEOX ", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", "
+        "\"factor\": 8, \"rope_theta\": 500000}, \"sliding_attention\": {\"rope_type\": "
+        "\"default\"}}}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        reading r;
+        must_read("gemma3_text", texts[i], &r);
+        assert_int_equal(r.d.rope.scaling, RILL_ROPE_LINEAR);
+        assert_true(r.d.rope.factor == 8 && r.d.rope.theta == 5e5);
+        assert_int_equal(r.d.local_rope->scaling, RILL_ROPE_DEFAULT);
+        assert_true(r.d.local_rope->theta == 1e4);
+        rill__description_deinit(&r.d);
+    }
+}
+
 static void defaults_of_gpt_oss(void **state) {
     (void)state;
     reading r;
@@ -380,6 +403,7 @@ int main(void) {
         cmocka_unit_test(defaults_of_falcon),
         cmocka_unit_test(defaults_of_mpt),
         cmocka_unit_test(defaults_of_gemma),
+        cmocka_unit_test(positions_of_gemma_said_once),
         cmocka_unit_test(defaults_of_gpt_oss),
         cmocka_unit_test(xpos_is_read),
     };

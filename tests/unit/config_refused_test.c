@@ -59,6 +59,20 @@ static const struct {
      "keys: bound of projections 0, of logits -3; 0 (none) to 1000000 is right"},
     {"gemma3_text", "{" NEOX ", \"rope_local_base_freq\": 0.5}", RILL_EFORMAT,
      "keys: rope: theta: 0.5; 1.001 to 1e+15 is right"},
+    {"gemma3_text", "{" NEOX ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5e5}}}",
+     RILL_EFORMAT,
+     "keys: rope_parameters: full_attention alone; both full_attention and sliding_attention are "
+     "right"},
+    {"gemma3_text", "{" NEOX ", \"rope_parameters\": {\"sliding_attention\": {}}}", RILL_EFORMAT,
+     "keys: rope_parameters: sliding_attention alone; both full_attention and sliding_attention "
+     "are right"},
+    {"gemma3_text", "{" NEOX ", \"rope_scaling\": {\"full_attention\": {}}}", RILL_EFORMAT,
+     "keys: rope_scaling: full_attention alone; both full_attention and sliding_attention are "
+     "right"},
+    {"gemma3_text", "{" NEOX ", \"rope_parameters\": {\"rope_type\": \"spiral\"}}",
+     RILL_EUNSUPPORTED,
+     "keys: rope_type: 'spiral'; default, linear, dynamic, llama3, yarn, longrope and xpos are "
+     "known"},
     {"gemma3", "{\"text_config\": {\"hidden_size\": 64}}", RILL_EFORMAT,
      "keys: num_hidden_layers: it is missing"},
     {"gemma3", "{\"text_config\": [1]}", RILL_EFORMAT,
