@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// MPT (transformers: configuration_mpt.py, modeling_mpt.py; llm-foundry's for qk_ln and biases):
-// ALiBi, layer norms without biases, projections that may be clipped.
+// MPT (transformers: configuration_mpt.py, modeling_mpt.py; llm-foundry's for qk_ln, biases, and
+// what is refused): ALiBi, layer norms without biases, projections that may be clipped.
 #include "model/family.h"
 
 #include <math.h>
@@ -42,6 +42,12 @@ static void read_attention(rill__config *c, rill__description *d) {
     d->attention_scale = (float)rill__config_real(&part, "softmax_scale", scale);
     d->clip_qkv = (float)rill__config_real(&part, "clip_qkv", 0);
     if (rill__config_bool(&part, "qk_ln", false)) d->qk_norm = RILL_QK_NORM_WHOLE;
+    if (rill__config_bool(&part, "qk_gn", false))
+        rill__config_fail(&part, RILL_EUNSUPPORTED, "qk_gn", "group norms are not known");
+    double window = rill__config_real(&part, "sliding_window_size", -1);  // -1: none
+    if (window > 0)
+        rill__config_fail(&part, RILL_EUNSUPPORTED, "sliding_window_size",
+                          "%g; windows are not known in this family", window);
     float bias_max = (float)rill__config_real(&part, "alibi_bias_max", 8);
     if (!rill__config_bool(&part, "alibi", true))
         rill__config_fail(&part, RILL_EUNSUPPORTED, "alibi", no_alibi);
@@ -54,6 +60,10 @@ static void read_attention(rill__config *c, rill__description *d) {
 
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
     read_sizes(c, d);
+    const char *norm = rill__config_text(c, "norm_type", "low_precision_layernorm");
+    if (strstr(norm, "rms"))
+        rill__config_fail(c, RILL_EUNSUPPORTED, "norm_type",
+                          "'%.60s'; layernorm and low_precision_layernorm are known", norm);
     d->norm = RILL_NORM_LAYER;
     d->norm_eps = (float)rill__config_real(c, "layer_norm_epsilon", 1e-5);
     d->embedding_scale = 1;
