@@ -63,16 +63,24 @@ static void read_xpos(rill__metadata *m, rill__description *d) {
     d->rope.xpos_gamma = rill__metadata_real(m, ".rill.xpos.gamma", 0.4);
 }
 
+// GGUF has no word for dynamic NTK: it is said under a key of rill's own, as its factor is.
 static rill__rope_scaling read_kind(rill__metadata *m) {
+    static const char key[] = "rope.scaling.type", own[] = ".rill.rope.scaling.type";
     static const struct {
         const char *name;
         rill__rope_scaling scaling;
-    } known[] = {{"", RILL_ROPE_DEFAULT},          {"none", RILL_ROPE_DEFAULT},
-                 {"linear", RILL_ROPE_LINEAR},     {"yarn", RILL_ROPE_YARN},
-                 {"longrope", RILL_ROPE_LONGROPE}, {"dynamic", RILL_ROPE_NTK}};
+    } known[] = {{"", RILL_ROPE_DEFAULT},
+                 {"none", RILL_ROPE_DEFAULT},
+                 {"linear", RILL_ROPE_LINEAR},
+                 {"yarn", RILL_ROPE_YARN},
+                 {"longrope", RILL_ROPE_LONGROPE}};
     char name[32];
-    const char *key = rill__metadata_has(m, ".rill.rope.scaling.type") ? ".rill.rope.scaling.type"
-                                                                       : "rope.scaling.type";
+    if (rill__metadata_has(m, own)) {
+        rill__metadata_text(m, own, name, sizeof name);
+        if (strcmp(name, "dynamic") != 0)
+            rill__metadata_fail(m, RILL_EUNSUPPORTED, own, "'%s'; dynamic is known", name);
+        return RILL_ROPE_NTK;
+    }
     rill__metadata_text(m, key, name, sizeof name);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i].name) == 0) return known[i].scaling;

@@ -45,6 +45,15 @@ static void put_scaling(rill__gguf_writer *w) {
     rill__gguf_put_text(w, "qwen3.rope.scaling.type", "spiral");
 }
 
+static void put_dynamic(rill__gguf_writer *w) {
+    rill__gguf_put_text(w, "qwen3.rope.scaling.type", "dynamic");
+    rill__gguf_put_f32(w, "qwen3.rope.scaling.factor", 4);
+}
+
+static void put_own_scaling(rill__gguf_writer *w) {
+    rill__gguf_put_text(w, "rill.rope.scaling.type", "linear");
+}
+
 static void put_infinite(rill__gguf_writer *w) {
     rill__gguf_put_f32(w, "qwen3.rope.freq_base", HUGE_VAL);
 }
@@ -95,6 +104,14 @@ static const struct {
      "'blk.0.ffn_gate.weight': shape [96, 64]; ",
      "[768, 64] is right"},
     {{.more = put_scaling}, RILL_EUNSUPPORTED, "rope.scaling.type: 'spiral'", "are known"},
+    {{.more = put_dynamic},
+     RILL_EUNSUPPORTED,
+     "qwen3.rope.scaling.type: 'dynamic'; ",
+     "none, linear, yarn and longrope are known"},
+    {{.more = put_own_scaling},
+     RILL_EUNSUPPORTED,
+     ": rill.rope.scaling.type: 'linear'; ",
+     "dynamic is known"},
     {{.key = "qwen3.rope.freq_base", .more = put_infinite},
      RILL_EFORMAT,
      "qwen3.rope.freq_base: inf; ",
