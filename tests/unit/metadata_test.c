@@ -3,14 +3,16 @@
 // with no key of rill's own: what they leave out is what llama.cpp's loader takes for it
 // (src/llama-model.cpp).
 #include "model/family.h"
+#include "model/source.h"
 
 #include "model_files.h"
 
 #include <math.h>
 
-typedef enum kind { END, U32, F32 } kind;
+typedef enum kind { END, U32, F32, TRUTH, YARN } kind;
 
-// An entry of the metadata; kind END ends a list. The architecture stands before a key.
+// An entry of the metadata; kind END ends a list, and YARN is that word. The architecture stands
+// before a key.
 typedef struct entry {
     kind kind;
     const char *key;
@@ -34,8 +36,12 @@ static void put_entries(rill__gguf_writer *w, const char *architecture, uint32_t
         snprintf(key, sizeof key, "%s%s", architecture, e->key);
         if (e->kind == U32)
             rill__gguf_put_u32(w, key, (uint32_t)e->value);
-        else
+        else if (e->kind == F32)
             rill__gguf_put_f32(w, key, e->value);
+        else if (e->kind == TRUTH)
+            rill__gguf_put_bool(w, key, e->value != 0);
+        else
+            rill__gguf_put_text(w, key, "yarn");
     }
 }
 
@@ -155,6 +161,25 @@ static const entry gemma3_keys[] = {
     {END, NULL, 0},
 };
 
+// Every sixth layer sees all, and the others have a RoPE of their own.
+static void gemma3_needs_no_pattern(void **state) {
+    (void)state;
+    rill__model *m = open_model(write_gguf("gemma3", 7, gemma3_keys, gemma3_tensors));
+    const rill__description *d = &m->description;
+    for (uint32_t i = 0; i < 7; i++)
+        assert_int_equal(rill__description_window(d, i), i == 5 ? 0 : 32);
+    assert_int_equal(d->qk_norm, RILL_QK_NORM_HEAD);
+    assert_int_equal(d->activation, RILL_ACT_GELU_TANH);
+    assert_true(d->post_norms && d->tied_embeddings && d->logit_cap == 0);
+    assert_true(d->attention_scale == (float)(1 / sqrt(8)));
+    assert_true(d->embedding_scale == (float)sqrt(24));
+    assert_true(d->rope.theta == 1e6 && d->rope.n_dims == 8 && !d->rope.interleaved);
+    assert_int_equal(d->rope.scaling, RILL_ROPE_DEFAULT);
+    assert_true(d->local_rope->theta == 1e4 && d->local_rope->n_dims == 8);
+    assert_int_equal(d->local_rope->scaling, RILL_ROPE_DEFAULT);
+    rill__model_close(&m);
+}
+
 // A model of as many layers as 27B whose scale is plain says so when it is converted again.
 static void plain_scale_of_gemma3_survives(void **state) {
     (void)state;
@@ -215,11 +240,202 @@ static void mpt_has_alibi_or_is_refused(void **state) {
     }
 }
 
+// ---- GPT-NeoX -------------------------------------------------------------------------------
+
+static const tensor gptneox_tensors[] = {
+    {"token_embd.weight", {2, 24}},
+    {"output.weight", {2, 24}},
+    {"output_norm.weight", {24}},
+    {"output_norm.bias", {24}},
+    {"blk.#.attn_norm.weight", {24}},
+    {"blk.#.attn_norm.bias", {24}},
+    {"blk.#.attn_qkv.weight", {72, 24}},
+    {"blk.#.attn_qkv.bias", {72}},
+    {"blk.#.attn_output.weight", {24, 24}},
+    {"blk.#.attn_output.bias", {24}},
+    {"blk.#.ffn_norm.weight", {24}},
+    {"blk.#.ffn_norm.bias", {24}},
+    {"blk.#.ffn_up.weight", {96, 24}},
+    {"blk.#.ffn_up.bias", {96}},
+    {"blk.#.ffn_down.weight", {24, 96}},
+    {"blk.#.ffn_down.bias", {24}},
+    {NULL, {0}},
+};
+
+// The base of the positions is not written, nor the number of key-value heads.
+static void gptneox_needs_no_base(void **state) {
+    (void)state;
+    for (int parallel = 0; parallel < 2; parallel++) {
+        const entry entries[] = {
+            {U32, ".context_length", 2048},
+            {U32, ".embedding_length", 24},
+            {U32, ".feed_forward_length", 96},
+            {U32, ".rope.dimension_count", 2},
+            {U32, ".attention.head_count", 3},
+            {TRUTH, ".use_parallel_residual", parallel},
+            {F32, ".attention.layer_norm_epsilon", 1e-5},
+            {END, NULL, 0},
+        };
+        rill__model *m = open_model(write_gguf("gptneox", 2, entries, gptneox_tensors));
+        const rill__description *d = &m->description;
+        assert_true(d->rope.theta == 1e4 && d->rope.n_dims == 2 && !d->rope.interleaved);
+        assert_int_equal(d->n_kv_heads, 3);
+        assert_int_equal(d->head_dim, 8);
+        assert_int_equal(d->norm, RILL_NORM_LAYER);
+        assert_int_equal(d->activation, RILL_ACT_GELU);
+        assert_true(!d->gated && !d->tied_embeddings);
+        assert_int_equal(d->residual,
+                         parallel ? RILL_RESIDUAL_PARALLEL_TWO_NORMS : RILL_RESIDUAL_SEQUENTIAL);
+        for (int role = RILL_WEIGHT_Q; role <= RILL_WEIGHT_V; role++) {
+            const rill__parameter *p = rill__model_parameter(m, (rill__weight_role)role, 1);
+            assert_int_equal(p->weight.shape[0], 24);
+            assert_int_equal(p->bias.shape[0], 24);
+            assert_non_null(p->bias.data);
+        }
+        rill__model_close(&m);
+    }
+}
+
+// ---- Falcon ---------------------------------------------------------------------------------
+
+// 7B's tensors, and with the last one 40B's.
+static const tensor falcon_tensors[] = {
+    {"token_embd.weight", {2, 24}},
+    {"output_norm.weight", {24}},
+    {"output_norm.bias", {24}},
+    {"output.weight", {2, 24}},
+    {"blk.#.attn_norm.weight", {24}},
+    {"blk.#.attn_norm.bias", {24}},
+    {"blk.#.attn_qkv.weight", {40, 24}},
+    {"blk.#.attn_output.weight", {24, 24}},
+    {"blk.#.ffn_up.weight", {96, 24}},
+    {"blk.#.ffn_down.weight", {24, 96}},
+    {"blk.#.attn_norm_2.weight", {24}},
+    {"blk.#.attn_norm_2.bias", {24}},
+    {NULL, {0}},
+};
+
+// What is said of positions is nothing, and of the norms only that they are there: with two of them
+// the second is attention's.
+static void falcon_is_known_by_its_norms(void **state) {
+    (void)state;
+    static const entry entries[] = {
+        {U32, ".context_length", 2048},
+        {U32, ".embedding_length", 24},
+        {U32, ".feed_forward_length", 96},
+        {U32, ".attention.head_count", 3},
+        {U32, ".attention.head_count_kv", 1},
+        {F32, ".attention.layer_norm_epsilon", 1e-5},
+        {END, NULL, 0},
+    };
+    enum { ONE_NORM = sizeof falcon_tensors / sizeof *falcon_tensors - 3 };
+    for (int two = 0; two < 2; two++) {
+        tensor tensors[sizeof falcon_tensors / sizeof *falcon_tensors];
+        memcpy(tensors, falcon_tensors, sizeof tensors);
+        if (!two) tensors[ONE_NORM].name = NULL;
+        rill__model *m = open_model(write_gguf("falcon", 2, entries, tensors));
+        const rill__description *d = &m->description;
+        assert_int_equal(d->position, RILL_POSITION_ROPE);
+        assert_true(d->rope.theta == 1e4 && d->rope.n_dims == 8 && !d->rope.interleaved);
+        assert_true(!d->gated && !d->tied_embeddings && d->activation == RILL_ACT_GELU);
+        assert_int_equal(d->residual,
+                         two ? RILL_RESIDUAL_PARALLEL_TWO_NORMS : RILL_RESIDUAL_PARALLEL);
+        const rill__source *s = m->file.source;
+        const rill__parameter *a = rill__model_parameter(m, RILL_WEIGHT_ATTENTION_NORM, 1);
+        const rill__parameter *f = rill__model_parameter(m, RILL_WEIGHT_FFN_NORM, 1);
+        const char *attention = two ? "blk.1.attn_norm_2.weight" : "blk.1.attn_norm.weight";
+        assert_ptr_equal(a->weight.data, rill__source_tensor(s, attention)->data);
+        assert_non_null(a->bias.data);
+        if (two) {
+            assert_ptr_equal(f->weight.data,
+                             rill__source_tensor(s, "blk.1.attn_norm.weight")->data);
+            assert_non_null(f->bias.data);
+        }
+        rill__model_close(&m);
+    }
+}
+
+// ---- gpt-oss --------------------------------------------------------------------------------
+
+static const tensor gpt_oss_tensors[] = {
+    {"token_embd.weight", {2, 24}},
+    {"output.weight", {2, 24}},
+    {"output_norm.weight", {24}},
+    {"blk.#.attn_norm.weight", {24}},
+    {"blk.#.attn_q.weight", {32, 24}},
+    {"blk.#.attn_q.bias", {32}},
+    {"blk.#.attn_k.weight", {16, 24}},
+    {"blk.#.attn_k.bias", {16}},
+    {"blk.#.attn_v.weight", {16, 24}},
+    {"blk.#.attn_v.bias", {16}},
+    {"blk.#.attn_output.weight", {24, 32}},
+    {"blk.#.attn_output.bias", {24}},
+    {"blk.#.attn_sinks.weight", {4}},
+    {"blk.#.post_attention_norm.weight", {24}},
+    {"blk.#.ffn_gate_inp.weight", {3, 24}},
+    {"blk.#.ffn_gate_inp.bias", {3}},
+    {"blk.#.ffn_gate_exps.weight", {3, 12, 24}},
+    {"blk.#.ffn_gate_exps.bias", {3, 12}},
+    {"blk.#.ffn_up_exps.weight", {3, 12, 24}},
+    {"blk.#.ffn_up_exps.bias", {3, 12}},
+    {"blk.#.ffn_down_exps.weight", {3, 24, 12}},
+    {"blk.#.ffn_down_exps.bias", {3, 24}},
+    {NULL, {0}},
+};
+
+// Every other layer sees all, the first one does not; YaRN's ramp is not rounded; the limit is 7.
+static void gpt_oss_needs_no_pattern(void **state) {
+    (void)state;
+    static const entry entries[] = {
+        {U32, ".context_length", 131072},
+        {U32, ".embedding_length", 24},
+        {U32, ".feed_forward_length", 12},
+        {U32, ".attention.head_count", 4},
+        {U32, ".attention.head_count_kv", 2},
+        {F32, ".rope.freq_base", 150000},
+        {F32, ".attention.layer_norm_rms_epsilon", 1e-5},
+        {U32, ".expert_count", 3},
+        {U32, ".expert_used_count", 2},
+        {U32, ".attention.key_length", 8},
+        {U32, ".attention.value_length", 8},
+        {U32, ".attention.sliding_window", 128},
+        {U32, ".expert_feed_forward_length", 12},
+        {YARN, ".rope.scaling.type", 0},
+        {F32, ".rope.scaling.factor", 32},
+        {U32, ".rope.scaling.original_context_length", 4096},
+        {END, NULL, 0},
+    };
+    rill__model *m = open_model(write_gguf("gpt-oss", 3, entries, gpt_oss_tensors));
+    const rill__description *d = &m->description;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(rill__description_window(d, i), i % 2 ? 0 : 128);
+    assert_true(d->sink_logits && d->gated && !d->tied_embeddings);
+    assert_int_equal(d->activation, RILL_ACT_CLAMPED_SWIGLU);
+    assert_true(d->activation_limit == 7);
+    assert_int_equal(d->n_experts, 3);
+    assert_int_equal(d->n_experts_used, 2);
+    assert_int_equal(d->ffn_size, 12);
+    assert_int_equal(d->rope.scaling, RILL_ROPE_YARN);
+    assert_true(d->rope.theta == 150000 && d->rope.factor == 32 && !d->rope.truncate);
+    assert_true(d->rope.beta_fast == 32 && d->rope.beta_slow == 1);
+    assert_int_equal(d->rope.original_context, 4096);
+    assert_true(fabs(rill__rope_magnitude(&d->rope) - (0.1 * log(32) + 1)) < 1e-12);
+    const rill__parameter *gate = rill__model_parameter(m, RILL_WEIGHT_GATE, 2);
+    assert_int_equal(gate->weight.shape[0], 36);
+    assert_int_equal(gate->bias.shape[0], 36);
+    assert_non_null(rill__model_parameter(m, RILL_WEIGHT_ROUTER, 2)->bias.data);
+    rill__model_close(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemma3_is_scaled_as_llama_cpp_does),
+        cmocka_unit_test(gemma3_needs_no_pattern),
         cmocka_unit_test(plain_scale_of_gemma3_survives),
         cmocka_unit_test(mpt_has_alibi_or_is_refused),
+        cmocka_unit_test(gptneox_needs_no_base),
+        cmocka_unit_test(falcon_is_known_by_its_norms),
+        cmocka_unit_test(gpt_oss_needs_no_pattern),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
