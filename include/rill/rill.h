@@ -229,7 +229,8 @@ typedef enum rill_evict {
     RILL_EVICT_MESSAGE,  // the oldest whole message goes, so what is seen is always well formed
 } rill_evict;
 
-// How RoPE's frequencies are changed for a stream, to see past the trained context.
+// How RoPE's frequencies are changed for a stream, to see past the trained context. Only plain RoPE
+// can be: not xPos or ALiBi, nor a model with a scaling of its own.
 typedef enum rill_rope_scaling {
     RILL_ROPE_SCALING_MODEL,   // not: as the model has them
     RILL_ROPE_SCALING_LINEAR,  // position interpolation (Chen et al., 2023): divided by the factor

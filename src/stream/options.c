@@ -92,6 +92,16 @@ static rill_status check_type(const char *field, rill_type type, rill_error *err
                       rill_type_name(type));
 }
 
+// What a model has in the place of plain RoPE, which alone can be scaled; NULL: nothing.
+static const char *other_positions(const rill__description *d) {
+    switch (d->position) {
+    case RILL_POSITION_ALIBI: return "ALiBi";
+    case RILL_POSITION_XPOS: return "xPos";
+    case RILL_POSITION_ROPE: break;
+    }
+    return d->rope.scaling == RILL_ROPE_DEFAULT ? NULL : "a scaling of its own";
+}
+
 // What may be done to the model's positions.
 static rill_status resolve_positions(const rill__description *d, rill_stream_options *o,
                                      rill_error *err) {
@@ -99,11 +109,10 @@ static rill_status resolve_positions(const rill__description *d, rill_stream_opt
     if ((unsigned)o->rope_scaling > RILL_ROPE_SCALING_NTK)
         return rill__fail(err, RILL_EINVAL, "rope_scaling: there is none of number %d",
                           (int)o->rope_scaling);
-    if (o->rope_scaling != RILL_ROPE_SCALING_MODEL &&
-        (d->position == RILL_POSITION_ALIBI || d->rope.scaling != RILL_ROPE_DEFAULT))
+    if (o->rope_scaling != RILL_ROPE_SCALING_MODEL && other_positions(d))
         return rill__fail(err, RILL_EINVAL,
                           "rope_scaling: only plain RoPE can be scaled, and this model has %s",
-                          d->position == RILL_POSITION_ALIBI ? "ALiBi" : "a scaling of its own");
+                          other_positions(d));
     if (o->rope_scaling == RILL_ROPE_SCALING_MODEL) o->rope_factor = 1;
     if (o->rope_factor == 0) o->rope_factor = (float)fmax(1, capacity / d->trained_context);
     if (!(o->rope_factor >= 1 && o->rope_factor <= 1e6f))
