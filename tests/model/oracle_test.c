@@ -55,12 +55,31 @@ static void make_scenario(test_random *r, const random_shape *shape, scenario *o
     *out = s;
 }
 
+// Half the streams of a model with plain RoPE stretch it, as far as is said or as the capacity
+// wants.
+static void stretch_positions(test_random *r, const rill__description *d, scenario *s) {
+    if (d->position != RILL_POSITION_ROPE || d->rope.scaling != RILL_ROPE_DEFAULT) return;
+    s->options.rope_scaling = test_random_between(r, 0, 1)   ? RILL_ROPE_SCALING_MODEL
+                              : test_random_between(r, 0, 1) ? RILL_ROPE_SCALING_LINEAR
+                                                             : RILL_ROPE_SCALING_NTK;
+    if (s->options.rope_scaling != RILL_ROPE_SCALING_MODEL && test_random_between(r, 0, 1))
+        s->options.rope_factor = (float)test_random_between(r, 4, 40) / 4.0f;
+}
+
 static void run_oracle(const rill_model *model, const scenario *s, uint32_t vocab, float *logits) {
+    uint32_t capacity = s->options.sinks + s->options.window;
+    float factor = s->options.rope_factor;
+    if (factor == 0) {
+        factor = (float)((double)capacity / model->model->description.trained_context);
+        if (factor < 1) factor = 1;
+    }
     const oracle_options options = {
         .n_sinks = s->options.sinks,
         .window = s->options.window,
         .by_message = s->options.evict == RILL_EVICT_MESSAGE,
-        .capacity = s->options.sinks + s->options.window,
+        .capacity = capacity,
+        .interpolation = s->options.rope_scaling == RILL_ROPE_SCALING_LINEAR ? (double)factor : 1,
+        .ntk = s->options.rope_scaling == RILL_ROPE_SCALING_NTK ? (double)factor : 1,
         .sink_scale = s->options.sink_scale,
         .sink_cap = s->options.sink_cap,
     };
@@ -106,6 +125,7 @@ static void one_case(test_random *r, rill_device *device, int number) {
         fail_msg("%s", err.message);
     scenario s;
     make_scenario(r, &shape, &s);
+    stretch_positions(r, &model->model->description, &s);
     size_t n = (size_t)s.n_tokens * shape.vocab_size;
     float *expected = calloc(n, sizeof *expected), *got = calloc(n, sizeof *got);
     run_oracle(model, &s, shape.vocab_size, expected);
@@ -113,12 +133,13 @@ static void one_case(test_random *r, rill_device *device, int number) {
     double worst = worst_of_bound(got, expected, n);
     print_message("case %d: %s (%u) %ux%ux%u of %u and %u, window %u; %u+%u chunk %u start %llu "
                   "evict %d pin %u "
-                  "scale %g cap %g, %u tokens: %.3f of the bound\n",
+                  "scale %g cap %g, rope %d times %g, %u tokens: %.3f of the bound\n",
                   number, shape.family, shape.kind, shape.n_heads, shape.n_kv_heads, shape.head_dim,
                   shape.hidden_size, shape.ffn_size, shape.trained_window, s.options.sinks,
                   s.options.window, s.options.chunk, (unsigned long long)s.options.start,
                   (int)s.options.evict, s.pin_at, (double)s.options.sink_scale,
-                  (double)s.options.sink_cap, s.n_tokens, worst);
+                  (double)s.options.sink_cap, (int)s.options.rope_scaling,
+                  (double)s.options.rope_factor, s.n_tokens, worst);
     assert_true(worst <= 1.0);
     free(expected);
     free(got);

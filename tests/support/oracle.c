@@ -101,6 +101,13 @@ static double turned_product(const oracle *o, bool local, const double *query, u
     return sum;
 }
 
+// What a pair's frequency is divided by.
+static double stretch(const oracle_options *options, uint32_t pair, uint32_t n_pairs) {
+    double by = options->interpolation > 0 ? options->interpolation : 1;
+    double share = n_pairs > 1 ? pair / (n_pairs - 1.0) : 1;
+    return options->ntk > 0 ? by * pow(options->ntk, share) : by;
+}
+
 oracle *oracle_new(const rill__model *model, const oracle_options *options) {
     oracle *o = must(calloc(1, sizeof *o));
     o->model = model;
@@ -114,7 +121,8 @@ oracle *oracle_new(const rill__model *model, const oracle_options *options) {
     o->local_frequency = must(calloc(n_pairs + 1, sizeof *o->local_frequency));
     for (uint32_t i = 0; i < n_pairs; i++) {
         uint32_t trained = o->d->trained_context;
-        o->frequency[i] = rill__rope_frequency(&o->d->rope, trained, options->capacity, i);
+        o->frequency[i] = rill__rope_frequency(&o->d->rope, trained, options->capacity, i) /
+                          stretch(options, i, n_pairs);
         if (o->d->local_rope)
             o->local_frequency[i] =
                 rill__rope_frequency(o->d->local_rope, trained, options->capacity, i);

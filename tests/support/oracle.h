@@ -4,7 +4,8 @@
 // It keeps every key and value, unrotated, for ever. For each token it lists what that token sees,
 // gives the list positions 0, 1, 2 ..., rotates every key of it for its position, and computes
 // plain attention. It shares with the engine the description, the weights, and the numbers that
-// tests/unit/rope_test.c holds against independent ones: RoPE's frequencies and magnitude.
+// tests/unit/rope_test.c holds against independent ones: RoPE's frequencies and magnitude (but not
+// how a stream stretches them).
 #ifndef RILL_TESTS_ORACLE_H
 #define RILL_TESTS_ORACLE_H
 
@@ -17,6 +18,10 @@ typedef struct oracle_options {
     uint32_t window;    // m
     bool by_message;    // evict whole messages
     uint64_t capacity;  // for RoPE's frequencies
+    // Plain RoPE stretched: 0 or 1 for not. Pair i of n is divided by interpolation, or by
+    // ntk^(i / (n - 1)).
+    double interpolation;
+    double ntk;
     double sink_scale;
     double sink_cap;
 } oracle_options;

@@ -173,6 +173,37 @@ static void frequencies_are_right(void **state) {
     }
 }
 
+// Of plain RoPE of 8 dimensions. Position interpolation divides every pair by the factor; NTK-aware
+// scaling pair i by factor^(i / 3), from not at all to wholly. The capacity is no part of either.
+static void plain_rope_is_stretched(void **state) {
+    (void)state;
+    static const double plain[] = {1, 0.1, 0.01, 0.001};
+    static const double ntk[] = {1, 0.05, 0.0025, 0.000125};  // factor 8
+    for (int is_ntk = 0; is_ntk < 2; is_ntk++) {
+        rill__rope_description rope = {.theta = 10000, .n_dims = 8};
+        rill__rope_stretch(&rope, is_ntk, 8);
+        for (uint32_t i = 0; i < 4; i++) {
+            double right = is_ntk ? ntk[i] : plain[i] / 8;
+            assert_true(close_to(rill__rope_frequency(&rope, 128, 64, i), right));
+            assert_true(close_to(rill__rope_frequency(&rope, 128, 4096, i), right));
+        }
+        assert_true(rill__rope_magnitude(&rope) == 1);
+    }
+    // A factor of 1 changes nothing.
+    for (int is_ntk = 0; is_ntk < 2; is_ntk++) {
+        rill__rope_description rope = {.theta = 10000, .n_dims = 8};
+        rill__rope_stretch(&rope, is_ntk, 1);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_true(close_to(rill__rope_frequency(&rope, 128, 64, i), plain[i]));
+    }
+    // A single pair is the slowest one.
+    for (int is_ntk = 0; is_ntk < 2; is_ntk++) {
+        rill__rope_description rope = {.theta = 10000, .n_dims = 2};
+        rill__rope_stretch(&rope, is_ntk, 8);
+        assert_true(rill__rope_frequency(&rope, 128, 64, 0) == 0.125);
+    }
+}
+
 // The difference of two phases, in turns, whichever way round is shorter.
 static double apart(uint64_t a, uint64_t b) {
     return fabs((double)(int64_t)(a - b)) * 0x1p-64;
@@ -200,6 +231,7 @@ static void phase_steps_are_turns_times_2_to_the_64(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frequencies_are_right),
+        cmocka_unit_test(plain_rope_is_stretched),
         cmocka_unit_test(phase_steps_are_turns_times_2_to_the_64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
