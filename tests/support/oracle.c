@@ -21,6 +21,7 @@ struct oracle {
     size_t n_visible;
     bool *starts;  // [room] whether a token begins a message
     bool next_starts;
+    uint64_t clamped;
 };
 
 static void *must(void *memory) {
@@ -208,6 +209,24 @@ static void cap_sinks(const oracle *o, double *weights, size_t n_sinks, double r
         for (size_t i = 0; i < n_sinks; i++) weights[i] *= cap * rest / ((1 - cap) * sinks);
 }
 
+// A number rounded to the 8 bits of bfloat16.
+static double bfloat16(double x) {
+    int exponent;
+    double part = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(part, 8)), exponent - 8);
+}
+
+// ALiBi as its authors give it: n heads, n a power of two, have the powers 1 to n of 2^(-m / n);
+// other numbers of heads have those of the power of two below, and then the odd powers of what
+// twice as many would have. Falcon rounds them and scales them like its logits.
+static double slope(const rill__description *d, uint32_t head) {
+    uint32_t below = 1;
+    while (2 * below <= d->n_heads) below *= 2;
+    double ratio = exp2(-(double)d->alibi_bias_max / below);
+    double s = head < below ? pow(ratio, head + 1) : pow(sqrt(ratio), 2 * (head - below) + 1);
+    return strcmp(d->family, "falcon") == 0 ? bfloat16(s) / sqrt(d->head_dim) : s;
+}
+
 // One head: softmax over the visible keys at their positions, times values.
 static void attend(const oracle *o, uint32_t layer, uint32_t head, const double *q, double *out) {
     const rill__description *d = o->d;
@@ -230,7 +249,7 @@ static void attend(const oracle *o, uint32_t layer, uint32_t head, const double 
         const double *key = o->keys[layer] + (o->visible[i] * d->n_kv_heads + kv_head) * dim;
         double logit =
             d->attention_scale * turned_product(o, d->local_rope && trained, q, n - 1, key, i);
-        if (d->alibi_slopes) logit -= (double)d->alibi_slopes[head] * (double)(n - 1 - i);
+        if (d->position == RILL_POSITION_ALIBI) logit -= slope(d, head) * (double)(n - 1 - i);
         weights[i] = logit * (i < n_sinks ? o->options.sink_scale : 1);
         if (trained && n - 1 - i >= trained) weights[i] = -INFINITY;
         greatest = fmax(greatest, weights[i]);
@@ -306,14 +325,15 @@ static double activate(const rill__description *d, double x, double up) {
 }
 
 // out = the feed-forward of h, of one expert where there are several
-static void feed_forward(const oracle *o, uint32_t layer, uint64_t expert, const double *h,
-                         double *out) {
+static void feed_forward(oracle *o, uint32_t layer, uint64_t expert, const double *h, double *out) {
     const rill__description *d = o->d;
     uint64_t ffn = d->ffn_size, hidden = d->hidden_size;
     double *gate = must(malloc(ffn * sizeof *gate));
     double *up = must(malloc(ffn * sizeof *up));
     project_rows(parameter(o, RILL_WEIGHT_UP, layer), expert * ffn, ffn, h, up);
     if (d->gated) project_rows(parameter(o, RILL_WEIGHT_GATE, layer), expert * ffn, ffn, h, gate);
+    for (uint64_t i = 0; i < ffn && d->activation == RILL_ACT_CLAMPED_SWIGLU; i++)
+        o->clamped += (gate[i] > d->activation_limit) + (fabs(up[i]) > d->activation_limit);
     for (uint64_t i = 0; i < ffn; i++)
         gate[i] = d->gated ? activate(d, gate[i], up[i]) : activate(d, up[i], 1);
     project_rows(parameter(o, RILL_WEIGHT_DOWN, layer), expert * hidden, hidden, gate, out);
@@ -322,7 +342,7 @@ static void feed_forward(const oracle *o, uint32_t layer, uint64_t expert, const
 }
 
 // out = the sum over the experts with the greatest logits, weighted by their softmax
-static void experts(const oracle *o, uint32_t layer, const double *h, double *out) {
+static void experts(oracle *o, uint32_t layer, const double *h, double *out) {
     const rill__description *d = o->d;
     double *logits = must(malloc(d->n_experts * sizeof *logits));
     double *one = must(malloc(d->hidden_size * sizeof *one));
@@ -387,6 +407,10 @@ void oracle_step(oracle *o, rill_token token, double *logits) {
         logits[i] = d->logit_cap * tanh(logits[i] / d->logit_cap);
     o->seen++;
     free(x);
+}
+
+uint64_t oracle_clamped(const oracle *o) {
+    return o->clamped;
 }
 
 size_t oracle_visible(const oracle *o, uint64_t *tokens) {

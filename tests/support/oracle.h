@@ -6,6 +6,7 @@
 // plain attention. It shares with the engine the description, the weights, and the numbers that
 // tests/unit/rope_test.c holds against independent ones: RoPE's frequencies and magnitude (but not
 // how a stream stretches them).
+// ALiBi's slopes are its own.
 #ifndef RILL_TESTS_ORACLE_H
 #define RILL_TESTS_ORACLE_H
 
@@ -35,6 +36,8 @@ void oracle_begin_message(oracle *o);
 void oracle_pin(oracle *o);
 // Reads a token; logits: [vocab_size].
 void oracle_step(oracle *o, rill_token token, double *logits);
+// How many numbers the limit of a clamped activation has changed so far.
+uint64_t oracle_clamped(const oracle *o);
 // The tokens that the last one saw, itself included; returns how many.
 size_t oracle_visible(const oracle *o, uint64_t *tokens);
 

@@ -305,7 +305,7 @@ static void gemma3(random_files *f, const char *p, uint32_t layer) {
                    "{\"rope_type\":\"linear\",\"factor\":8.0,\"rope_theta\":1000000.0},"
                    "\"sliding_attention\":{\"rope_type\":\"%s\",\"factor\":2.0,"
                    "\"rope_theta\":10000.0}},\"hidden_activation\":\"%s\"",
-                   test_random_between(f->random, 4, 40), coin(f->random) ? "default" : "linear",
+                   s->query_scalar, coin(f->random) ? "default" : "linear",
                    activations[test_random_between(f->random, 0, 2)]);
     if (coin(f->random)) random_setting(f, "\"final_logit_softcapping\":5.0");
 }
@@ -353,11 +353,10 @@ static void gpt_oss(random_files *f, const char *p, uint32_t layer) {
     common_settings(f);
     layer_types(f);
     random_setting(f,
-                   "\"num_local_experts\":%u,\"num_experts_per_tok\":%u,\"swiglu_limit\":%u,"
+                   "\"num_local_experts\":%u,\"num_experts_per_tok\":%u,\"swiglu_limit\":%.9g,"
                    "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"truncate\":%s,"
                    "\"rope_theta\":150000.0,\"original_max_position_embeddings\":16}",
-                   e, test_random_between(f->random, 1, e), test_random_between(f->random, 1, 7),
-                   truth(coin(f->random)));
+                   e, test_random_between(f->random, 1, e), s->limit, truth(coin(f->random)));
     if (s->kind == 1) random_setting(f, "\"quantization_config\":{\"quant_method\":\"mxfp4\"}");
 }
 
@@ -410,6 +409,9 @@ void random_family_fit(test_random *r, random_shape *s) {
     s->off_by_one = is(s, "llama") && test_random_between(r, 0, 3) == 0;
     s->xpos = is(s, "llama") && test_random_between(r, 0, 1) == 0;
     s->n_experts = is(s, "gpt_oss") ? test_random_between(r, 1, 5) : 0;
+    s->limit = s->n_experts ? test_random_between(r, 1, 56) / 8.0 : 0;
+    s->query_scalar = is(s, "gemma3_text") ? test_random_between(r, 4, 40) : 0;
+    if (s->query_scalar == s->head_dim) s->query_scalar++;
     // Behind the norm after a block of one number or two, only their signs are left.
     if (is(s, "gemma3_text") && s->ffn_size < 8) s->ffn_size += 8;
     if (s->n_experts && s->kind == 1) {  // MXFP4's blocks are 32 values

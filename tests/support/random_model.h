@@ -35,6 +35,8 @@ typedef struct random_shape {
     uint32_t trained_context;
     uint32_t trained_window;  // 0 for none
     uint32_t n_experts;       // 0 for none
+    uint32_t query_scalar;    // Gemma 3: logits are divided by its root; never head_dim; else 0
+    double limit;             // gpt-oss: swiglu_limit
     bool tied;
     bool off_by_one;
     bool xpos;
