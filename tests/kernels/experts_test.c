@@ -146,8 +146,9 @@ static double row_times(const float *w, const double *x, size_t n, double bias) 
 static double activate(const setting *s, double gate, double up) {
     double limit = (double)s->limit;
     if (s->activation == RILL_ACT_SILU) return gate / (1 + exp(-gate)) * up;
-    gate = fmin(gate, limit);
-    return gate / (1 + exp(-1.702 * gate)) * (fmin(fmax(up, -limit), limit) + 1);
+    gate = gate > limit ? limit : gate;
+    up = up > limit ? limit : up < -limit ? -limit : up;
+    return gate / (1 + exp(-1.702 * gate)) * (up + 1);
 }
 
 // One expert's feed-forward, weighted, added to out.
@@ -212,6 +213,36 @@ static void experts_are_what_the_text_says(void **state) {
     be->ops->close(be);
 }
 
+// A number that is none stays none, wherever it stands in a row, and harms no other; what is past
+// the limit comes out as the limit does. Some expectations are worked out by hand: 7 / (1 +
+// e^-11.914) (7 + 1) for both at the limit of 7, and 0 times what is at -1.
+static void nan_passes_the_limit(void **state) {
+    enum { MOST = 40, LIMIT = 7 };
+    rill__backend *be = open_tier(*state, 1);
+    const double at_limit = 55.999625;
+    for (size_t n = 1; n <= MOST; n++) {
+        for (size_t none = 0; none < 2 * n; none++) {
+            float gate[MOST], up[MOST], out[MOST];
+            for (size_t i = 0; i < n; i++) {
+                gate[i] = i % 2 ? 7.5f : 1e30f;
+                up[i] = i % 3 ? 8 : -1;
+            }
+            (none < n ? gate : up)[none % n] = NAN;
+            rill__buffer *const buffers[] = {buffer_of(be, gate, n), buffer_of(be, up, n)};
+            be->ops->activate(be, buffers[0], buffers[0], buffers[1], RILL_ACT_CLAMPED_SWIGLU,
+                              LIMIT, 1, n);
+            be->ops->buffer_read(be, buffers[0], 0, out, n * sizeof *out);
+            for (size_t i = 0; i < n; i++) {
+                double right = i % 3 ? at_limit : 0;
+                if (i == none % n ? !isnan(out[i]) : !(fabs((double)out[i] - right) < 1e-4))
+                    fail_msg("%zu of %zu, NaN %zu: %g", i, n, none, (double)out[i]);
+            }
+            for (int i = 0; i < 2; i++) be->ops->buffer_free(be, buffers[i]);
+        }
+    }
+    be->ops->close(be);
+}
+
 // Rows that go through the same expert are multiplied together: that must not be seen.
 static void other_rows_and_threads_change_no_bit(void **state) {
     rill__backend *one = open_tier(*state, 1), *four = open_tier(*state, 4);
@@ -241,6 +272,10 @@ int main(void) {
         ON(experts_are_what_the_text_says, ref),
         ON(experts_are_what_the_text_says, avx2),
         ON(experts_are_what_the_text_says, avx512),
+        ON(nan_passes_the_limit, exact),
+        ON(nan_passes_the_limit, ref),
+        ON(nan_passes_the_limit, avx2),
+        ON(nan_passes_the_limit, avx512),
         ON(other_rows_and_threads_change_no_bit, exact),
         ON(other_rows_and_threads_change_no_bit, ref),
         ON(other_rows_and_threads_change_no_bit, avx2),

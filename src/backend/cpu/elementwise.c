@@ -76,10 +76,12 @@ void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in
     rill__cpu_run(job.cpu, n_rows, norm_row, &job);
 }
 
-// gpt-oss's (transformers: modeling_gpt_oss.py, GptOssExperts).
+// gpt-oss's (transformers: modeling_gpt_oss.py, GptOssExperts). Comparisons let a NaN through, as
+// torch.clamp does; fmin would put the limit in its place.
 static void clamped_swiglu(const float *x, const float *up, float *out, size_t n, float limit) {
     for (size_t i = 0; i < n; i++) {
-        double gate = fmin(x[i], limit), other = fmin(fmax(up[i], -limit), limit);
+        double gate = x[i] > limit ? limit : x[i];
+        double other = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
         out[i] = (float)(gate / (1 + exp(-1.702 * gate)) * (other + 1));
     }
 }
