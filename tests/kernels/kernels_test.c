@@ -6,7 +6,8 @@
 // sums of products). Columns are the processor's tiers; a kernel that a higher tier shares with a
 // lower one runs once; a tier that the processor lacks is skipped. Usage: kernels_test [SEED]
 // [--repeat N] [--bench].
-#include "backend/cpu/kernels.h"
+#include "operands.h"
+
 #include "base/clock.h"
 #include "base/cpu_flags.h"
 
@@ -21,26 +22,6 @@
 
 #include <cmocka.h>
 
-enum { MAX_FLOATS = 1 << 16, GUARD = 32, ROWS = 7, OUTS = 9 };
-
-typedef enum fill { NORMAL, CONSTANT, DENORMAL, LARGE, ZERO, SPECIAL, N_FILLS } fill;
-
-static const char *const fill_names[] = {"normal", "constant", "denormal",
-                                         "large",  "zero",     "special"};
-
-// Operands, the same for the reference and the tier. Pointers are odd on purpose.
-typedef struct operands {
-    float *x;        // [MAX_FLOATS]
-    float *y;        // [MAX_FLOATS]
-    uint8_t *bytes;  // weights of the case's type, at an odd address
-    size_t n;        // the size
-    rill_type type;
-    size_t n_rows;
-    size_t n_outs;
-    bool timing;   // then run leaves scale alone
-    double scale;  // set by run
-} operands;
-
 typedef struct kernel_case {
     const char *name;
     size_t slot;     // offset of the pointer in rill__cpu_kernels
@@ -52,67 +33,6 @@ typedef struct kernel_case {
     // Runs into out, returns the floats it wrote.
     size_t (*run)(const rill__cpu_kernels *k, operands *in, float *out);
 } kernel_case;
-
-static uint64_t random_state;
-
-static uint64_t random_bits(void) {  // splitmix64 (Steele, Lea and Flood, 2014)
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static float random_float(void) {  // about normal
-    double sum = 0;
-    for (int i = 0; i < 4; i++) sum += (double)(random_bits() >> 40) * 0x1p-24;
-    return (float)((sum - 2) * 1.7);
-}
-
-static float filled(fill kind) {
-    static const float special[] = {INFINITY, -INFINITY, NAN};
-    switch (kind) {
-    case CONSTANT: return 0.75f;
-    case DENORMAL: return random_float() * 0x1p-130f;
-    case LARGE: return random_float() * 0x1p20f;
-    case ZERO: return random_bits() % 2 ? 0.0f : -0.0f;
-    case SPECIAL: return random_bits() % 40 ? random_float() : special[random_bits() % 3];
-    default: return random_float();
-    }
-}
-
-static double norm_of(const float *x, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
-    return sqrt(sum);
-}
-
-static double largest_norm(const float *x, size_t rows, size_t n) {
-    double most = 0;
-    for (size_t r = 0; r < rows; r++) most = fmax(most, norm_of(x + r * n, n));
-    return most;
-}
-
-// Encodes rows of y as the case's type, at in->bytes; types without an encoder get random bits
-// with sane scales.
-static void encode(operands *in, size_t rows) {
-    const rill__type_traits *t = rill__type_traits_get(in->type);
-    size_t n = rows * in->n, n_bytes = n / t->block * t->block_bytes;
-    if (t->from_float) {
-        t->from_float(in->y, in->bytes, n);
-        return;
-    }
-    for (size_t i = 0; i < n_bytes; i++) in->bytes[i] = (uint8_t)random_bits();
-    // Where the last of a block's halves begins, and how many there are: they stay below 2.
-    static const uint8_t halves[RILL_CPU_TYPES][2] = {
-        [RILL_TYPE_Q4_1] = {2, 2},   [RILL_TYPE_Q5_0] = {0, 1},   [RILL_TYPE_Q5_1] = {2, 2},
-        [RILL_TYPE_Q2_K] = {82, 2},  [RILL_TYPE_Q3_K] = {108, 1}, [RILL_TYPE_Q4_K] = {2, 2},
-        [RILL_TYPE_Q5_K] = {2, 2},   [RILL_TYPE_Q6_K] = {208, 1}, [RILL_TYPE_IQ4_NL] = {0, 1},
-        [RILL_TYPE_IQ4_XS] = {0, 1},
-    };
-    const uint8_t *half = halves[in->type];
-    for (size_t b = 0; b < n_bytes; b += t->block_bytes)
-        for (size_t i = 0; i < half[1]; i++) in->bytes[b + half[0] - 2 * i + 1] &= 0xbf;
-}
 
 static size_t run_decode(const rill__cpu_kernels *k, operands *in, float *out) {
     k->decode[in->type](in->bytes, out, in->n);
@@ -299,6 +219,8 @@ static bool same(float a, float b, const kernel_case *c, double scale) {
     if (isinf(a) || isinf(b)) return a == b;
     return fabs((double)a - b) <= c->absolute + c->relative * (fabs((double)b) + scale);
 }
+
+enum { GUARD = 32 };
 
 // Canaries on both sides of the output.
 static float *guarded(float *memory) {
