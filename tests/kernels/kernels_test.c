@@ -157,6 +157,12 @@ static size_t run_gelu_tanh(const rill__cpu_kernels *k, operands *in, float *out
     return in->n;
 }
 
+static size_t run_clamped_swiglu(const rill__cpu_kernels *k, operands *in, float *out) {
+    memcpy(out, in->x, in->n * sizeof *out);
+    k->clamped_swiglu(out, in->y, out, in->n, 0.5f);  // in place is legal, and the limit binds
+    return in->n;
+}
+
 static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out) {
     memcpy(out, in->x, in->n * sizeof *out);
     k->rms_norm(out, in->y, 1e-5f, out, in->n);
@@ -202,10 +208,15 @@ static const kernel_case cases[] = {
     {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
     {"exp_sum", SLOT(exp_sum), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE, run_exp_sum},
-    {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE, run_silu},
+    {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE | 1u << NANS,
+     run_silu},
     // |x| times the 1.5e-7 to which erf is known.
-    {"gelu", SLOT(gelu), RILL_TYPE_F32, 1, 1e-6, 1e-6, FINITE, run_gelu},
-    {"gelu_tanh", SLOT(gelu_tanh), RILL_TYPE_F32, 1, 2e-5, 1e-34, FINITE, run_gelu_tanh},
+    {"gelu", SLOT(gelu), RILL_TYPE_F32, 1, 1e-6, 1e-6, FINITE | 1u << NANS, run_gelu},
+    {"gelu_tanh", SLOT(gelu_tanh), RILL_TYPE_F32, 1, 2e-5, 1e-34, FINITE | 1u << NANS,
+     run_gelu_tanh},
+    // The exponent, up to 6, is rounded twice.
+    {"clamped_swiglu", SLOT(clamped_swiglu), RILL_TYPE_F32, 1, 4e-6, 1e-31,
+     FINITE | 1u << LARGE | 1u << NANS, run_clamped_swiglu},
     {"rms_norm", SLOT(rms_norm), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE | 1u << LARGE, run_rms_norm},
 };
 

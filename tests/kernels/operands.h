@@ -11,10 +11,10 @@
 
 enum { MAX_FLOATS = 1 << 16, ROWS = 7, OUTS = 9 };
 
-typedef enum fill { NORMAL, CONSTANT, DENORMAL, LARGE, ZERO, SPECIAL, N_FILLS } fill;
+typedef enum fill { NORMAL, CONSTANT, DENORMAL, LARGE, ZERO, SPECIAL, NANS, N_FILLS } fill;
 
-static const char *const fill_names[] = {"normal", "constant", "denormal",
-                                         "large",  "zero",     "special"};
+static const char *const fill_names[] = {"normal", "constant", "denormal", "large",
+                                         "zero",   "special",  "nans"};
 
 // Operands, the same for the reference and the tier. Pointers are odd on purpose.
 typedef struct operands {
@@ -51,6 +51,7 @@ static inline float filled(fill kind) {
     case DENORMAL: return random_float() * 0x1p-130f;
     case LARGE: return random_float() * 0x1p20f;
     case ZERO: return random_bits() % 2 ? 0.0f : -0.0f;
+    case NANS: return random_bits() % 40 ? random_float() : NAN;
     case SPECIAL: return random_bits() % 40 ? random_float() : special[random_bits() % 3];
     default: return random_float();
     }

@@ -76,16 +76,6 @@ void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in
     rill__cpu_run(job.cpu, n_rows, norm_row, &job);
 }
 
-// gpt-oss's (transformers: modeling_gpt_oss.py, GptOssExperts). Comparisons let a NaN through, as
-// torch.clamp does; fmin would put the limit in its place.
-static void clamped_swiglu(const float *x, const float *up, float *out, size_t n, float limit) {
-    for (size_t i = 0; i < n; i++) {
-        double gate = x[i] > limit ? limit : x[i];
-        double other = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
-        out[i] = (float)(gate / (1 + exp(-1.702 * gate)) * (other + 1));
-    }
-}
-
 static void activate_row(void *context, size_t row, unsigned thread) {
     (void)thread;
     const rows_job *job = context;
@@ -94,7 +84,7 @@ static void activate_row(void *context, size_t row, unsigned thread) {
     float *out = job->out + row * job->width;
     const rill__cpu_kernels *kernels = &job->cpu->kernels;
     if (job->act == RILL_ACT_CLAMPED_SWIGLU)
-        clamped_swiglu(gate, up, out, job->width, job->number);
+        kernels->clamped_swiglu(gate, up, out, job->width, job->number);
     else if (job->act == RILL_ACT_SILU)
         kernels->silu(gate, up, out, job->width);
     else if (job->act == RILL_ACT_GELU_TANH)

@@ -88,6 +88,10 @@ typedef struct rill__cpu_kernels {
     void (*gelu)(const float *x, const float *up, float *out, size_t n);
     // The same with x[i] * (1 + tanh(sqrt(2 / pi) * (x[i] + 0.044715 * x[i]^3))) / 2.
     void (*gelu_tanh)(const float *x, const float *up, float *out, size_t n);
+    // out[i] = g / (1 + exp(-1.702 g)) * (u + 1), with g = x[i] up to limit and u = up[i] within
+    // +-limit (gpt-oss's; transformers: modeling_gpt_oss.py, GptOssExperts). x and up are finite or
+    // NaN, which stays NaN.
+    void (*clamped_swiglu)(const float *x, const float *up, float *out, size_t n, float limit);
     // out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps)
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     // Nothing but multiplications and additions in registers, by the tier's best way, for the roof:

@@ -135,6 +135,15 @@ static void gelu_tanh_c(const float *x, const float *up, float *out, size_t n) {
     }
 }
 
+// Comparisons let a NaN through, as torch.clamp does; fmin would put the limit in its place.
+static void clamped_swiglu_c(const float *x, const float *up, float *out, size_t n, float limit) {
+    for (size_t i = 0; i < n; i++) {
+        double gate = x[i] > limit ? limit : x[i];
+        double other = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
+        out[i] = (float)(gate / (1 + exp(-1.702 * gate)) * (other + 1));
+    }
+}
+
 static void rms_norm_c(const float *x, const float *weight, float eps, float *out, size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
@@ -177,6 +186,7 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
     k->silu = silu_c;
     k->gelu = gelu_c;
     k->gelu_tanh = gelu_tanh_c;
+    k->clamped_swiglu = clamped_swiglu_c;
     k->burn_f32 = burn_f32_c;
     k->burn_int8 = burn_int8_c;
     k->rms_norm = rms_norm_c;

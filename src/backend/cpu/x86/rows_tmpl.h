@@ -214,6 +214,24 @@ static void NAME(gelu_tanh)(const float *x, const float *up, float *out, size_t 
     }
 }
 
+// Minimum and maximum give their second operand where one is NaN: that is the number here.
+static inline vf clamped_lanes(vf x, vf up, float limit) {
+    vf gate = vf_min(vf_set(limit), x);
+    vf other = vf_max(vf_set(-limit), vf_min(vf_set(limit), up));
+    return vf_mul(gated(gate, vf_mul(gate, vf_set(1.702f)), NULL, 0), vf_add(other, vf_set(1)));
+}
+
+static void NAME(clamped_swiglu)(const float *x, const float *up, float *out, size_t n,
+                                 float limit) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vf_store(out + i, clamped_lanes(vf_load(x + i), vf_load(up + i), limit));
+    if (i < n)
+        vf_store_part(out + i,
+                      clamped_lanes(vf_load_part(x + i, n - i), vf_load_part(up + i, n - i), limit),
+                      n - i);
+}
+
 // x (1 + erf(x / sqrt(2))) / 2 = (x + |x| erf(|x| / sqrt(2))) / 2, with Abramowitz and Stegun's
 // 7.1.26 for erf (within 1.5e-7).
 static inline vf gelu_lanes(vf x, const float *up, size_t part) {

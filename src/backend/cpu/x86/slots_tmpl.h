@@ -27,5 +27,6 @@ k->exp_sum = NAME(exp_sum);
 k->silu = NAME(silu);
 k->gelu = NAME(gelu);
 k->gelu_tanh = NAME(gelu_tanh);
+k->clamped_swiglu = NAME(clamped_swiglu);
 k->rms_norm = NAME(rms_norm);
 k->burn_f32 = NAME(burn_f32);
