@@ -371,12 +371,14 @@ typedef struct rill_attention_row {
     size_t stride;
 } rill_attention_row;
 
-// Called for each token and layer while tokens are read. The row is gone when it returns.
+// Called for each token and layer while tokens are read, on the thread that reads them. The row is
+// gone when it returns. It must not call into the stream.
 typedef void (*rill_attention_fn)(void *user, const rill_attention_row *row);
 
 // From here on `fn` sees the attention of every token that the stream reads; NULL ends that. It
 // takes memory for some rows of weights, and tokens are then read that many at a time, which
-// changes no result. RILL_ENOMEM; RILL_EINVAL under recompute, which has no lasting attention.
+// changes no result. RILL_ENOMEM; RILL_EINVAL under recompute, which has no lasting attention: who
+// looked before has been stopped by then, so after a failure nobody looks. Not from within `fn`.
 RILL_NODISCARD RILL_API rill_status rill_stream_observe(rill_stream *stream, rill_attention_fn fn,
                                                         void *user, rill_error *err);
 

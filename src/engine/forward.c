@@ -121,6 +121,7 @@ typedef struct pass {
     rill__backend *be;
     rill__workspace *ws;
     const rill__batch *batch;
+    rill_error *err;
 } pass;
 
 static rill__projection projection(const pass *p, rill__weight_role role, uint32_t layer,
@@ -160,16 +161,19 @@ static void project_qkv(const pass *p, uint32_t layer) {
     }
 }
 
-static void observe(const pass *p, uint32_t layer) {
+// What the backend latched is told here: it is told once.
+static rill_status observe(const pass *p, uint32_t layer) {
     const rill__observer *o = p->batch->observer;
     size_t n = p->batch->n_rows * p->d->n_heads * o->stride;
-    if (p->ops->synchronize(p->be, NULL) != RILL_OK) return;  // the pass itself will say it
+    rill_status status = p->ops->synchronize(p->be, p->err);
+    if (status != RILL_OK) return status;
     p->ops->buffer_read(p->be, o->weights, 0, o->copy, n * sizeof *o->copy);
     o->see(o->user, layer, p->batch->rows, p->batch->n_rows, o->copy, o->stride);
+    return RILL_OK;
 }
 
 // h = attention(h)
-static void attention(const pass *p, uint32_t layer) {
+static rill_status attention(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     const rill__batch *b = p->batch;
@@ -203,9 +207,11 @@ static void attention(const pass *p, uint32_t layer) {
         .weights_stride = b->observer ? b->observer->stride : 0,
     };
     p->ops->attend(p->be, &a);
-    if (b->observer) observe(p, layer);
+    rill_status status = b->observer ? observe(p, layer) : RILL_OK;
+    if (status != RILL_OK) return status;
     const rill__projection o = projection(p, RILL_WEIGHT_O, layer, ws->h);
     p->ops->project(p->be, ws->attended, b->n_rows, &o, 1);
+    return RILL_OK;
 }
 
 // h = the chosen experts' feed-forward of h
@@ -274,7 +280,7 @@ static void add(const pass *p, rill__buffer *h, rill__weight_role post_norm, uin
     p->ops->add(p->be, p->ws->x, h, n_rows, width);
 }
 
-static void run_layer(const pass *p, uint32_t layer) {
+static rill_status run_layer(const pass *p, uint32_t layer) {
     rill__workspace *ws = p->ws;
     size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
     rill__buffer *h_ffn = ws->h;
@@ -286,16 +292,18 @@ static void run_layer(const pass *p, uint32_t layer) {
         h_ffn = ws->h_ffn;
         norm(p, h_ffn, ws->x, role, layer, n_rows, width);
     }
-    attention(p, layer);
+    rill_status status = attention(p, layer);
+    if (status != RILL_OK) return status;
     add(p, ws->h, RILL_WEIGHT_POST_ATTENTION_NORM, layer);
     if (p->d->residual == RILL_RESIDUAL_SEQUENTIAL)
         norm(p, h_ffn, ws->x, RILL_WEIGHT_FFN_NORM, layer, n_rows, width);
     feed_forward(p, layer, h_ffn);
     add(p, h_ffn, RILL_WEIGHT_POST_FFN_NORM, layer);
+    return RILL_OK;
 }
 
 // The last norm and the vocabulary's projection, for the rows that want logits, some at a time.
-static rill_status read_logits(const pass *p, float *logits, rill_error *err) {
+static rill_status read_logits(const pass *p, float *logits) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     rill__projection output =
@@ -311,7 +319,7 @@ static rill_status read_logits(const pass *p, float *logits, rill_error *err) {
         norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
         p->ops->project(p->be, ws->ends, n, &output, 1);
         if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
-        rill_status status = p->ops->synchronize(p->be, err);
+        rill_status status = p->ops->synchronize(p->be, p->err);
         if (status != RILL_OK) return status;
         p->ops->buffer_read(p->be, ws->logits, 0, logits, n * d->vocab_size * sizeof *logits);
         logits += n * d->vocab_size;
@@ -326,7 +334,8 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
                     .ops = net->backend->ops,
                     .be = net->backend,
                     .ws = ws,
-                    .batch = batch};
+                    .batch = batch,
+                    .err = err};
     const rill__linear *embedding = rill__network_parameter(net, RILL_WEIGHT_EMBEDDING, 0);
     p.ops->embed(p.be, ws->x, embedding->weight, batch->tokens, batch->n_rows,
                  p.d->embedding_scale);
@@ -334,7 +343,10 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
     if (ws->local_table)
         p.ops->rotary_table(p.be, ws->local_table, &batch->cache->local_rope, batch->rows,
                             batch->n_rows);
-    for (uint32_t layer = 0; layer < p.d->n_layers; layer++) run_layer(&p, layer);
-    if (batch->first_logits < batch->n_rows) return read_logits(&p, logits, err);
+    for (uint32_t layer = 0; layer < p.d->n_layers; layer++) {
+        rill_status status = run_layer(&p, layer);
+        if (status != RILL_OK) return status;
+    }
+    if (batch->first_logits < batch->n_rows) return read_logits(&p, logits);
     return p.ops->synchronize(p.be, err);
 }
