@@ -141,6 +141,35 @@ static void talking(void **state) {
     rill_stream_close(&talker);
 }
 
+static void count_rows(void *user, const rill_attention_row *row) {
+    (void)row;
+    ++*(uint64_t *)user;
+}
+
+// Another observer is asked for while one looks: where that fails, nobody looks.
+static void failing_observers_stop_the_one_before(void **state) {
+    (void)state;
+    static const rill_token token = 100;
+    rill_error err;
+    rill_stream_options o = small(RILL_METHOD_STREAMING, RILL_EVICT_TOKEN);
+    rill_stream *s;
+    assert_int_equal(rill_stream_open(model, &o, &s, &err), RILL_OK);
+    uint64_t n = 0;
+    for (bool fired = true; fired;) {
+        uint64_t first = 0, second = 0;
+        assert_int_equal(rill_stream_observe(s, count_rows, &first, &err), RILL_OK);
+        failing_allocator_arm(++n, false);
+        rill_status status = rill_stream_observe(s, count_rows, &second, &err);
+        fired = failing_allocator_disarm();
+        assert_int_equal(status, fired ? RILL_ENOMEM : RILL_OK);
+        assert_int_equal(rill_stream_feed(s, &token, 1, NULL, &err), RILL_OK);
+        assert_int_equal(first, 0);
+        assert_int_equal(second > 0, !fired);
+    }
+    assert_true(n > 2);
+    rill_stream_close(&s);
+}
+
 static void reading_takes_nothing(void **state) {
     (void)state;
     const rill_method methods[] = {RILL_METHOD_STREAMING, RILL_METHOD_WINDOW,
@@ -256,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening),
         cmocka_unit_test(talking),
+        cmocka_unit_test(failing_observers_stop_the_one_before),
         cmocka_unit_test(reading_takes_nothing),
         cmocka_unit_test(saving_and_loading),
         cmocka_unit_test(a_huge_window_in_a_small_file_takes_nothing),
