@@ -101,7 +101,9 @@ static void expect_refused(char *bytes, size_t size, const forgery *f) {
 
 // Floats as they lie in a file.
 #define NAN_BITS       0x7fc00000
+#define HALF_BITS      0x3f000000
 #define TWO_BITS       0x40000000
+#define BILLION_BITS   0x4e6e6b28
 #define MINUS_ONE_BITS 0xbf800000
 
 // A row for each thing that a file could say wrongly, though its checksum fits.
@@ -193,6 +195,15 @@ static void forged_pairs_are_refused(void **state) {
     put_u32(bytes, AT_WINDOW_NOW, UINT32_MAX - 3);  // the sum fits
     expect_refused(bytes, size, &more_than_all);
     put_u32(bytes, AT_WINDOW_NOW, CAPACITY - 4);
+    const forgery factors[] = {
+        {AT_ROPE_FACTOR, 4, NAN_BITS, "rope_factor: nan; "},
+        {AT_ROPE_FACTOR, 4, HALF_BITS, "rope_factor: 0.5; "},
+        {AT_ROPE_FACTOR, 4, BILLION_BITS, "rope_factor: 1e+09; "},
+    };
+    put_u32(bytes, AT_ROPE_SCALING, RILL_ROPE_SCALING_LINEAR);
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
+        expect_refused(bytes, size, &factors[i]);
+    put_u32(bytes, AT_ROPE_SCALING, RILL_ROPE_SCALING_MODEL);
     const forgery too_late = {AT_SEEN, 8, ((uint64_t)1 << 62) + 1, why};
     put_u64(bytes, AT_FIRST_RECENT, too_late.value - (CAPACITY - 4));
     expect_refused(bytes, size, &too_late);
