@@ -71,12 +71,14 @@ static void make_fade(const rill__rope_description *r, uint64_t capacity, double
 static rill_status open_positions(const rill__description *d, const rill__cache_options *options,
                                   rill__cache *cache, rill_error *err) {
     uint32_t n_pairs = d->rope.n_dims / 2;
-    size_t bytes = 2 * (size_t)n_pairs * sizeof *cache->phase_steps + 1;
+    // One where nothing is rotated (ALiBi): NULL shall mean that memory is out.
+    size_t n_steps = n_pairs ? 2 * (size_t)n_pairs : 1;
     bool xpos = d->position == RILL_POSITION_XPOS;
-    cache->phase_steps = rill__calloc(1, bytes);
+    cache->phase_steps = rill__calloc(n_steps, sizeof *cache->phase_steps);
     if (xpos) cache->fade = rill__calloc(n_pairs, sizeof *cache->fade);
     if (!cache->phase_steps || (xpos && !cache->fade))
-        return rill__fail_memory(err, "a cache's frequencies", bytes);
+        return rill__fail_memory(err, "a cache's frequencies",
+                                 n_steps * sizeof *cache->phase_steps);
     rill__rope_description rope = d->rope;
     if (options->rope_scaling != RILL_ROPE_SCALING_MODEL)
         rill__rope_stretch(&rope, options->rope_scaling == RILL_ROPE_SCALING_NTK,
