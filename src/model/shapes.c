@@ -4,6 +4,7 @@
 
 #include "model/family.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,11 +48,13 @@ static void describe_family(rill__description *d) {
     } else if (strcmp(d->family, "falcon") == 0) {
         d->residual = RILL_RESIDUAL_PARALLEL;
         d->tied_embeddings = true;
-    } else {
+    } else if (strcmp(d->family, "mpt") == 0) {
         d->tied_embeddings = true;
         d->position = RILL_POSITION_ALIBI;
         d->alibi_bias_max = 8;
         d->rope.n_dims = 0;
+    } else {
+        assert(false);  // a shape of a family that is not described here
     }
 }
 
