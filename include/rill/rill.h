@@ -258,7 +258,8 @@ typedef struct rill_stream_options {
     uint64_t start;  // position of the first token in the stream frame; default 0. It
                      // changes no result but by rounding
     rill_rope_scaling rope_scaling;  // default: as the model has it
-    float rope_factor;  // of the two others; default 0: capacity / trained context, at least 1
+    float rope_factor;  // of the two others, 1 to 1000000; default 0: capacity / trained context,
+                        // at least 1. 0 or 1 where nothing is scaled
     bool over_context;  // let dense go past the trained context (8 times as far by default);
                         // default false
 } rill_stream_options;

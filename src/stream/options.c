@@ -109,11 +109,17 @@ static rill_status resolve_positions(const rill__description *d, rill_stream_opt
     if ((unsigned)o->rope_scaling > RILL_ROPE_SCALING_NTK)
         return rill__fail(err, RILL_EINVAL, "rope_scaling: there is none of number %d",
                           (int)o->rope_scaling);
-    if (o->rope_scaling != RILL_ROPE_SCALING_MODEL && other_positions(d))
+    bool stretched = o->rope_scaling != RILL_ROPE_SCALING_MODEL;
+    if (stretched && other_positions(d))
         return rill__fail(err, RILL_EINVAL,
                           "rope_scaling: only plain RoPE can be scaled, and this model has %s",
                           other_positions(d));
-    if (o->rope_scaling == RILL_ROPE_SCALING_MODEL) o->rope_factor = 1;
+    if (!stretched && o->rope_factor != 0 && o->rope_factor != 1)
+        return rill__fail(err, RILL_EINVAL,
+                          "rope_factor: %g, but nothing is stretched; give a rope_scaling (linear "
+                          "or ntk) as well, or no factor",
+                          (double)o->rope_factor);
+    if (!stretched) o->rope_factor = 1;
     if (o->rope_factor == 0) o->rope_factor = (float)fmax(1, capacity / d->trained_context);
     if (!(o->rope_factor >= 1 && o->rope_factor <= 1e6f))
         return rill__fail(err, RILL_EINVAL, "rope_factor: %g; 1 to 1000000 is right",

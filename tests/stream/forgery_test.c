@@ -125,6 +125,7 @@ static const forgery forgeries[] = {
     {AT_START, 8, UINT64_MAX, "start: "},
     {AT_OVER_CONTEXT, 4, 2, "flag: 0 or 1 is right"},
     {AT_ROPE_SCALING, 4, 3, "unknown scaling of RoPE"},
+    {AT_ROPE_FACTOR, 4, TWO_BITS, "rope_factor: 2, but nothing is stretched"},
     {AT_METHOD, 4, RILL_METHOD_WINDOW, "sinks: "},
     {AT_SINKS_NOW, 4, CAPACITY + 1, "visible tokens"},
     {AT_SINKS_NOW, 4, 3, "visible tokens"},

@@ -103,6 +103,29 @@ static void impossible_factors_are_refused(void **state) {
     rill_model_close(&model);
 }
 
+// Where nothing is stretched a factor would be passed over.
+static void a_factor_by_itself_is_refused(void **state) {
+    (void)state;
+    static const float wrong[] = {4, 0.5f, -1, NAN};
+    static const char *const names[] = {"llama", "llama-yarn", "llama-xpos", "mpt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        rill_model *model = open_golden(names[i]);
+        rill_stream_options resolved;
+        rill_error err;
+        for (int right = 0; right < 2; right++) {
+            must(resolve(model, 64, RILL_ROPE_SCALING_MODEL, (float)right, &resolved, &err), &err);
+            assert_true(resolved.rope_factor == 1);
+        }
+        for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
+            assert_int_equal(resolve(model, 64, RILL_ROPE_SCALING_MODEL, wrong[j], &resolved, &err),
+                             RILL_EINVAL);
+            assert_non_null(strstr(err.message, "rope_factor: "));
+            assert_non_null(strstr(err.message, "give a rope_scaling"));
+        }
+        rill_model_close(&model);
+    }
+}
+
 static int remove_directory(void **state) {
     (void)state;
     test_directory_remove();
@@ -114,6 +137,7 @@ int main(void) {
         cmocka_unit_test(only_plain_rope_is_scaled),
         cmocka_unit_test(the_factor_follows_from_the_window),
         cmocka_unit_test(impossible_factors_are_refused),
+        cmocka_unit_test(a_factor_by_itself_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, remove_directory);
 }
