@@ -183,27 +183,36 @@ static void add_length(const tables *t, const rill__streameval_result *r, uint64
 
 // ---- All ------------------------------------------------------------------------------------
 
+// Of all answers; a configuration that failed may have none.
 static bool one_distance(const rill__streameval_evaluation *e) {
-    for (size_t i = 0; i < e->n_done; i++)
-        for (size_t j = 0; j < e->results[i].measured.n_answers; j++)
-            if (e->results[i].measured.answers[j].distance !=
-                e->results[0].measured.answers[0].distance)
-                return false;
+    const rill__answer *first = NULL;
+    for (size_t i = 0; i < e->n_done; i++) {
+        const rill__streameval *m = &e->results[i].measured;
+        for (size_t j = 0; j < m->n_answers; j++) {
+            if (!first) first = &m->answers[j];
+            if (m->answers[j].distance != first->distance) return false;
+        }
+    }
     return true;
+}
+
+static bool has_window(const rill__streameval_result *r) {
+    return r->configuration && r->configuration->stream.method != RILL_METHOD_DENSE &&
+           r->measured.n_answers;
 }
 
 // Where a record leaves each cache: when its first token is as far back as the window is long.
 // Marks that would touch are one.
 static void mark_windows(const tables *t) {
     for (size_t i = 0; i < t->e->n_done; i++) {
-        const rill__eval_case *c = t->e->results[i].configuration;
+        const rill__streameval_result *results = t->e->results;
+        const rill__eval_case *c = results[i].configuration;
         char text[48];
-        bool again = !c || c->stream.method == RILL_METHOD_DENSE;
-        for (size_t j = 0; j < i && !again; j++) {
-            const rill_stream_options *o = &t->e->results[j].configuration->stream;
-            again = o->method != RILL_METHOD_DENSE &&
-                    fabs((double)o->window - c->stream.window) < 0.03 * c->stream.window;
-        }
+        bool again = !has_window(&results[i]);
+        for (size_t j = 0; j < i && !again; j++)
+            again = has_window(&results[j]) &&
+                    fabs((double)results[j].configuration->stream.window - c->stream.window) <
+                        0.03 * c->stream.window;
         if (again) continue;
         snprintf(text, sizeof text, "out of a window of %u", c->stream.window);
         rill__figure_mark(t->by_distance, c->stream.window, text);
@@ -222,8 +231,8 @@ static rill_status new_figure(const tables *t, const char *x_label, rill__figure
 static rill_status make_figures(tables *t, rill_error *err) {
     rill__streameval_evaluation *e = t->e;
     uint32_t trained = e->shared.session.info.trained_context;
-    bool one = one_distance(e);
     if (!e->shared.s->figure) return RILL_OK;
+    bool one = one_distance(e);
     rill_status status = RILL_OK;
     if (!one) {
         status = new_figure(t, t->in_tokens ? "tokens back to the record" : "characters back",

@@ -114,6 +114,23 @@ class Streams(Test):
         for name in ("f.svg", "f-by-length.svg"):
             self.assertIn("<svg", text_of(self.path(name)))
 
+    def test_one_that_does_not_fit_stops_no_other(self):
+        # The first one of all: nothing that comes later may lean on its answers.
+        args = ["eval", "streameval", *QUICK[:6], "--window", "400000000,76"]
+        for figure in ([], ["--figure", self.path("f.svg")]):
+            rows = lines(rill(*args, "--json", *figure)[0])
+            bad, *good = [row for row in rows if "part" not in row]
+            self.assertEqual((bad["window"], bad["questions"]), (400000000, None))
+            self.assertIn("memory", bad["error"])
+            self.assertEqual([(row["window"], row["questions"], row["error"]) for row in good],
+                             [(76, 3, None)] * 2)
+        drawn = text_of(self.path("f.svg"))
+        self.assertIn("out of a window of 76", drawn)
+        self.assertNotIn("out of a window of 400000000", drawn)
+        self.assertIn("4+400000000 did not finish: ", rill(*args)[0].decode())
+        # None is left: then that is the result.
+        rill(*args[:-1], "400000000", status=1)
+
     def test_an_interrupted_one_goes_on(self):
         journal = self.path("journal")
         args = ["eval", "streameval", "--distance", "0", "--queries", "150", "--every", "2",
