@@ -5,7 +5,6 @@
 #include "cli/terminal.h"
 
 #include "eval/arc.h"
-#include "eval/room.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -70,10 +69,8 @@ static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool on
     snprintf(input, sizeof input, "%zu questions, %016" PRIx64 ", %s", rill__quiz_count(e->quiz),
              rill__quiz_hash(e->quiz), one_by_one ? "one by one" : "in one stream");
     rill__warn_past_context(&e->shared.session, &c->stream);
-    rill_status status = rill__room_check(e->shared.session.model, &c->stream, NULL, err);
-    if (status == RILL_OK)
-        status = rill__evaluation_case(&e->shared, name, &c->stream, input,
-                                       sizeof(rill__quiz_answer), &journal, err);
+    rill_status status = rill__evaluation_stream_case(&e->shared, name, &c->stream, input,
+                                                      sizeof(rill__quiz_answer), &journal, err);
     if (status == RILL_OK)
         status = rill__arc_measure(e->shared.session.model, &c->stream, e->quiz, &options, journal,
                                    rill__progress, &bar, out, err);

@@ -5,8 +5,6 @@
 #include "cli/command.h"
 #include "cli/terminal.h"
 
-#include "eval/room.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,10 +95,8 @@ static rill_status measure_stream(rill__streameval_evaluation *e, size_t i, rill
     snprintf(name, sizeof name, "%s-%s", c->label, c->types);
     input_line(e, input, sizeof input);
     rill__warn_past_context(&e->shared.session, &c->stream);
-    rill_status status = rill__room_check(e->shared.session.model, &c->stream, NULL, err);
-    if (status == RILL_OK)
-        status = rill__evaluation_case(&e->shared, name, &c->stream, input, sizeof(rill__answer),
-                                       &journal, err);
+    rill_status status = rill__evaluation_stream_case(&e->shared, name, &c->stream, input,
+                                                      sizeof(rill__answer), &journal, err);
     if (status == RILL_OK)
         status = rill__streameval_measure(e->shared.session.model, &c->stream, e->records, journal,
                                           rill__progress, &bar, &e->results[i].measured, err);

@@ -5,8 +5,6 @@
 #include "cli/number.h"
 #include "cli/terminal.h"
 
-#include "eval/room.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,10 +76,8 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *er
                          p->facts->n_tokens, p->facts->hash, o->every, o->timed);
     if (o->message >= 0)
         snprintf(input + length, sizeof input - length, ", messages at %d", (int)o->message);
-    rill_status status = rill__room_check(p->shared.session.model, &c->stream, NULL, err);
-    if (status == RILL_OK)
-        status = rill__evaluation_case(&p->shared, c->name, &c->stream, input,
-                                       RILL_PERPLEXITY_RECORD, &journal, err);
+    rill_status status = rill__evaluation_stream_case(&p->shared, c->name, &c->stream, input,
+                                                      RILL_PERPLEXITY_RECORD, &journal, err);
     if (status == RILL_OK)
         status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, o, journal,
                                           rill__progress, &bar, &p->results[i], err);

@@ -8,6 +8,8 @@
 
 #include "base/file.h"
 
+#include "eval/room.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +105,16 @@ rill_status rill__evaluation_case(rill__evaluation *e, const char *name,
     if (options) n += describe_stream(text + n, sizeof text - n, options);
     snprintf(text + n, sizeof text - n, "input: %s\n", input);
     return rill__journal_case(e->journal, full, text, record_bytes, out, err);
+}
+
+rill_status rill__evaluation_stream_case(rill__evaluation *e, const char *name,
+                                         const rill_stream_options *options, const char *input,
+                                         size_t record_bytes, rill__case **out, rill_error *err) {
+    rill_status status = rill__evaluation_case(e, name, options, input, record_bytes, out, err);
+    if (status == RILL_OK && !rill__case_finished(*out))
+        status = rill__room_check(e->session.model, options, NULL, err);
+    if (status != RILL_OK) rill__case_close(out);
+    return status;
 }
 
 rill_status rill__evaluation_table(rill__evaluation *e, const char *part,

@@ -53,6 +53,12 @@ RILL_NODISCARD rill_status rill__evaluation_case(rill__evaluation *e, const char
                                                  const rill_stream_options *options,
                                                  const char *input, size_t record_bytes,
                                                  rill__case **out, rill_error *err);
+// The same for a stream that will be opened: RILL_ENOMEM if memory will not do for it. A finished
+// case takes none, so it is opened however little there is.
+RILL_NODISCARD rill_status rill__evaluation_stream_case(rill__evaluation *e, const char *name,
+                                                        const rill_stream_options *options,
+                                                        const char *input, size_t record_bytes,
+                                                        rill__case **out, rill_error *err);
 
 // Makes a table that belongs to the evaluation, for the readers named (RILL_TO_...). Part is NULL
 // for the main one. Printed in the order in which they were added.

@@ -37,6 +37,14 @@ class Questions(Test):
         with open(figure) as file:
             self.assertIn("<svg", file.read())
 
+    def test_what_is_finished_takes_no_memory(self):
+        journal = self.path("j")
+        args = ["eval", "arc", "-f", QUESTIONS, "--resume", journal, "--json", "--window"]
+        done, = lines(rill(*args, "600")[0])
+        self.claim_window(journal, 600, 400000000)
+        again, = lines(rill(*args, "400000000")[0])
+        self.assertEqual((again["acc"], again["error"]), (done["acc"], None))
+
     def test_wrong_use(self):
         self.refused(2, ["--file"], "eval", "arc")
         self.refused(1, ["nowhere"], "eval", "arc", "-f", "nowhere")

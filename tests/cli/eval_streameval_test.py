@@ -131,6 +131,14 @@ class Streams(Test):
         # None is left: then that is the result.
         rill(*args[:-1], "400000000", status=1)
 
+    def test_what_is_finished_takes_no_memory(self):
+        journal = self.path("journal")
+        args = ["eval", "streameval", *QUICK[:6], "--resume", journal, "--json", "--window"]
+        done = lines(rill(*args, "76")[0])[0]
+        self.claim_window(journal, 76, 400000000)
+        again = lines(rill(*args, "400000000")[0])[0]
+        self.assertEqual((again["digit_accuracy"], again["error"]), (done["digit_accuracy"], None))
+
     def test_an_interrupted_one_goes_on(self):
         journal = self.path("journal")
         args = ["eval", "streameval", "--distance", "0", "--queries", "150", "--every", "2",

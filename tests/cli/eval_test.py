@@ -263,6 +263,14 @@ class Resume(Eval):
         rill("eval", "perplexity", "-f", self.text(), "--window", "20", "--tokens", "40", "--resume",
              self.path("j"))
 
+    def test_what_is_finished_takes_no_memory(self):
+        journal = self.path("j")
+        args = ["perplexity", "-f", self.text(), "--tokens", "30", "--resume", journal, "--window"]
+        done, = self.rows(*args, "40")
+        self.claim_window(journal, 40, 400000000)
+        again, = self.rows(*args, "400000000")
+        self.assertEqual((again["mean_nll"], again["error"]), (done["mean_nll"], None))
+
     def test_without_a_journal_it_just_ends(self):
         process = start("eval", "perplexity", "--json", "-f", self.text(60), "--window", "4",
                         "--tokens", "20000", "--threads", "1")
