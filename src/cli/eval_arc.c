@@ -59,13 +59,13 @@ typedef struct evaluation {
 
 static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool one_by_one,
                                 rill__arc *out, rill_error *err) {
-    char input[128], name[112], title[112];
+    char input[128], name[128], title[112];
     const char *mode = one_by_one ? "one by one, " : "";
     rill__case *journal = NULL;
     const rill__arc_options options = {.one_by_one = one_by_one};
     rill__bar bar = {.label = title, .unit = "questions"};
     snprintf(title, sizeof title, "%s%s", mode, c->label);
-    snprintf(name, sizeof name, "%s%s-%s", mode, c->label, c->types);
+    snprintf(name, sizeof name, "%s%s", one_by_one ? "one-by-one-" : "", c->name);
     snprintf(input, sizeof input, "%zu questions, %016" PRIx64 ", %s", rill__quiz_count(e->quiz),
              rill__quiz_hash(e->quiz), one_by_one ? "one by one" : "in one stream");
     rill__warn_past_context(&e->shared.session, &c->stream);

@@ -86,16 +86,15 @@ static void input_line(const rill__streameval_evaluation *e, char *out, size_t c
 }
 
 static rill_status measure_stream(rill__streameval_evaluation *e, size_t i, rill_error *err) {
-    char title[96], input[128], name[96];
+    char title[96], input[128];
     const rill__eval_case *c = &e->cases[i];
     rill__case *journal = NULL;
     rill__bar bar = {.label = title, .unit = "questions"};
     snprintf(title, sizeof title, e->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
              e->n_cases);
-    snprintf(name, sizeof name, "%s-%s", c->label, c->types);
     input_line(e, input, sizeof input);
     rill__warn_past_context(&e->shared.session, &c->stream);
-    rill_status status = rill__evaluation_stream_case(&e->shared, name, &c->stream, input,
+    rill_status status = rill__evaluation_stream_case(&e->shared, c->name, &c->stream, input,
                                                       sizeof(rill__answer), &journal, err);
     if (status == RILL_OK)
         status = rill__streameval_measure(e->shared.session.model, &c->stream, e->records, journal,

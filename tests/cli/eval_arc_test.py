@@ -45,6 +45,17 @@ class Questions(Test):
         again, = lines(rill(*args, "400000000")[0])
         self.assertEqual((again["acc"], again["error"]), (done["acc"], None))
 
+    def test_more_configurations_come_later(self):
+        args = ["eval", "arc", "-f", QUESTIONS, "--queries", "4", "--one-by-one", "--json",
+                "--resume", self.path("j"), "--cache-type"]
+        first = lines(rill(*args, "f16")[0])
+        both = lines(rill(*args, "f16,q8_0")[0])
+        # Whatever else is asked for: to the second, nothing of it is computed again.
+        self.assertEqual([(row["acc"], row["seconds"]) for row in both
+                          if row["cache_type"] == "f16"],
+                         [(row["acc"], row["seconds"]) for row in first])
+        self.assertEqual(len(both), 4)
+
     def test_wrong_use(self):
         self.refused(2, ["--file"], "eval", "arc")
         self.refused(1, ["nowhere"], "eval", "arc", "-f", "nowhere")

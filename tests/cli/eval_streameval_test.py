@@ -139,11 +139,19 @@ class Streams(Test):
         again = lines(rill(*args, "400000000")[0])[0]
         self.assertEqual((again["digit_accuracy"], again["error"]), (done["digit_accuracy"], None))
 
+    def test_more_configurations_come_later(self):
+        args = ["eval", "streameval", *QUICK, "--json", "--resume", self.path("j"), "--cache-type"]
+        first = [row for row in lines(rill(*args, "f16")[0]) if "part" not in row]
+        both = [row for row in lines(rill(*args, "f16,q8_0")[0]) if "part" not in row]
+        # Whatever else is asked for: seconds and all, nothing of it is computed again.
+        self.assertEqual([row for row in both if row["cache_type"] == "f16"], first)
+        self.assertEqual(len(both), 2 * len(first))
+
     def test_an_interrupted_one_goes_on(self):
         journal = self.path("journal")
         args = ["eval", "streameval", "--distance", "0", "--queries", "150", "--every", "2",
                 "--sinks", "4", "--window", "76", "--json"]
-        case = os.path.join(journal, "streameval-streaming_4+76-f16")
+        case = os.path.join(journal, "streameval-streaming-4+76-f16")
         process = start(*args, "--resume", journal)
         while not os.path.exists(case + ".case"):
             time.sleep(0.02)
