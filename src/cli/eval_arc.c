@@ -71,9 +71,11 @@ static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool on
     rill__warn_past_context(&e->shared.session, &c->stream);
     rill_status status = rill__evaluation_stream_case(&e->shared, name, &c->stream, input,
                                                       sizeof(rill__quiz_answer), &journal, err);
+    bool recalled = rill__case_count(journal) > 0;
     if (status == RILL_OK)
         status = rill__arc_measure(e->shared.session.model, &c->stream, e->quiz, &options, journal,
                                    rill__progress, &bar, out, err);
+    if (recalled) out->copying_seconds = NAN;  // the journal does not know those of before
     rill__case_close(&journal);
     rill__progress_clear();
     return status;

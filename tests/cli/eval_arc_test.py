@@ -55,6 +55,9 @@ class Questions(Test):
                           if row["cache_type"] == "f16"],
                          [(row["acc"], row["seconds"]) for row in first])
         self.assertEqual(len(both), 4)
+        # That is not in the journal, and no time was taken now.
+        for rows, known in ((first, True), (both[:2], False), (both[2:], True)):
+            self.assertEqual({row["copying_seconds"] is not None for row in rows}, {known})
 
     def test_wrong_use(self):
         self.refused(2, ["--file"], "eval", "arc")
