@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *rill__method_name(rill_method method) {
-    static const char *const names[] = {"streaming", "window", "dense", "recompute"};
-    return names[method];
-}
-
 typedef struct maker {
     const rill__settings *s;
     const rill_model *model;
@@ -21,9 +16,8 @@ typedef struct maker {
 
 static void name_case(rill__eval_case *c, bool with_types) {
     const rill_stream_options *o = &c->stream;
-    const char *key = rill_type_name(o->key_type), *value = rill_type_name(o->value_type);
     bool dense = o->method == RILL_METHOD_DENSE;
-    snprintf(c->types, sizeof c->types, o->key_type == o->value_type ? "%s" : "%s/%s", key, value);
+    rill__types_name(c->types, o->key_type, o->value_type);
     if (!dense) snprintf(c->counts, sizeof c->counts, "%u+%u", o->sinks, o->window);
     bool by_message = o->evict == RILL_EVICT_MESSAGE;
     snprintf(c->label, sizeof c->label, "%s%s%s%s%s%s", rill__method_name(o->method),

@@ -7,12 +7,14 @@
 
 #include "base/base.h"
 
+#include "eval/names.h"
+
 typedef struct rill__eval_case {
-    rill_stream_options stream;  // resolved
-    char label[64];              // for people: "streaming 4+508", "dense", "window 0+512 q8_0"
-    char counts[24];             // "4+508"; "" for dense
-    char types[24];              // "f16", "f16/q8_0"
-    char name[112];              // for the journal: all of these
+    rill_stream_options stream;   // resolved
+    char label[64];               // for people: "streaming 4+508", "dense", "window 0+512 q8_0"
+    char counts[24];              // "4+508"; "" for dense
+    char types[RILL_TYPES_NAME];  // "f16", "f16/q8_0"
+    char name[112];               // for the journal: all of these
 } rill__eval_case;
 
 // Makes the configurations that s asks for. Window and dense have no sinks, recompute those that
@@ -22,8 +24,5 @@ typedef struct rill__eval_case {
 RILL_NODISCARD rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
                                             uint64_t dense_tokens, rill__eval_case **cases,
                                             size_t *n_cases, rill_error *err);
-
-// "streaming", "window", "dense", "recompute".
-const char *rill__method_name(rill_method method);
 
 #endif

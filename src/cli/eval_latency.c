@@ -105,17 +105,11 @@ static size_t timed_in_a_run(const rill__settings *s, rill__latency_kind kind, u
 static void choose_kinds(latency_eval *e) {
     static const rill_method by_default[] = {RILL_METHOD_STREAMING, RILL_METHOD_DENSE,
                                              RILL_METHOD_RECOMPUTE};
-    static const rill__latency_kind kinds[] = {
-        [RILL_METHOD_STREAMING] = RILL_LATENCY_STREAMING,
-        [RILL_METHOD_WINDOW] = RILL_LATENCY_WINDOW,
-        [RILL_METHOD_DENSE] = RILL_LATENCY_DENSE,
-        [RILL_METHOD_RECOMPUTE] = RILL_LATENCY_RECOMPUTE,
-    };
     const rill__lists *l = &e->s->lists;
     const rill_method *methods = l->n_methods ? l->methods : by_default;
     size_t n = l->n_methods ? l->n_methods : sizeof by_default / sizeof *by_default;
     for (size_t i = 0; i < n; i++) {
-        e->kinds[e->n_kinds++] = kinds[methods[i]];
+        e->kinds[e->n_kinds++] = (rill__latency_kind)methods[i];
         if (methods[i] == RILL_METHOD_RECOMPUTE) e->kinds[e->n_kinds++] = RILL_LATENCY_PREFILL;
     }
 }

@@ -40,7 +40,7 @@ typedef struct choice {
     rill_type key, value;
     uint32_t sinks, window;
     uint64_t taken;  // bytes that a stream of the model takes; 0 for a shape
-    char type[24], name[32];
+    char type[RILL_TYPES_NAME], name[32];
 } choice;
 
 // Sinks and windows as given, or n + m = capacity.
@@ -58,11 +58,7 @@ static rill_status fill_choice(const memory_eval *e, size_t type, uint32_t sinks
                   .sinks = sinks,
                   .window = l->n_windows ? l->windows[size] : capacity - sinks};
     snprintf(c->name, sizeof c->name, "%u+%u", c->sinks, c->window);
-    if (c->key == c->value)
-        snprintf(c->type, sizeof c->type, "%s", rill_type_name(c->key));
-    else
-        snprintf(c->type, sizeof c->type, "%s/%s", rill_type_name(c->key),
-                 rill_type_name(c->value));
+    rill__types_name(c->type, c->key, c->value);
     if (!e->all.session.model) return RILL_OK;
     rill_stream_options o = e->all.s->stream;
     rill_stream_bytes bytes;

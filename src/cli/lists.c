@@ -4,6 +4,8 @@
 
 #include "cli/number.h"
 
+#include "eval/names.h"
+
 #include <string.h>
 
 enum { MAX_ITEM = 32 };
@@ -76,22 +78,20 @@ rill_status rill__lists_lengths(rill__settings *s, const char *text, rill_error 
 }
 
 rill_status rill__lists_attention(rill__settings *s, const char *text, rill_error *err) {
-    static const char *const names[] = {"streaming", "window", "dense", "recompute"};
     rill__lists *l = &s->lists;
     char item[MAX_ITEM];
     const char *rest = text;
     l->n_methods = 0;
     while (next_item(&rest, item)) {
-        size_t i = 0;
-        while (i < 4 && strcmp(item, names[i]) != 0) i++;
-        bool again = false;
-        for (size_t j = 0; j < l->n_methods; j++) again = again || (size_t)l->methods[j] == i;
-        if (i == 4 || again)
+        rill_method method;
+        bool good = rill__method_parse(item, &method);
+        for (size_t i = 0; i < l->n_methods && good; i++) good = l->methods[i] != method;
+        if (!good)
             return rill__fail(err, RILL_EINVAL,
                               "'%.80s': wants streaming|window|dense|recompute, or several of them "
                               "with commas between",
                               text);
-        l->methods[l->n_methods++] = (rill_method)i;
+        l->methods[l->n_methods++] = method;
     }
     return RILL_OK;
 }

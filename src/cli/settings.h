@@ -16,7 +16,7 @@ enum {
 // What `rill eval` takes as lists: a configuration for each combination.
 enum { RILL_MAX_LIST = 32 };
 typedef struct rill__lists {
-    rill_method methods[4];
+    rill_method methods[RILL_METHOD_RECOMPUTE + 1];
     uint32_t sinks[RILL_MAX_LIST];
     uint32_t windows[RILL_MAX_LIST];
     uint32_t capacities[RILL_MAX_LIST];

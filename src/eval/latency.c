@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/random.h"
 
+#include "eval/names.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +29,7 @@ typedef struct timer {
 } timer;
 
 const char *rill__latency_kind_name(rill__latency_kind kind) {
-    static const char *const names[] = {"streaming", "window", "dense", "recompute", "prefill"};
-    return names[kind];
+    return kind == RILL_LATENCY_PREFILL ? "prefill" : rill__method_name((rill_method)kind);
 }
 
 static double now(const timer *t) {
@@ -113,15 +114,8 @@ static rill_status check(const rill__latency_case *c, rill_error *err) {
 }
 
 static rill_stream_options stream_options(const rill__latency_case *c) {
-    static const rill_method methods[] = {
-        [RILL_LATENCY_STREAMING] = RILL_METHOD_STREAMING,
-        [RILL_LATENCY_WINDOW] = RILL_METHOD_WINDOW,
-        [RILL_LATENCY_DENSE] = RILL_METHOD_DENSE,
-        [RILL_LATENCY_RECOMPUTE] = RILL_METHOD_RECOMPUTE,
-        [RILL_LATENCY_PREFILL] = RILL_METHOD_DENSE,
-    };
     rill_stream_options o = c->stream;
-    o.method = methods[c->kind];
+    o.method = c->kind == RILL_LATENCY_PREFILL ? RILL_METHOD_DENSE : (rill_method)c->kind;
     o.sinks = c->kind == RILL_LATENCY_STREAMING ? c->sinks : 0;
     o.window = c->capacity - o.sinks;
     o.over_context = true;  // nonsense takes as long as sense

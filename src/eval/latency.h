@@ -5,15 +5,15 @@
 
 #include "eval/journal.h"
 
-// What is timed.
+// What is timed: a method, or a reading.
 typedef enum rill__latency_kind {
     // One token with a full cache, which evicts another. Filled with `capacity` tokens before.
-    RILL_LATENCY_STREAMING,
-    RILL_LATENCY_WINDOW,
+    RILL_LATENCY_STREAMING = RILL_METHOD_STREAMING,
+    RILL_LATENCY_WINDOW = RILL_METHOD_WINDOW,
     // One token, the last of them filling the cache: dense attention evicts nothing and ends there.
-    RILL_LATENCY_DENSE,
+    RILL_LATENCY_DENSE = RILL_METHOD_DENSE,
     // One token of a full window: a pass over all that is visible.
-    RILL_LATENCY_RECOMPUTE,
+    RILL_LATENCY_RECOMPUTE = RILL_METHOD_RECOMPUTE,
     // No token but a plain reading of `capacity` tokens by a fresh stream: what recompute is
     // measured against, done once before so that neither pays for first touching its memory.
     RILL_LATENCY_PREFILL,
