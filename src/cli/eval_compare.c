@@ -105,7 +105,7 @@ static rill_stream_options options_of(const comparison *p, const way *w) {
 static void name_case(rill__eval_case *c, const way *w) {
     const rill_stream_options *o = &c->stream;
     snprintf(c->label, sizeof c->label, "%s", w->name);
-    snprintf(c->types, sizeof c->types, "%s", rill_type_name(o->key_type));
+    rill__types_name(c->types, o->key_type, o->value_type);
     if (w->whole)
         snprintf(c->counts, sizeof c->counts, "all");
     else

@@ -327,6 +327,13 @@ class Compare(Eval):
         first = rill("eval", *args)[0]
         self.assertEqual(rill("eval", *args)[0], first)
 
+    def test_types_of_values_are_cases_of_their_own(self):
+        args = ["-f", self.text(), "--tokens", "60", "--every", "20", "--resume", self.path("j")]
+        first = self.rows("compare", *args, "--cache-type", "f16")
+        mixed = self.rows("compare", *args, "--cache-type", "f16/q8_0")
+        self.assertEqual(self.rows("compare", *args, "--cache-type", "f16"), first)
+        self.assertNotEqual([r["cache_bytes"] for r in mixed], [r["cache_bytes"] for r in first])
+
     def test_wrong(self):
         self.refused(2, ["--factor"], "eval", "compare", "-f", self.text(), "--factor", "1")
         self.refused(2, ["--capacity", "--window"], "eval", "compare", "-f", self.text(), "--window",
