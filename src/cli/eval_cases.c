@@ -5,13 +5,83 @@
 #include <stdio.h>
 #include <string.h>
 
+// ---- Combinations ---------------------------------------------------------------------------
+
+static size_t at_least_one(size_t n) {
+    return n ? n : 1;
+}
+
+static size_t sizes(const rill__lists *l) {
+    return at_least_one(l->n_windows ? l->n_windows : l->n_capacities);
+}
+
+size_t rill__combinations(const rill__lists *l) {
+    return at_least_one(l->n_methods) * at_least_one(l->n_sinks) * sizes(l) *
+           at_least_one(l->n_types) * at_least_one(l->n_evictions);
+}
+
+// The last digit of *i in a number system of base n, which is taken away.
+static size_t take_digit(size_t *i, size_t n) {
+    size_t digit = *i % n;
+    *i /= n;
+    return digit;
+}
+
+rill__combination rill__combination_at(const rill__lists *l, size_t i) {
+    size_t evict = take_digit(&i, at_least_one(l->n_evictions));
+    size_t type = take_digit(&i, at_least_one(l->n_types));
+    size_t size = take_digit(&i, sizes(l));
+    size_t sinks = take_digit(&i, at_least_one(l->n_sinks));
+    return (rill__combination){
+        .method = l->n_methods ? &l->methods[i] : NULL,
+        .sinks = l->n_sinks ? &l->sinks[sinks] : NULL,
+        .window = l->n_windows ? &l->windows[size] : NULL,
+        .capacity = l->n_capacities && !l->n_windows ? &l->capacities[size] : NULL,
+        .key_type = l->n_types ? &l->key_types[type] : NULL,
+        .value_type = l->n_types ? &l->value_types[type] : NULL,
+        .evict = l->n_evictions ? &l->evictions[evict] : NULL,
+    };
+}
+
+rill_status rill__combination_fill(const rill__combination *c, rill_stream_options *o,
+                                   rill_error *err) {
+    if (c->method) o->method = *c->method;
+    if (c->sinks) o->sinks = *c->sinks;
+    if (c->key_type) {
+        o->key_type = *c->key_type;
+        o->value_type = *c->value_type;
+        o->default_types = false;
+    }
+    if (c->evict) o->evict = *c->evict;
+    if (c->window) o->window = *c->window;
+    return c->capacity ? rill__capacity_fill(*c->capacity, o, err) : RILL_OK;
+}
+
+rill_status rill__capacity_fill(uint32_t capacity, rill_stream_options *o, rill_error *err) {
+    uint32_t n = o->sinks != RILL_SINKS_AUTO          ? o->sinks
+                 : o->method == RILL_METHOD_STREAMING ? RILL_DEFAULT_SINKS
+                                                      : 0;
+    if (capacity <= n)
+        return rill__fail(err, RILL_EINVAL, "--capacity: %u: wants more than the %u sinks in it",
+                          capacity, n);
+    o->window = capacity - n;
+    return RILL_OK;
+}
+
+rill_status rill__capacity_check(bool window, bool capacity, rill_error *err) {
+    if (!window || !capacity) return RILL_OK;
+    return rill__fail(err, RILL_EINVAL,
+                      "--capacity: is --window and the sinks together: one of the two is right");
+}
+
+// ---- Configurations -------------------------------------------------------------------------
+
 typedef struct maker {
     const rill__settings *s;
     const rill_model *model;
     uint64_t dense_tokens;
-    size_t n_methods;
     rill__eval_case *cases;
-    size_t n, capacity;
+    size_t n;
 } maker;
 
 static void name_case(rill__eval_case *c, bool with_types) {
@@ -49,68 +119,37 @@ static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
     return RILL_OK;
 }
 
-// One method with one choice of each list; an index past a list's end means that it was not given.
-static rill_status combine(maker *m, rill_method method, size_t sinks, size_t size, size_t type,
-                           size_t evict, rill_error *err) {
-    const rill__lists *l = &m->s->lists;
+// One combination, less what its method does not take.
+static rill_status combine(maker *m, rill__combination c, rill_error *err) {
     rill_stream_options o = m->s->stream;
-    bool dense = method == RILL_METHOD_DENSE, alone = m->n_methods == 1;
+    rill_method method = c.method ? *c.method : RILL_METHOD_STREAMING;
+    bool dense = method == RILL_METHOD_DENSE, alone = m->s->lists.n_methods <= 1;
     o.method = method;
     // Alone, window and dense are told by the library that they have none.
     bool keeps = method == RILL_METHOD_STREAMING || method == RILL_METHOD_RECOMPUTE;
-    if (sinks < l->n_sinks && (alone || keeps)) o.sinks = l->sinks[sinks];
-    if (type < l->n_types) {
-        o.key_type = l->key_types[type];
-        o.value_type = l->value_types[type];
-        o.default_types = false;
-    }
+    if (!alone && !keeps) c.sinks = NULL;
     // Dense never evicts, and recompute keeps tokens, not messages.
-    if (evict < l->n_evictions && (method == RILL_METHOD_STREAMING || method == RILL_METHOD_WINDOW))
-        o.evict = l->evictions[evict];
-    if (dense && !(alone && l->n_windows)) {
-        o.window = m->dense_tokens < UINT32_MAX ? (uint32_t)m->dense_tokens : UINT32_MAX - 1;
-    } else if (size < l->n_windows) {
-        o.window = l->windows[size];
-    } else if (size < l->n_capacities) {
-        uint32_t n = o.sinks != RILL_SINKS_AUTO ? o.sinks : method == RILL_METHOD_STREAMING ? 4 : 0;
-        if (l->capacities[size] <= n)
-            return rill__fail(err, RILL_EINVAL,
-                              "--capacity: %u: wants more than the %u sinks in it",
-                              l->capacities[size], n);
-        o.window = l->capacities[size] - n;
-    }
+    if (method != RILL_METHOD_STREAMING && method != RILL_METHOD_WINDOW) c.evict = NULL;
+    bool whole = dense && !(alone && c.window);
+    if (whole) c.window = c.capacity = NULL;
+    rill_status status = rill__combination_fill(&c, &o, err);
+    if (status != RILL_OK) return status;
+    if (whole) o.window = m->dense_tokens < UINT32_MAX ? (uint32_t)m->dense_tokens : UINT32_MAX - 1;
     return add(m, o, err);
-}
-
-static size_t at_least_one(size_t n) {
-    return n ? n : 1;
 }
 
 rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
                              uint64_t dense_tokens, rill__eval_case **cases, size_t *n_cases,
                              rill_error *err) {
     const rill__lists *l = &s->lists;
-    maker m = {s, model, dense_tokens, at_least_one(l->n_methods), NULL, 0, 0};
-    if (l->n_windows && l->n_capacities)
-        return rill__fail(
-            err, RILL_EINVAL,
-            "--capacity: is --window and the sinks together: one of the two is right");
-    size_t n_sizes = at_least_one(l->n_windows + l->n_capacities);
-    m.capacity = m.n_methods * at_least_one(l->n_sinks) * n_sizes * at_least_one(l->n_types) *
-                 at_least_one(l->n_evictions);
-    m.cases = rill__calloc(m.capacity, sizeof *m.cases);
-    if (!m.cases) return rill__fail_memory(err, "configurations", m.capacity * sizeof *m.cases);
-    rill_status status = RILL_OK;
-    for (size_t method = 0; method < m.n_methods; method++)
-        for (size_t sinks = 0; sinks < at_least_one(l->n_sinks); sinks++)
-            for (size_t size = 0; size < n_sizes; size++)
-                for (size_t type = 0; type < at_least_one(l->n_types); type++)
-                    for (size_t evict = 0; evict < at_least_one(l->n_evictions); evict++)
-                        if (status == RILL_OK)
-                            status =
-                                combine(&m,
-                                        l->n_methods ? l->methods[method] : RILL_METHOD_STREAMING,
-                                        sinks, size, type, evict, err);
+    size_t n = rill__combinations(l);
+    maker m = {s, model, dense_tokens, NULL, 0};
+    rill_status status = rill__capacity_check(l->n_windows, l->n_capacities, err);
+    if (status != RILL_OK) return status;
+    m.cases = rill__calloc(n, sizeof *m.cases);
+    if (!m.cases) return rill__fail_memory(err, "configurations", n * sizeof *m.cases);
+    for (size_t i = 0; i < n && status == RILL_OK; i++)
+        status = combine(&m, rill__combination_at(l, i), err);
     if (status != RILL_OK) {
         rill__free(m.cases);
         return status;

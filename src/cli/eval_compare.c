@@ -122,17 +122,10 @@ static rill_status make_cases(comparison *p, rill_error *err) {
     const rill__settings *s = c->shared.s;
     rill_stream_options o = s->stream;
     rill_stream_bytes bytes;
-    if (s->stream.window && s->capacity)
-        return rill__fail(err, RILL_EINVAL,
-                          "--capacity: is --window and the sinks together: give one of the two");
-    if (s->capacity) {
-        uint32_t n = o.sinks == RILL_SINKS_AUTO ? 4 : o.sinks;
-        if (s->capacity <= n)
-            return rill__fail(err, RILL_EINVAL,
-                              "--capacity: %u: wants more than the %u sinks in it", s->capacity, n);
-        o.window = s->capacity - n;
-    }
-    rill_status status = rill_stream_estimate(c->shared.session.model, &o, &o, &bytes, err);
+    rill_status status = rill__capacity_check(o.window, s->capacity, err);
+    if (status == RILL_OK && s->capacity) status = rill__capacity_fill(s->capacity, &o, err);
+    if (status == RILL_OK)
+        status = rill_stream_estimate(c->shared.session.model, &o, &o, &bytes, err);
     if (status != RILL_OK) return status;
     p->sinks = o.sinks;
     p->sinks_given = rill__options_given(s, RILL_FOR_COMPARE, "sinks");

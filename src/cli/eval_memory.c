@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { DEFAULT_SINKS = 4, DEFAULT_CAPACITY = 2048 };
+enum { DEFAULT_CAPACITY = 2048 };
 static const uint64_t default_lengths[] = {1000, 10000, 100000, 1000000, 10000000};
 static const double MIB = 1048576;
 
@@ -35,39 +35,30 @@ typedef struct memory_eval {
     rill__table *table;
 } memory_eval;
 
-// What is compared with a full cache: types, and n + m.
+// What is compared with a full cache.
 typedef struct choice {
-    rill_type key, value;
-    uint32_t sinks, window;
+    rill_stream_options stream;
     uint64_t taken;  // bytes that a stream of the model takes; 0 for a shape
     char type[RILL_TYPES_NAME], name[32];
 } choice;
 
-// Sinks and windows as given, or n + m = capacity.
-static rill_status fill_choice(const memory_eval *e, size_t type, uint32_t sinks, size_t size,
-                               choice *c, rill_error *err) {
-    const rill__lists *l = e->lists;
-    uint32_t capacity = l->n_capacities             ? l->capacities[size]
-                        : e->model->trained_context ? e->model->trained_context
-                                                    : DEFAULT_CAPACITY;
-    if (!l->n_windows && sinks >= capacity)
-        return rill__fail(err, RILL_EINVAL, "--sinks: %u leave no room in a capacity of %u", sinks,
-                          capacity);
-    *c = (choice){.key = l->n_types ? l->key_types[type] : RILL_TYPE_F16,
-                  .value = l->n_types ? l->value_types[type] : RILL_TYPE_F16,
-                  .sinks = sinks,
-                  .window = l->n_windows ? l->windows[size] : capacity - sinks};
-    snprintf(c->name, sizeof c->name, "%u+%u", c->sinks, c->window);
-    rill__types_name(c->type, c->key, c->value);
-    if (!e->all.session.model) return RILL_OK;
-    rill_stream_options o = e->all.s->stream;
+static rill_status fill_choice(const memory_eval *e, size_t i, choice *c, rill_error *err) {
+    uint32_t trained = e->model->trained_context;
+    rill__combination given = rill__combination_at(e->lists, i);
     rill_stream_bytes bytes;
-    o.default_types = false;
-    o.key_type = c->key;
-    o.value_type = c->value;
-    o.sinks = c->sinks;
-    o.window = c->window;
-    rill_status status = rill_stream_estimate(e->all.session.model, &o, NULL, &bytes, err);
+    *c = (choice){.stream = e->all.s->stream};
+    rill_stream_options *o = &c->stream;
+    o->sinks = RILL_DEFAULT_SINKS;
+    o->default_types = false;
+    o->key_type = o->value_type = RILL_TYPE_F16;
+    rill_status status = rill__combination_fill(&given, o, err);
+    if (status == RILL_OK && !given.window && !given.capacity)
+        status = rill__capacity_fill(trained ? trained : DEFAULT_CAPACITY, o, err);
+    if (status != RILL_OK) return status;
+    snprintf(c->name, sizeof c->name, "%u+%u", o->sinks, o->window);
+    rill__types_name(c->type, o->key_type, o->value_type);
+    if (!e->all.session.model) return RILL_OK;
+    status = rill_stream_estimate(e->all.session.model, o, NULL, &bytes, err);
     if (status == RILL_OK) c->taken = bytes.cache;
     return status;
 }
@@ -78,8 +69,8 @@ static void add_row(memory_eval *e, const choice *c, uint64_t tokens, const rill
     rill__table_number(e->table, TOKENS, (double)tokens);
     rill__table_number(e->table, TOKEN_BYTES, (double)m->token_bytes);
     rill__table_number(e->table, DENSE, (double)m->dense_bytes);
-    rill__table_number(e->table, SINKS, c->sinks);
-    rill__table_number(e->table, WINDOW, c->window);
+    rill__table_number(e->table, SINKS, c->stream.sinks);
+    rill__table_number(e->table, WINDOW, c->stream.window);
     rill__table_text(e->table, CACHE, c->name);
     rill__table_number(e->table, STREAMING, (double)m->streaming_bytes);
     if (c->taken) rill__table_number(e->table, TAKEN, (double)c->taken);
@@ -91,11 +82,11 @@ static rill_status add_choice(memory_eval *e, const choice *c, bool first_of_typ
     rill__memory m[RILL_MAX_LIST];
     char name[96];
     for (size_t i = 0; i < e->n_lengths; i++) {
-        const rill__memory_case one = {.key_type = c->key,
-                                       .value_type = c->value,
+        const rill__memory_case one = {.key_type = c->stream.key_type,
+                                       .value_type = c->stream.value_type,
                                        .tokens = e->lengths[i],
-                                       .sinks = c->sinks,
-                                       .window = c->window};
+                                       .sinks = c->stream.sinks,
+                                       .window = c->stream.window};
         rill_status status = rill__memory_compare(e->model, &one, &m[i], err);
         if (status != RILL_OK) return status;
         add_row(e, c, e->lengths[i], &m[i]);
@@ -115,31 +106,25 @@ static rill_status add_choice(memory_eval *e, const choice *c, bool first_of_typ
     return RILL_OK;
 }
 
-// A configuration for each combination of types, sinks, and windows or capacities.
 static rill_status compare_all(memory_eval *e, rill_error *err) {
     const rill__lists *l = e->lists;
-    const uint32_t four = DEFAULT_SINKS, *sinks = l->n_sinks ? l->sinks : &four;
-    size_t n_types = l->n_types ? l->n_types : 1, n_sinks = l->n_sinks ? l->n_sinks : 1;
-    size_t n_sizes = l->n_windows ? l->n_windows : l->n_capacities ? l->n_capacities : 1;
     rill_status status = RILL_OK;
-    for (size_t i = 0; i < n_types * n_sinks * n_sizes && status == RILL_OK; i++) {
-        size_t type = i / (n_sinks * n_sizes), rest = i % (n_sinks * n_sizes);
+    for (size_t i = 0; i < rill__combinations(l) && status == RILL_OK; i++) {
         choice c;
-        status = fill_choice(e, type, sinks[rest / n_sizes], rest % n_sizes, &c, err);
-        if (status == RILL_OK) status = add_choice(e, &c, rest == 0, err);
+        status = fill_choice(e, i, &c, err);
+        // Types change fastest: the first rows have one of each.
+        if (status == RILL_OK) status = add_choice(e, &c, i == 0 || i < l->n_types, err);
     }
     return status;
 }
 
 static rill_status measure(memory_eval *e, const rill__settings *s, rill_error *err) {
     const rill__lists *l = e->lists = &s->lists;
-    if (l->n_windows && l->n_capacities)
-        return rill__fail(
-            err, RILL_EINVAL,
-            "--capacity: is --window and the sinks together: one of the two is right");
+    rill_status status = rill__capacity_check(l->n_windows, l->n_capacities, err);
+    if (status != RILL_OK) return status;
     e->lengths = l->n_lengths ? l->lengths : default_lengths;
     e->n_lengths = l->n_lengths ? l->n_lengths : sizeof default_lengths / sizeof *default_lengths;
-    rill_status status = rill__evaluation_open(&e->all, "memory", s, err);
+    status = rill__evaluation_open(&e->all, "memory", s, err);
     e->model = &e->all.session.info;
     if (status == RILL_OK)
         status =

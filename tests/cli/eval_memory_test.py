@@ -60,7 +60,8 @@ class Memory(Test):
         self.refused(2, ["--shape", "given too"], *WRITE_UP, "model.gguf")
         self.refused(2, ["--capacity", "one of the two"], *WRITE_UP, "--capacity", "8", "--window",
                      "4")
-        self.refused(2, ["--sinks", "no room"], *WRITE_UP, "--capacity", "8", "--sinks", "8")
+        self.refused(2, ["--capacity: 8", "8 sinks"], *WRITE_UP, "--capacity", "8", "--sinks", "8")
+        self.refused(2, ["--capacity: 2048", "3000 sinks"], *WRITE_UP, "--sinks", "3000")
         for lengths in ("0", "x", "", "1,,2"):
             self.refused(2, ["--lengths", "1 or more"], *WRITE_UP, "--lengths", lengths)
         self.refused(2, ["--lengths", "2^64"], *WRITE_UP, "--lengths", "18000000000000000000")
