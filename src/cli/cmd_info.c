@@ -29,6 +29,8 @@ static void resolve_shape(const rill__settings *s, facts *f) {
     f->used = s->stream;
     if (f->used.sinks == RILL_SINKS_AUTO)
         f->used.sinks = s->stream.method == RILL_METHOD_STREAMING ? DEFAULT_SINKS : 0;
+    if (f->used.default_types && s->device.exact)
+        f->used.key_type = f->used.value_type = RILL_TYPE_F32;
     if (!f->used.window) f->used.window = context > f->used.sinks ? context - f->used.sinks : 1;
 }
 

@@ -50,7 +50,7 @@ static rill_status fill_choice(const memory_eval *e, size_t i, choice *c, rill_e
     rill_stream_options *o = &c->stream;
     o->sinks = RILL_DEFAULT_SINKS;
     o->default_types = false;
-    o->key_type = o->value_type = RILL_TYPE_F16;
+    o->key_type = o->value_type = e->all.s->device.exact ? RILL_TYPE_F32 : RILL_TYPE_F16;
     rill_status status = rill__combination_fill(&given, o, err);
     if (status == RILL_OK && !given.window && !given.capacity)
         status = rill__capacity_fill(trained ? trained : DEFAULT_CAPACITY, o, err);

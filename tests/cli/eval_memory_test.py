@@ -48,6 +48,15 @@ class Memory(Test):
         facts = json.loads(rill("info", "--cache-type", "q8_0/f16", "--json")[0])
         self.assertEqual(found[-1]["token_bytes"], facts["token_bytes"])
 
+    def test_exact_is_float32(self):
+        for of in ([], WRITE_UP[2:]):
+            row, = rows("eval", "memory", *of, "--exact", "--lengths", "1k")
+            facts = json.loads(rill("info", *of, "--exact", "--json")[0])
+            self.assertEqual(row["cache_type"], "f32")
+            self.assertEqual(row["token_bytes"], facts["token_bytes"])
+            row, = rows("eval", "memory", *of, "--exact", "--cache-type", "q8_0", "--lengths", "1k")
+            self.assertEqual(row["cache_type"], "q8_0")
+
     def test_files(self):
         table = self.path("table.csv")
         found = rows(*WRITE_UP, "--csv", table)
