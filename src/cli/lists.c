@@ -10,12 +10,12 @@
 
 enum { MAX_ITEM = 32 };
 
-// Copies the item at *rest and moves on; false at the end. An item that is too long to be one is
-// cut, and then refused as such by whoever reads it.
+// Copies the item at *rest and moves on; false at the end. One that is too long to be any is given
+// as an empty one, which nobody takes: its beginning might be another.
 static bool next_item(const char **rest, char item[MAX_ITEM]) {
     if (!*rest) return false;
     size_t length = strcspn(*rest, ",");
-    size_t kept = length < MAX_ITEM ? length : MAX_ITEM - 1;
+    size_t kept = length < MAX_ITEM ? length : 0;
     memcpy(item, *rest, kept);
     item[kept] = 0;
     *rest = (*rest)[length] ? *rest + length + 1 : NULL;

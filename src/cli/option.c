@@ -109,7 +109,8 @@ static rill_status parse_memory(rill__settings *s, const char *text, rill_error 
     const char *unit = text[length] ? strchr(units, text[length]) : NULL, *rest = text + length;
     uint64_t n;
     if (unit) rest += strncmp(rest + 1, "iB", 2) == 0 ? 3 : 1;
-    snprintf(digits, sizeof digits, "%.*s", (int)(length < 23 ? length : 23), text);
+    // More digits than fit are left out, all of them: none is no number.
+    snprintf(digits, sizeof digits, "%.*s", length < sizeof digits ? (int)length : 0, text);
     int shift = unit ? 10 * (int)(unit - units + 1) : 0;
     if (*rest || !rill__number_whole(digits, &n) || n == 0 || n > UINT64_MAX >> shift)
         return rill__fail(err, RILL_EINVAL, "'%.80s': wants bytes, as 8M (8 MiB) or 1G", text);

@@ -49,6 +49,9 @@ class Usage(Eval):
             ("--sinks", "1,,2", "commas"),
             ("--sinks", "1,x", "commas"),
             ("--window", "0", "from 1"),
+            ("--sinks", "0" * 34 + "4", "commas"),  # not its first 31 zeros
+            ("--attention", "dense" + " " * 40, "streaming|window"),
+            ("--cache-type", "f16" + " " * 40, "K/V"),
             ("--window", ",".join(["9"] * 33), "more than 32"),
             ("--attention", "dense,all", "streaming|window"),
             ("--attention", "dense,dense", "streaming|window"),
@@ -56,6 +59,7 @@ class Usage(Eval):
             ("--capacity", "4", "4 sinks"),
         ):
             self.refused(2, [option, word], "eval", "perplexity", *text, option, bad)
+        self.refused(2, ["--memory", "8M"], "eval", "sinks", *text, "--memory", "0" * 22 + "81M")
         self.refused(2, ["--capacity", "--window"], "eval", "perplexity", *text, "--window", "9",
                      "--capacity", "9")
         # What only a list has window and dense without; alone they are told.
