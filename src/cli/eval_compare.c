@@ -223,6 +223,8 @@ static void add_notes(comparison *p) {
 static rill_status open_all(comparison *p, const rill__settings *s, rill_error *err) {
     rill__text_eval *c = &p->common;
     char size[96];
+    if (!(s->factor > 1))
+        return rill__fail(err, RILL_EINVAL, "--factor: %g: wants more than 1", (double)s->factor);
     rill_status status = rill__text_eval_open(c, "compare", s, err);
     if (status != RILL_OK) return status;
     uint64_t trained = c->shared.session.info.trained_context;
@@ -236,8 +238,6 @@ static rill_status open_all(comparison *p, const rill__settings *s, rill_error *
         .factor = s->factor,
         .timed = STEPS,
     };
-    if (!(s->factor > 1))
-        return rill__fail(err, RILL_EINVAL, "--factor: %g: wants more than 1", (double)s->factor);
     memcpy(p->columns, plain_columns, sizeof p->columns);
     snprintf(p->reached_unit, sizeof p->reached_unit, "loss <= %.3g x", p->factor);
     p->columns[REACHED].unit = p->reached_unit;

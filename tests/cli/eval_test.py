@@ -339,7 +339,8 @@ class Compare(Eval):
         self.assertNotEqual([r["cache_bytes"] for r in mixed], [r["cache_bytes"] for r in first])
 
     def test_wrong(self):
-        self.refused(2, ["--factor"], "eval", "compare", "-f", self.text(), "--factor", "1")
+        # Before the text is read, which here is not there.
+        self.refused(2, ["--factor"], "eval", "compare", "-f", "nowhere", "--factor", "1")
         self.refused(2, ["--capacity", "--window"], "eval", "compare", "-f", self.text(), "--window",
                      "9", "--capacity", "9")
 
