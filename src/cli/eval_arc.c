@@ -167,8 +167,8 @@ static rill_status open_all(evaluation *e, const rill__settings *s, rill_error *
         return rill__fail(
             err, RILL_EINVAL,
             "--file: which questions? wants a file of JSON lines, as ARC is published");
-    rill_status status = rill__quiz_open(s->file, s->n_queries, &e->quiz, err);
-    if (status == RILL_OK) status = rill__evaluation_open(&e->shared, "arc", s, err);
+    rill_status status = rill__evaluation_open(&e->shared, "arc", s, err);
+    if (status == RILL_OK) status = rill__quiz_open(s->file, s->n_queries, &e->quiz, err);
     if (status == RILL_OK)
         status = rill__quiz_tokens(e->shared.session.model, e->quiz, &n_tokens, err);
     if (status == RILL_OK)

@@ -68,12 +68,6 @@ rill_status rill__capacity_fill(uint32_t capacity, rill_stream_options *o, rill_
     return RILL_OK;
 }
 
-rill_status rill__capacity_check(bool window, bool capacity, rill_error *err) {
-    if (!window || !capacity) return RILL_OK;
-    return rill__fail(err, RILL_EINVAL,
-                      "--capacity: is --window and the sinks together: one of the two is right");
-}
-
 // ---- Configurations -------------------------------------------------------------------------
 
 typedef struct maker {
@@ -144,10 +138,9 @@ rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
     const rill__lists *l = &s->lists;
     size_t n = rill__combinations(l);
     maker m = {s, model, dense_tokens, NULL, 0};
-    rill_status status = rill__capacity_check(l->n_windows, l->n_capacities, err);
-    if (status != RILL_OK) return status;
     m.cases = rill__calloc(n, sizeof *m.cases);
     if (!m.cases) return rill__fail_memory(err, "configurations", n * sizeof *m.cases);
+    rill_status status = RILL_OK;
     for (size_t i = 0; i < n && status == RILL_OK; i++)
         status = combine(&m, rill__combination_at(l, i), err);
     if (status != RILL_OK) {

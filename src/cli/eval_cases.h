@@ -41,8 +41,6 @@ RILL_NODISCARD rill_status rill__combination_fill(const rill__combination *c,
 // `capacity` tokens. RILL_EINVAL if no room is left for a window.
 RILL_NODISCARD rill_status rill__capacity_fill(uint32_t capacity, rill_stream_options *o,
                                                rill_error *err);
-// RILL_EINVAL if both --window and --capacity are given.
-RILL_NODISCARD rill_status rill__capacity_check(bool window, bool capacity, rill_error *err);
 
 // Makes the configurations that s asks for. Window and dense have no sinks, recompute those that
 // are given, streaming 4 if none are. Dense keeps dense_tokens (what it will read), unless it is

@@ -120,11 +120,9 @@ static rill_status compare_all(memory_eval *e, rill_error *err) {
 
 static rill_status measure(memory_eval *e, const rill__settings *s, rill_error *err) {
     const rill__lists *l = e->lists = &s->lists;
-    rill_status status = rill__capacity_check(l->n_windows, l->n_capacities, err);
-    if (status != RILL_OK) return status;
     e->lengths = l->n_lengths ? l->lengths : default_lengths;
     e->n_lengths = l->n_lengths ? l->n_lengths : sizeof default_lengths / sizeof *default_lengths;
-    status = rill__evaluation_open(&e->all, "memory", s, err);
+    rill_status status = rill__evaluation_open(&e->all, "memory", s, err);
     e->model = &e->all.session.info;
     if (status == RILL_OK)
         status =

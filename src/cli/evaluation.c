@@ -66,10 +66,22 @@ static rill_status open_model(rill__evaluation *e, rill_error *err) {
     return rill__shape_parse(s->shape, &e->session.info, err);
 }
 
+// What no measure takes, before anything is opened.
+static rill_status check_options(const rill__settings *s, rill_error *err) {
+    bool window = s->lists.n_windows || s->stream.window;
+    bool capacity = s->lists.n_capacities || s->capacity;
+    if (window && capacity)
+        return rill__fail(
+            err, RILL_EINVAL,
+            "--capacity: is --window and the sinks together: one of the two is right");
+    return RILL_OK;
+}
+
 rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, const rill__settings *s,
                                   rill_error *err) {
     *e = (rill__evaluation){.s = s, .measure = measure};
-    rill_status status = s->figure ? rill__figure_check(s->figure, err) : RILL_OK;
+    rill_status status = check_options(s, err);
+    if (status == RILL_OK && s->figure) status = rill__figure_check(s->figure, err);
     if (status == RILL_OK && s->csv) status = check_writable(s->csv, err);
     if (status == RILL_OK) status = open_model(e, err);
     if (status == RILL_OK && s->journal) {

@@ -60,8 +60,10 @@ class Usage(Eval):
         ):
             self.refused(2, [option, word], "eval", "perplexity", *text, option, bad)
         self.refused(2, ["--memory", "8M"], "eval", "sinks", *text, "--memory", "0" * 22 + "81M")
-        self.refused(2, ["--capacity", "--window"], "eval", "perplexity", *text, "--window", "9",
-                     "--capacity", "9")
+        for measure in ("perplexity", "compare", "streameval", "arc", "memory"):
+            of = ["-f", "nowhere"] if measure in ("perplexity", "compare", "arc") else []
+            self.refused(2, ["--capacity", "--window"], "eval", measure, *of, "--window", "9",
+                         "--capacity", "9")
         # What only a list has window and dense without; alone they are told.
         self.refused(2, ["--sinks"], "eval", "perplexity", *text, "--attention", "window", "--sinks",
                      "4")
@@ -341,8 +343,6 @@ class Compare(Eval):
     def test_wrong(self):
         # Before the text is read, which here is not there.
         self.refused(2, ["--factor"], "eval", "compare", "-f", "nowhere", "--factor", "1")
-        self.refused(2, ["--capacity", "--window"], "eval", "compare", "-f", self.text(), "--window",
-                     "9", "--capacity", "9")
 
 
 class Screens(Eval):
