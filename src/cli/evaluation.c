@@ -66,8 +66,20 @@ static rill_status open_model(rill__evaluation *e, rill_error *err) {
     return rill__shape_parse(s->shape, &e->session.info, err);
 }
 
+// The ending of a file's name; its end if there is none.
+static const char *ending(const char *path) {
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    return dot && dot > (slash ? slash + 1 : path) ? dot : path + strlen(path);
+}
+
 // What no measure takes, before anything is opened.
 static rill_status check_options(const rill__settings *s, rill_error *err) {
+    const char *kind = s->figure ? ending(s->figure) : "";
+    if (*kind && strcmp(kind, ".svg") != 0 && strcmp(kind, ".png") != 0)
+        return rill__fail(err, RILL_EINVAL,
+                          "--figure: %.80s: wants a name that ends in .svg or .png, or has no "
+                          "ending, for both",
+                          s->figure);
     bool window = s->lists.n_windows || s->stream.window;
     bool capacity = s->lists.n_capacities || s->capacity;
     if (window && capacity)
@@ -158,8 +170,7 @@ rill_status rill__evaluation_figure(rill__evaluation *e, const char *part, rill_
 
 // Paths of parts: "-PART" in front of the ending.
 static void part_path(char *out, size_t capacity, const char *path, const char *part) {
-    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    int stem = dot && dot > (slash ? slash + 1 : path) ? (int)(dot - path) : (int)strlen(path);
+    int stem = (int)(ending(path) - path);
     snprintf(out, capacity, "%.*s%s%s%s", stem, path, part ? "-" : "", part ? part : "",
              path + stem);
 }

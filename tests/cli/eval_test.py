@@ -73,6 +73,12 @@ class Usage(Eval):
         self.assertEqual(len({(r["attention"], r["sinks"], r["window"], r["cache_type"])
                               for r in made}), len(made))
 
+    def test_figures_are_svg_and_png(self):
+        for name in ("f.pdf", "f.svg.gz", "v1.2"):
+            self.refused(2, ["--figure", name, ".svg or .png"], "eval", "perplexity", "-f",
+                         "nowhere", "--figure", self.path(name))
+        self.assertEqual(os.listdir(self.folder), [])
+
     def test_files_are_tried_before_the_work(self):
         text = ["eval", "perplexity", "-f", self.text(50)]
         before = time.monotonic()
