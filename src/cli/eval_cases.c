@@ -124,7 +124,7 @@ static rill_status combine(maker *m, rill__combination c, rill_error *err) {
     if (!alone && !keeps) c.sinks = NULL;
     // Dense never evicts, and recompute keeps tokens, not messages.
     if (method != RILL_METHOD_STREAMING && method != RILL_METHOD_WINDOW) c.evict = NULL;
-    bool whole = dense && !(alone && c.window);
+    bool whole = dense && !(alone && (c.window || c.capacity));
     if (whole) c.window = c.capacity = NULL;
     rill_status status = rill__combination_fill(&c, &o, err);
     if (status != RILL_OK) return status;

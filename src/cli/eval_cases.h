@@ -44,8 +44,9 @@ RILL_NODISCARD rill_status rill__capacity_fill(uint32_t capacity, rill_stream_op
 
 // Makes the configurations that s asks for. Window and dense have no sinks, recompute those that
 // are given, streaming 4 if none are. Dense keeps dense_tokens (what it will read), unless it is
-// alone and --window says otherwise. With --official m is one more. Combinations that come out
-// alike are one. *cases is the caller's (rill__free). RILL_EINVAL names the option at fault.
+// alone and --window or --capacity says otherwise. With --official m is one more. Combinations that
+// come out alike are one. *cases is the caller's (rill__free). RILL_EINVAL names the option at
+// fault.
 RILL_NODISCARD rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,
                                             uint64_t dense_tokens, rill__eval_case **cases,
                                             size_t *n_cases, rill_error *err);

@@ -221,11 +221,12 @@ class Perplexity(Eval):
         self.assertIn("4+2000000 did not finish: ", page)
 
     def test_dense_ends_where_it_is_full_with_what_it_has(self):
-        out, err = rill("eval", "perplexity", "--json", "-f", self.text(), "--tokens", "150",
-                        "--attention", "dense", "--window", "100", status=1)
-        row, = rows(out)
-        self.assertEqual(row["tokens"], 100)
-        self.assertIn("room for 100", row["error"])
+        for size in ("--window", "--capacity"):
+            out, err = rill("eval", "perplexity", "--json", "-f", self.text(), "--tokens", "150",
+                            "--attention", "dense", size, "100", status=1)
+            row, = rows(out)
+            self.assertEqual(row["tokens"], 100)
+            self.assertIn("room for 100", row["error"])
 
     def test_past_the_context_is_asked_for(self):
         self.refused(2, ["--over-context"], "eval", "perplexity", "-f", self.text(8), "--attention",
