@@ -96,18 +96,24 @@ static bool alike(const rill_stream_options *a, const rill_stream_options *b) {
            a->key_type == b->key_type && a->value_type == b->value_type && a->evict == b->evict;
 }
 
+// Whether a method keeps a cache from which it evicts.
+static bool rolls(rill_method method) {
+    return method == RILL_METHOD_STREAMING || method == RILL_METHOD_WINDOW;
+}
+
 static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
     rill_stream_bytes bytes;
     rill_status status = rill_stream_estimate(m->model, &o, &o, &bytes, err);
     if (status != RILL_OK) return status;
-    if (m->s->official && (o.method == RILL_METHOD_STREAMING || o.method == RILL_METHOD_WINDOW)) {
+    bool official = m->s->official && rolls(o.method);
+    if (official) {
         o.window++;
         status = rill_stream_estimate(m->model, &o, &o, &bytes, err);
         if (status != RILL_OK) return status;
     }
     for (size_t i = 0; i < m->n; i++)
         if (alike(&m->cases[i].stream, &o)) return RILL_OK;
-    m->cases[m->n] = (rill__eval_case){.stream = o};
+    m->cases[m->n] = (rill__eval_case){.stream = o, .official = official};
     name_case(&m->cases[m->n], m->s->lists.n_types > 1);
     m->n++;
     return RILL_OK;
@@ -123,7 +129,7 @@ static rill_status combine(maker *m, rill__combination c, rill_error *err) {
     bool keeps = method == RILL_METHOD_STREAMING || method == RILL_METHOD_RECOMPUTE;
     if (!alone && !keeps) c.sinks = NULL;
     // Dense never evicts, and recompute keeps tokens, not messages.
-    if (method != RILL_METHOD_STREAMING && method != RILL_METHOD_WINDOW) c.evict = NULL;
+    if (!rolls(method)) c.evict = NULL;
     bool whole = dense && !(alone && (c.window || c.capacity));
     if (whole) c.window = c.capacity = NULL;
     rill_status status = rill__combination_fill(&c, &o, err);

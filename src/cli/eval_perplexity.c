@@ -108,7 +108,9 @@ static void add_row(evaluation *p, size_t i, rill_status status, const rill_erro
     rill__table_number(t, WINDOW, c->stream.window);
     rill__table_text(t, CACHE_TYPE, c->types);
     if (p->common.shared.s->message_token) rill__table_text(t, EVICT, evict_name(c));
-    rill__table_number(t, OFFICIAL, p->common.shared.s->official);
+    // Of the others' windows nothing changes: it does not apply.
+    if (c->stream.method == RILL_METHOD_STREAMING || c->stream.method == RILL_METHOD_WINDOW)
+        rill__table_number(t, OFFICIAL, c->official);
     if (status != RILL_OK) {
         rill__table_text(t, ERROR, err->message);
         rill__table_note(t, "%s did not finish: %s", c->label, err->message);
@@ -272,7 +274,7 @@ static rill_status write_results(evaluation *p, rill_error *err) {
 // The official count has one more than the window given: that is not the user's doing.
 static void warn_past_context(const rill__text_eval *c, size_t i) {
     rill_stream_options shown = c->cases[i].stream;
-    if (c->shared.s->official && shown.window > 1) shown.window--;
+    if (c->cases[i].official && shown.window > 1) shown.window--;
     rill__warn_past_context(&c->shared.session, &shown);
 }
 

@@ -206,6 +206,11 @@ class Perplexity(Eval):
         ours = self.rows("perplexity", *args, "--capacity", "33")
         self.assertEqual([r["mean_nll"] for r in theirs], [r["mean_nll"] for r in ours])
         self.assertEqual([r["window"] for r in theirs], [29, 33])
+        # It changes nothing of what keeps all, or is computed anew.
+        made = self.rows("perplexity", *args[:-1], "streaming,dense,recompute", "--capacity", "32",
+                         "--every", "50", "--official")
+        self.assertEqual([r["official"] for r in made], [True, None, None])
+        self.assertEqual([r["official"] for r in ours], [False, False])
 
     @unittest.skipIf("RILL_SANITIZED" in os.environ, "a sanitizer takes more memory than the limit")
     def test_one_that_does_not_fit_stops_no_other(self):
