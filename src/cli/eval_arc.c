@@ -144,17 +144,17 @@ static rill_status measure_one(evaluation *e, const rill__eval_case *c, bool one
     return status;
 }
 
-static rill_status begin_results(evaluation *e, const char *file, rill_error *err) {
-    const char *slash = strrchr(file, '/');
+static rill_status begin_results(evaluation *e, rill_error *err) {
+    const char *file = rill__evaluation_file_name(e->shared.s);
     const char *model = e->shared.session.info.name;
     char title[256];
     rill_status status =
         rill__evaluation_table(&e->shared, NULL, columns, N_COLUMNS, RILL_TO_ALL, &e->table, err);
     if (status != RILL_OK) return status;
-    rill__table_title(e->table, "%s with %s: %zu questions", slash ? slash + 1 : file, model,
+    rill__table_title(e->table, "%s with %s: %zu questions", file, model,
                       rill__quiz_count(e->quiz));
     if (!e->shared.s->figure) return RILL_OK;
-    snprintf(title, sizeof title, "%s, %s", model, slash ? slash + 1 : file);
+    snprintf(title, sizeof title, "%s, %s", model, file);
     status =
         rill__figure_new(title, "questions", "right so far, % (acc_norm)", &e->shared.figure, err);
     if (status == RILL_OK) rill__figure_from_zero(e->shared.figure);
@@ -168,13 +168,15 @@ static rill_status open_all(evaluation *e, const rill__settings *s, rill_error *
             err, RILL_EINVAL,
             "--file: which questions? wants a file of JSON lines, as ARC is published");
     rill_status status = rill__evaluation_open(&e->shared, "arc", s, err);
-    if (status == RILL_OK) status = rill__quiz_open(s->file, s->n_queries, &e->quiz, err);
+    if (status == RILL_OK)
+        status = rill__quiz_open(strcmp(s->file, "-") ? s->file : "/dev/stdin", s->n_queries,
+                                 &e->quiz, err);
     if (status == RILL_OK)
         status = rill__quiz_tokens(e->shared.session.model, e->quiz, &n_tokens, err);
     if (status == RILL_OK)
         status =
             rill__eval_cases(s, e->shared.session.model, n_tokens, &e->cases, &e->n_cases, err);
-    return status == RILL_OK ? begin_results(e, s->file, err) : status;
+    return status == RILL_OK ? begin_results(e, err) : status;
 }
 
 static rill_status measure_all(evaluation *e, rill_error *err) {

@@ -12,9 +12,7 @@
 rill_status rill__text_eval_open(rill__text_eval *p, const char *measure, const rill__settings *s,
                                  rill_error *err) {
     *p = (rill__text_eval){0};
-    p->name = !s->file || !strcmp(s->file, "-") ? "standard input" : s->file;
-    const char *slash = strrchr(p->name, '/');
-    if (slash && slash[1]) p->name = slash + 1;
+    p->name = rill__evaluation_file_name(s);
     return rill__evaluation_open(&p->shared, measure, s, err);
 }
 

@@ -103,6 +103,12 @@ rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, cons
     return status;
 }
 
+const char *rill__evaluation_file_name(const rill__settings *s) {
+    if (!s->file || !strcmp(s->file, "-")) return "standard input";
+    const char *slash = strrchr(s->file, '/');
+    return slash && slash[1] ? slash + 1 : s->file;
+}
+
 static size_t describe_stream(char *out, size_t capacity, const rill_stream_options *o) {
     return (size_t)snprintf(
         out, capacity,

@@ -46,6 +46,9 @@ typedef struct rill__evaluation {
 RILL_NODISCARD rill_status rill__evaluation_open(rill__evaluation *e, const char *measure,
                                                  const rill__settings *s, rill_error *err);
 
+// What --file is called, for people: its name without its folder, or "standard input".
+const char *rill__evaluation_file_name(const rill__settings *s);
+
 // Opens the journal's case, NULL without --resume. `name` is short and its own within the measure;
 // `input` is one line that says on what it is measured. The model and the stream's options (NULL: a
 // case without a stream) are described here.

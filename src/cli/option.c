@@ -170,7 +170,7 @@ const rill__option rill__options[] = {
     TEXT("message-token", 0, "TEXT", RILL_FOR_PERPLEXITY, message_token, NULL, text_in, "special tokens are read as such; this one begins a message"),
     FLAG("official", 0, RILL_FOR_PERPLEXITY, official, text_in, "count as the paper's script: the current token on top of n + m"),
     U64("bucket", 0, RILL_FOR_PERPLEXITY, bucket, 1, text_in, "a second table: the perplexity of every N tokens"),
-    TEXT("file", 'f', "FILE", RILL_FOR_ARC, file, "FILE", text_in, "questions as JSON lines: question, choices {text, label}, answerKey"),
+    TEXT("file", 'f', "FILE", RILL_FOR_ARC, file, "FILE", text_in, "questions as JSON lines (question, choices, answerKey); - is standard input"),
     U64("queries", 0, RILL_FOR_ARC, n_queries, 1, text_in, "ask at most N questions (all)"),
     FLAG("one-by-one", 0, RILL_FOR_ARC, one_by_one, text_in, "also ask each question in a stream of its own"),
     CUSTOM("distance", "LIST", RILL_FOR_STREAMEVAL, NULL, text_in, "lines back to the record that is asked for; several in turns (20)", rill__lists_distance),

@@ -59,6 +59,15 @@ class Questions(Test):
         for rows, known in ((first, True), (both[:2], False), (both[2:], True)):
             self.assertEqual({row["copying_seconds"] is not None for row in rows}, {known})
 
+    def test_from_standard_input(self):
+        with open(QUESTIONS, "rb") as file:
+            text = file.read()
+        args = ["eval", "arc", "--queries", "3"]
+        row, = lines(rill(*args, "-f", "-", "--json", stdin=text)[0])
+        self.assertEqual(row["acc"], lines(rill(*args, "-f", QUESTIONS, "--json")[0])[0]["acc"])
+        self.assertIn("standard input with rill-30m: 3 questions",
+                      rill(*args, "-f", "-", stdin=text)[0].decode())
+
     def test_wrong_use(self):
         self.refused(2, ["--file"], "eval", "arc")
         self.refused(1, ["nowhere"], "eval", "arc", "-f", "nowhere")
