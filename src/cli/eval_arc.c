@@ -54,17 +54,17 @@ typedef struct evaluation {
     rill__quiz *quiz;
     rill__eval_case *cases;
     size_t n_cases;
+    size_t n_works;    // each configuration in one stream and, if it is asked for, one by one
+    rill__arc result;  // of the work at hand
     rill__table *table;
 } evaluation;
 
 static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool one_by_one,
-                                rill__arc *out, rill_error *err) {
-    char input[128], name[128], title[112];
-    const char *mode = one_by_one ? "one by one, " : "";
+                                const char *title, rill_error *err) {
+    char input[128], name[128];
     rill__case *journal = NULL;
     const rill__arc_options options = {.one_by_one = one_by_one};
     rill__bar bar = {.label = title, .unit = "questions"};
-    snprintf(title, sizeof title, "%s%s", mode, c->label);
     snprintf(name, sizeof name, "%s%s", one_by_one ? "one-by-one-" : "", c->name);
     snprintf(input, sizeof input, "%zu questions, %016" PRIx64 ", %s", rill__quiz_count(e->quiz),
              rill__quiz_hash(e->quiz), one_by_one ? "one by one" : "in one stream");
@@ -74,8 +74,8 @@ static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool on
     bool recalled = rill__case_count(journal) > 0;
     if (status == RILL_OK)
         status = rill__arc_measure(e->shared.session.model, &c->stream, e->quiz, &options, journal,
-                                   rill__progress, &bar, out, err);
-    if (recalled) out->copying_seconds = NAN;  // the journal does not know those of before
+                                   rill__progress, &bar, &e->result, err);
+    if (recalled) e->result.copying_seconds = NAN;  // the journal does not know those of before
     rill__case_close(&journal);
     rill__progress_clear();
     return status;
@@ -86,8 +86,9 @@ static double share_error(double share, double n) {
     return n > 1 ? sqrt(share * (1 - share) / (n - 1)) : NAN;
 }
 
-static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, const rill__arc *r,
-                    rill_status status, const rill_error *err) {
+static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, rill_status status,
+                    const rill_error *err) {
+    const rill__arc *r = &e->result;
     rill__table *t = e->table;
     double n = (double)r->n_answers, acc = 0, acc_norm = 0, chance = 0;
     for (size_t i = 0; i < r->n_answers; i++) {
@@ -118,8 +119,8 @@ static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, co
 }
 
 // Accuracy so far, along the stream.
-static void add_curve(evaluation *e, const rill__eval_case *c, bool one_by_one,
-                      const rill__arc *r) {
+static void add_curve(evaluation *e, const rill__eval_case *c, bool one_by_one) {
+    const rill__arc *r = &e->result;
     char label[96];
     double right = 0;
     if (!e->shared.figure) return;
@@ -132,16 +133,33 @@ static void add_curve(evaluation *e, const rill__eval_case *c, bool one_by_one,
     }
 }
 
-static rill_status measure_one(evaluation *e, const rill__eval_case *c, bool one_by_one,
-                               rill_error *err) {
-    rill__arc result = {0};
-    rill_status status = measure_case(e, c, one_by_one, &result, err);
-    if (result.n_answers || status == RILL_OK || rill__evaluation_goes_on(status)) {
-        add_row(e, c, one_by_one, &result, status, err);
-        add_curve(e, c, one_by_one, &result);
-    }
-    rill__arc_deinit(&result);
+// Each configuration in one stream, and before that one by one if it is asked for.
+static const rill__eval_case *case_of(const evaluation *e, size_t i, bool *one_by_one) {
+    size_t modes = e->shared.s->one_by_one ? 2 : 1;
+    *one_by_one = modes == 2 && i % 2 == 0;
+    return &e->cases[i / modes];
+}
+
+static rill_status measure(void *user, size_t i, bool *any, rill_error *err) {
+    evaluation *e = user;
+    char title[128], label[112];
+    bool one_by_one;
+    const rill__eval_case *c = case_of(e, i, &one_by_one);
+    snprintf(label, sizeof label, "%s%s", one_by_one ? "one by one, " : "", c->label);
+    rill__evaluation_title(title, sizeof title, label, i, e->n_works);
+    rill__arc_deinit(&e->result);
+    e->result = (rill__arc){0};
+    rill_status status = measure_case(e, c, one_by_one, title, err);
+    *any = e->result.n_answers > 0;
     return status;
+}
+
+static void show(void *user, size_t i, rill_status status, const rill_error *err) {
+    evaluation *e = user;
+    bool one_by_one;
+    const rill__eval_case *c = case_of(e, i, &one_by_one);
+    add_row(e, c, one_by_one, status, err);
+    add_curve(e, c, one_by_one);
 }
 
 static rill_status begin_results(evaluation *e, rill_error *err) {
@@ -176,35 +194,17 @@ static rill_status open_all(evaluation *e, const rill__settings *s, rill_error *
     if (status == RILL_OK)
         status =
             rill__eval_cases(s, e->shared.session.model, n_tokens, &e->cases, &e->n_cases, err);
+    e->n_works = e->n_cases * (s->one_by_one ? 2 : 1);
     return status == RILL_OK ? begin_results(e, err) : status;
 }
 
-static rill_status measure_all(evaluation *e, rill_error *err) {
-    rill_status status = RILL_OK, last = RILL_OK;
-    bool any = false;
-    for (size_t i = 0; i < e->n_cases; i++) {
-        for (int alone = e->shared.s->one_by_one; alone >= 0; alone--) {
-            status = measure_one(e, &e->cases[i], alone, err);
-            if (status != RILL_OK && !rill__evaluation_goes_on(status)) return status;
-            any = any || status == RILL_OK;
-            if (status != RILL_OK) last = status;
-        }
-    }
-    return any ? RILL_OK : last;
-}
-
 static int run(rill__settings *s) {
+    static const rill__evaluation_steps steps = {measure, show, NULL};
     evaluation e = {.shared.s = s};
-    rill_error err = {0}, failed;
+    rill_error err = {0};
     rill_status status = open_all(&e, s, &err);
-    if (status == RILL_OK) {
-        status = measure_all(&e, &err);
-        rill_status written = rill__evaluation_write(&e.shared, &failed);
-        if (status == RILL_OK && written != RILL_OK) {
-            status = written;
-            err = failed;
-        }
-    }
+    if (status == RILL_OK) status = rill__evaluation_each(&e.shared, e.n_works, &steps, &e, &err);
+    rill__arc_deinit(&e.result);
     rill__free(e.cases);
     rill__quiz_close(&e.quiz);
     return rill__evaluation_close(&e.shared, status, &err);

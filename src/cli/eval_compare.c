@@ -199,7 +199,16 @@ static void add_curve(comparison *p, size_t i) {
     }
 }
 
-static void add_notes(comparison *p) {
+static void show(void *user, size_t i, rill_status status, const rill_error *err) {
+    comparison *p = user;
+    p->common.n_done = i + 1;
+    add_row(p, i, status, err);
+    add_curve(p, i);
+}
+
+static rill_status finish(void *user, rill_error *err) {
+    (void)err;
+    comparison *p = user;
     rill__table *t = p->table;
     size_t full = 0, sparse = 0;
     char few[48] = "";
@@ -218,6 +227,7 @@ static void add_notes(comparison *p) {
         "that of the first",
         full, few, p->factor);
     rill__table_note(t, "a token: the time of one, read by itself, at the end of the text");
+    return RILL_OK;
 }
 
 static rill_status open_all(comparison *p, const rill__settings *s, rill_error *err) {
@@ -251,29 +261,19 @@ static rill_status open_all(comparison *p, const rill__settings *s, rill_error *
     return rill__text_eval_figure(c, "perplexity so far", err);
 }
 
+static rill_status measure(void *user, size_t i, bool *any, rill_error *err) {
+    comparison *p = user;
+    return rill__text_eval_measure(&p->common, i, any, err);
+}
+
 static int run(rill__settings *s) {
+    static const rill__evaluation_steps steps = {measure, show, finish};
     comparison p = {0};
-    rill__text_eval *c = &p.common;
-    rill_error err = {0}, failed;
+    rill_error err = {0};
     rill_status status = open_all(&p, s, &err);
-    while (status == RILL_OK && c->n_done < c->n_cases) {
-        rill_status one = rill__text_eval_measure(c, c->n_done, &err);
-        if (one != RILL_OK && !rill__evaluation_goes_on(one)) {
-            status = one;
-            break;
-        }
-        add_row(&p, c->n_done, one, &err);
-        add_curve(&p, c->n_done++);
-    }
-    if (c->n_done) {
-        add_notes(&p);
-        rill_status written = rill__evaluation_write(&c->shared, &failed);
-        if (status == RILL_OK && written != RILL_OK) {
-            status = written;
-            err = failed;
-        }
-    }
-    return rill__text_eval_close(c, status, &err);
+    if (status == RILL_OK)
+        status = rill__evaluation_each(&p.common.shared, p.common.n_cases, &steps, &p, &err);
+    return rill__text_eval_close(&p.common, status, &err);
 }
 
 const rill__command rill__command_compare = {

@@ -97,10 +97,12 @@ static const char *evict_name(const rill__eval_case *c) {
     return c->stream.evict == RILL_EVICT_MESSAGE ? "message" : "token";
 }
 
-static void add_row(evaluation *p, size_t i, rill_status status, const rill_error *err) {
+static void show(void *user, size_t i, rill_status status, const rill_error *err) {
+    evaluation *p = user;
     const rill__eval_case *c = &p->common.cases[i];
     const rill__perplexity *r = &p->common.results[i];
     rill__table *t = p->table;
+    p->common.n_done = i + 1;
     rill__table_row(t);
     rill__table_text(t, MODEL, p->common.shared.session.info.name);
     rill__table_text(t, ATTENTION, rill__method_name(c->stream.method));
@@ -262,13 +264,11 @@ static rill_status open_all(evaluation *p, const rill__settings *s, rill_error *
     return status == RILL_OK ? begin_results(p, err) : status;
 }
 
-// Prints what there is, of an interrupted call too.
-static rill_status write_results(evaluation *p, rill_error *err) {
-    rill_status status = RILL_OK;
+static rill_status finish(void *user, rill_error *err) {
+    evaluation *p = user;
     add_notes(p);
     for (size_t i = 0; i < p->common.n_done; i++) add_curve(p, i);
-    if (p->common.shared.s->bucket) status = bucket_table(p, err);
-    return status == RILL_OK ? rill__evaluation_write(&p->common.shared, err) : status;
+    return p->common.shared.s->bucket ? bucket_table(p, err) : RILL_OK;
 }
 
 // The official count has one more than the window given: that is not the user's doing.
@@ -278,32 +278,20 @@ static void warn_past_context(const rill__text_eval *c, size_t i) {
     rill__warn_past_context(&c->shared.session, &shown);
 }
 
+static rill_status measure(void *user, size_t i, bool *any, rill_error *err) {
+    evaluation *p = user;
+    warn_past_context(&p->common, i);
+    return rill__text_eval_measure(&p->common, i, any, err);
+}
+
 static int run(rill__settings *s) {
+    static const rill__evaluation_steps steps = {measure, show, finish};
     evaluation p = {0};
-    rill__text_eval *c = &p.common;
-    rill_error err = {0}, failed;
+    rill_error err = {0};
     rill_status status = open_all(&p, s, &err);
-    bool all_failed = true;
-    while (status == RILL_OK && c->n_done < c->n_cases) {
-        warn_past_context(c, c->n_done);
-        rill_status one = rill__text_eval_measure(c, c->n_done, &err);
-        if (one != RILL_OK && !rill__evaluation_goes_on(one)) {
-            status = one;
-            break;
-        }
-        add_row(&p, c->n_done++, one, &err);
-        if (one == RILL_OK) all_failed = false;
-    }
-    if (c->n_done) {
-        rill_status written = write_results(&p, &failed);
-        if (status == RILL_OK && written != RILL_OK) {
-            status = written;
-            err = failed;
-        } else if (status == RILL_OK && all_failed) {
-            status = RILL_ENOMEM;  // err has the last one's reason
-        }
-    }
-    int exit_status = rill__text_eval_close(c, status, &err);
+    if (status == RILL_OK)
+        status = rill__evaluation_each(&p.common.shared, p.common.n_cases, &steps, &p, &err);
+    int exit_status = rill__text_eval_close(&p.common, status, &err);
     rill__free(p.heads);
     return exit_status;
 }

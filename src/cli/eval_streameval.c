@@ -90,8 +90,7 @@ static rill_status measure_stream(rill__streameval_evaluation *e, size_t i, rill
     const rill__eval_case *c = &e->cases[i];
     rill__case *journal = NULL;
     rill__bar bar = {.label = title, .unit = "questions"};
-    snprintf(title, sizeof title, e->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
-             e->n_cases);
+    rill__evaluation_title(title, sizeof title, c->label, i, e->n_cases);
     input_line(e, input, sizeof input);
     rill__warn_past_context(&e->shared.session, &c->stream);
     rill_status status = rill__evaluation_stream_case(&e->shared, c->name, &c->stream, input,
@@ -155,40 +154,30 @@ static rill_status open_all(rill__streameval_evaluation *e, const rill__settings
     return RILL_OK;
 }
 
-// Measures one after the other. What an interrupted or failed one came to counts as well.
-static rill_status measure_all(rill__streameval_evaluation *e, rill_error *err) {
-    rill_status last = RILL_OK;
-    bool any = false;
-    while (e->n_done < e->n_cases) {
-        rill__streameval_result *r = &e->results[e->n_done];
-        r->status =
-            e->shared.s->server ? measure_server(e, err) : measure_stream(e, e->n_done, err);
-        if (r->status != RILL_OK) snprintf(r->message, sizeof r->message, "%s", err->message);
-        bool goes_on = r->status == RILL_OK || rill__evaluation_goes_on(r->status);
-        if (goes_on || r->measured.n_answers) e->n_done++;
-        if (!goes_on) return r->status;
-        any = any || r->status == RILL_OK;
-        if (r->status != RILL_OK) last = r->status;
-    }
-    return any ? RILL_OK : last;
+static rill_status measure(void *user, size_t i, bool *any, rill_error *err) {
+    rill__streameval_evaluation *e = user;
+    rill_status status = e->shared.s->server ? measure_server(e, err) : measure_stream(e, i, err);
+    *any = e->results[i].measured.n_answers > 0;
+    return status;
+}
+
+static void note(void *user, size_t i, rill_status status, const rill_error *err) {
+    rill__streameval_evaluation *e = user;
+    rill__streameval_result *r = &e->results[i];
+    r->status = status;
+    if (status != RILL_OK) snprintf(r->message, sizeof r->message, "%s", err->message);
+    e->n_done = i + 1;
 }
 
 static int run(rill__settings *s) {
+    static const rill__evaluation_steps steps = {measure, note, rill__streameval_show};
     rill__streameval_evaluation e = {0};
-    rill_error err = {0}, failed;
+    rill_error err = {0};
     rill_status status = check_options(s, &err);
     if (status != RILL_OK) return rill__report(&err);
     if (s->write) return write_file(s);
     status = open_all(&e, s, &err);
-    if (status == RILL_OK) status = measure_all(&e, &err);
-    if (e.n_done) {
-        rill_status shown = rill__streameval_show(&e, &failed);
-        if (shown == RILL_OK) shown = rill__evaluation_write(&e.shared, &failed);
-        if (status == RILL_OK && shown != RILL_OK) {
-            status = shown;
-            err = failed;
-        }
-    }
+    if (status == RILL_OK) status = rill__evaluation_each(&e.shared, e.n_cases, &steps, &e, &err);
     for (size_t i = 0; i < e.n_cases && e.results; i++)
         rill__streameval_deinit(&e.results[i].measured);
     rill__free(e.results);

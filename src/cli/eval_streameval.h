@@ -25,7 +25,7 @@ typedef struct rill__streameval_evaluation {
     size_t n_done;
 } rill__streameval_evaluation;
 
-// Makes tables and figures of the n_done results.
-RILL_NODISCARD rill_status rill__streameval_show(rill__streameval_evaluation *e, rill_error *err);
+// Makes tables and figures of the n_done results. `user` is the evaluation.
+RILL_NODISCARD rill_status rill__streameval_show(void *user, rill_error *err);
 
 #endif

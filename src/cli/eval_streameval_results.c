@@ -277,7 +277,8 @@ static rill_status make_tables(tables *t, rill_error *err) {
     return RILL_OK;
 }
 
-rill_status rill__streameval_show(rill__streameval_evaluation *e, rill_error *err) {
+rill_status rill__streameval_show(void *user, rill_error *err) {
+    rill__streameval_evaluation *e = user;
     tables t = {.e = e, .in_tokens = e->shared.session.model != NULL};
     uint64_t bucket = e->shared.s->bucket;
     if (!bucket) bucket = e->facts.n_records / CURVE_POINTS + 1;

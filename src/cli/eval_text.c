@@ -60,14 +60,13 @@ rill_status rill__text_eval_begin(rill__text_eval *p, rill_error *err) {
                       : rill__fail_memory(err, "results", p->n_cases * sizeof *p->results);
 }
 
-rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *err) {
+rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, rill_error *err) {
     char label[96], input[160];
     const rill__eval_case *c = &p->cases[i];
     const rill__perplexity_options *o = &p->options;
     rill__case *journal = NULL;
     rill__bar bar = {.label = label, .unit = "tokens"};
-    snprintf(label, sizeof label, p->n_cases > 1 ? "%s (%zu of %zu)" : "%s", c->label, i + 1,
-             p->n_cases);
+    rill__evaluation_title(label, sizeof label, c->label, i, p->n_cases);
     size_t length =
         (size_t)snprintf(input, sizeof input,
                          "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
@@ -79,6 +78,7 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *er
     if (status == RILL_OK)
         status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, o, journal,
                                           rill__progress, &bar, &p->results[i], err);
+    *any = p->results[i].all.n > 0;
     rill__case_close(&journal);
     rill__progress_clear();
     return status;

@@ -18,7 +18,7 @@ typedef struct rill__text_eval {
     rill__eval_case *cases;
     size_t n_cases;
     rill__perplexity *results;  // [n_cases]
-    size_t n_done;
+    size_t n_done;              // of them, to be shown
 } rill__text_eval;
 
 // Opens the model and the journal.
@@ -30,8 +30,10 @@ RILL_NODISCARD rill_status rill__text_eval_read(rill__text_eval *p, uint64_t n_t
                                                 rill_error *err);
 // Makes room for the results of p->cases.
 RILL_NODISCARD rill_status rill__text_eval_begin(rill__text_eval *p, rill_error *err);
-// Measures case i into p->results[i], with the journal if there is one and a bar.
-RILL_NODISCARD rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, rill_error *err);
+// Measures case i into p->results[i], with the journal if there is one and a bar. *any becomes true
+// if a token was predicted.
+RILL_NODISCARD rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any,
+                                                   rill_error *err);
 
 // An empty figure on tokens and perplexity for --figure, with the trained context marked.
 RILL_NODISCARD rill_status rill__text_eval_figure(rill__text_eval *p, const char *y_label,

@@ -163,6 +163,10 @@ bool rill__evaluation_goes_on(rill_status status) {
     return status == RILL_ENOMEM || status == RILL_ECONTEXT;
 }
 
+void rill__evaluation_title(char *out, size_t capacity, const char *label, size_t i, size_t n) {
+    snprintf(out, capacity, n > 1 ? "%s (%zu of %zu)" : "%s", label, i + 1, n);
+}
+
 rill_status rill__evaluation_figure(rill__evaluation *e, const char *part, rill__figure *figure,
                                     rill_error *err) {
     if (e->n_figures == RILL_MAX_FIGURES) {
@@ -226,6 +230,33 @@ rill_status rill__evaluation_write(rill__evaluation *e, rill_error *err) {
         status = rill__figure_write(e->figures[i].figure, path, err);
     }
     return status;
+}
+
+rill_status rill__evaluation_each(rill__evaluation *e, size_t n,
+                                  const rill__evaluation_steps *steps, void *user,
+                                  rill_error *err) {
+    rill_error failure = {0}, unwritten = {0};
+    rill_status failed = RILL_OK;
+    bool ended = false, finished = false, shown = false;
+    for (size_t i = 0; i < n && !ended; i++) {
+        bool any = false;
+        rill_status status = steps->measure(user, i, &any, err);
+        ended = status != RILL_OK && !rill__evaluation_goes_on(status);
+        finished = finished || status == RILL_OK;
+        if (status != RILL_OK) {
+            failed = status;
+            failure = *err;
+        }
+        if (ended && !any) break;
+        steps->show(user, i, status, err);
+        shown = true;
+    }
+    rill_status written = shown && steps->finish ? steps->finish(user, &unwritten) : RILL_OK;
+    if (shown && written == RILL_OK) written = rill__evaluation_write(e, &unwritten);
+    // Why it ended is what people want to know first.
+    bool good = finished && !ended;
+    *err = good ? unwritten : failure;
+    return good ? written : failed;
 }
 
 int rill__evaluation_close(rill__evaluation *e, rill_status status, const rill_error *err) {

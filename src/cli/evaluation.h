@@ -75,8 +75,29 @@ RILL_NODISCARD rill_status rill__evaluation_table(rill__evaluation *e, const cha
 RILL_NODISCARD rill_status rill__evaluation_figure(rill__evaluation *e, const char *part,
                                                    rill__figure *figure, rill_error *err);
 
+// What a measure does with each of its configurations; `user` is its own.
+typedef struct rill__evaluation_steps {
+    // Measures number i. *any, false before, becomes true where there is something to show of it:
+    // also of one that failed.
+    rill_status (*measure)(void *user, size_t i, bool *any, rill_error *err);
+    // Adds its rows. `status` and `err` are what measure returned.
+    void (*show)(void *user, size_t i, rill_status status, const rill_error *err);
+    // Adds what belongs to all of them: notes, figures. NULL: there is nothing.
+    rill_status (*finish)(void *user, rill_error *err);
+} rill__evaluation_steps;
+
+// Measures n configurations one after the other and writes the results, if there are any. One that
+// runs out of memory or context is a result, and the others go on; any other failure, and Ctrl-C,
+// is the end: then those before are written, and it itself as far as it came. RILL_OK if one at
+// least was finished and nothing ended it, else the last failure.
+RILL_NODISCARD rill_status rill__evaluation_each(rill__evaluation *e, size_t n,
+                                                 const rill__evaluation_steps *steps, void *user,
+                                                 rill_error *err);
+
 // True if a configuration that failed so is a result and not the end: memory or context ran out.
 bool rill__evaluation_goes_on(rill_status status);
+// "LABEL (2 of 6)" for a bar: configuration i of n, or the label alone if there is one only.
+void rill__evaluation_title(char *out, size_t capacity, const char *label, size_t i, size_t n);
 
 // Prints the tables, writes --csv (a part goes beside it, FILE-PART.csv) and draws --figure.
 RILL_NODISCARD rill_status rill__evaluation_write(rill__evaluation *e, rill_error *err);

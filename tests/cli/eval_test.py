@@ -10,7 +10,7 @@ import signal
 import time
 import unittest
 
-from support import DATA, Terminal, Test, main, rill, start
+from support import DATA, Terminal, Test, Watched, main, rill, start
 
 with open(os.path.join(DATA, "cli", "text.txt"), "rb") as file:
     TEXT = file.read()
@@ -289,14 +289,17 @@ class Resume(Eval):
         again, = self.rows(*args, "400000000")
         self.assertEqual((again["mean_nll"], again["error"]), (done["mean_nll"], None))
 
-    def test_without_a_journal_it_just_ends(self):
-        process = start("eval", "perplexity", "--json", "-f", self.text(60), "--window", "4",
-                        "--tokens", "20000", "--threads", "1")
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        self.assertEqual((process.returncode, out), (130, b""))
-        self.assertRegex(err.decode(), r"^rill: interrupted after \d+ of \d+ tokens\n$")
+    def test_without_a_journal_it_ends_with_what_it_has(self):
+        measuring = Watched("eval", "perplexity", "--json", "-f", self.text(60), "--window", "4,8",
+                            "--tokens", "20000", "--threads", "1")
+        measuring.until("4+4 (1 of 2) [")
+        measuring.until("tokens/s")
+        status, out = measuring.end(signal.SIGINT)
+        self.assertEqual(status, 130)
+        self.assertRegex(measuring.text, r"rill: interrupted after \d+ of \d+ tokens\r\n$")
+        row, = rows(out)
+        self.assertIn(f"interrupted after {row['tokens']} of ", row["error"])
+        self.assertGreater(row["perplexity"], 1)
 
 
 class Compare(Eval):
@@ -351,6 +354,16 @@ class Compare(Eval):
         mixed = self.rows("compare", *args, "--cache-type", "f16/q8_0")
         self.assertEqual(self.rows("compare", *args, "--cache-type", "f16"), first)
         self.assertNotEqual([r["cache_bytes"] for r in mixed], [r["cache_bytes"] for r in first])
+
+    @unittest.skipIf("RILL_SANITIZED" in os.environ, "a sanitizer takes more memory than the limit")
+    def test_when_no_way_fits_it_fails(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
+        args = ["eval", "compare", "--json", "-f", self.text(2000), "--window", "2000000"]
+        out = rill(*args, "--tokens", "400000", preexec_fn=limit, status=1)[0]
+        self.assertEqual(len(rows(out)), 6)
+        for row in rows(out):
+            self.assertIn("memory", row["error"])
 
     def test_wrong(self):
         # Before the text is read, which here is not there.

@@ -90,15 +90,11 @@ class Test(unittest.TestCase):
             self.assertIn(word, err)
 
 
-class Terminal:
-    """The command on a terminal of its own."""
+class Screen:
+    """What stands on a terminal, `file` its other end."""
 
-    def __init__(self, *args, rows=24, columns=80, environment=None):
-        self.process, self.file = pty.fork()
-        if self.process == 0:
-            os.environ.update({"TERM": "xterm", **(environment or {})})
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            os.execv(RILL, [RILL, *args])
+    def __init__(self, file):
+        self.file = file
         self.text = ""
 
     def until(self, words, seconds=30):
@@ -106,16 +102,8 @@ class Terminal:
         end = time.monotonic() + seconds
         while words not in self.text:
             if time.monotonic() > end or not self._read(0.2):
-                raise AssertionError(f"{words!r} did not appear: {self.text!r}")
+                raise AssertionError(f"{words!r} did not appear: {self.text[-500:]!r}")
         before, _, self.text = self.text.partition(words)
-        return before
-
-    def prompt(self):
-        """Waits until the command reads a line, key by key; the text up to the prompt."""
-        before = self.until("> ")
-        end = time.monotonic() + 10
-        while termios.tcgetattr(self.file)[3] & termios.ICANON and time.monotonic() < end:
-            time.sleep(0.01)
         return before
 
     def _read(self, seconds):
@@ -127,6 +115,54 @@ class Terminal:
             self.text += data.decode(errors="replace")
             return bool(data)
         return True
+
+
+class Watched(Screen):
+    """The command with its product in a pipe, and what it says to people on a terminal."""
+
+    def __init__(self, *args, rows=24, columns=120):
+        file, terminal = pty.openpty()
+        super().__init__(file)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process = start(*args, stderr=terminal)
+        os.close(terminal)
+
+    def until(self, words, seconds=240):  # of measuring under a sanitizer
+        try:
+            return super().until(words, seconds)
+        except AssertionError:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+    def end(self, signal_number):
+        """Sends the signal and waits: (exit status, what it wrote to stdout)."""
+        self.process.send_signal(signal_number)
+        out = self.process.communicate(timeout=240)[0]
+        while self._read(0):
+            pass
+        os.close(self.file)
+        return self.process.returncode, out
+
+
+class Terminal(Screen):
+    """The command on a terminal of its own."""
+
+    def __init__(self, *args, rows=24, columns=80, environment=None):
+        self.process, file = pty.fork()
+        if self.process == 0:
+            os.environ.update({"TERM": "xterm", **(environment or {})})
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.execv(RILL, [RILL, *args])
+        super().__init__(file)
+
+    def prompt(self):
+        """Waits until the command reads a line, key by key; the text up to the prompt."""
+        before = self.until("> ")
+        end = time.monotonic() + 10
+        while termios.tcgetattr(self.file)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.01)
+        return before
 
     def send(self, text):
         os.write(self.file, text.encode())
