@@ -169,7 +169,7 @@ static void add_row(comparison *p, size_t i, rill_status status, const rill_erro
         rill__table_note(t, "%s did not finish: %s", c->label, err->message);
     }
     double mean = rill__losses_mean(&r->all);
-    rill__table_number(t, REACHED, (double)r->reached);
+    if (r->all.n) rill__table_number(t, REACHED, (double)r->reached);
     rill__table_number(t, TOKENS, (double)r->all.n);
     // Over other tokens than the rest it would not compare.
     if (!sampled(p, i)) {
@@ -179,7 +179,7 @@ static void add_row(comparison *p, size_t i, rill_status status, const rill_erro
     }
     if (p->common.options.every > 1)
         rill__table_number(t, SAMPLED, exp(rill__losses_mean(&r->sampled)));
-    rill__table_number(t, STEP, r->step_seconds);
+    if (r->step_seconds > 0) rill__table_number(t, STEP, r->step_seconds);
     if (r->cache_bytes) rill__table_number(t, CACHE_BYTES, (double)r->cache_bytes);
 }
 
@@ -212,20 +212,24 @@ static rill_status finish(void *user, rill_error *err) {
     rill__table *t = p->table;
     size_t full = 0, sparse = 0;
     char few[48] = "";
-    for (size_t i = 0; i < p->common.n_done; i++)
-        *(sampled(p, i) ? &sparse : &full) = p->common.results[i].running;
+    for (size_t i = 0; i < p->common.n_done; i++) {
+        size_t *n = sampled(p, i) ? &sparse : &full;
+        // None of a way that failed before it had so many.
+        if (p->common.results[i].running > *n) *n = p->common.results[i].running;
+    }
     if (sparse) {
-        snprintf(few, sizeof few, " (recompute: %zu)", sparse);
+        if (full) snprintf(few, sizeof few, " (recompute: %zu)", sparse);
         rill__table_note(t,
                          "recompute predicts every %" PRIu64 "th token; sampled: each way's "
                          "perplexity over just these",
                          p->common.options.every);
     }
-    rill__table_note(
-        t,
-        "stable to: as long as the mean of the last %zu losses%s is at most %.3g times "
-        "that of the first",
-        full, few, p->factor);
+    if (full || sparse)
+        rill__table_note(
+            t,
+            "stable to: as long as the mean of the last %zu losses%s is at most %.3g times "
+            "that of the first",
+            full ? full : sparse, few, p->factor);
     rill__table_note(t, "a token: the time of one, read by itself, at the end of the text");
     return RILL_OK;
 }

@@ -355,6 +355,15 @@ class Compare(Eval):
         self.assertEqual(self.rows("compare", *args, "--cache-type", "f16"), first)
         self.assertNotEqual([r["cache_bytes"] for r in mixed], [r["cache_bytes"] for r in first])
 
+    def test_a_way_that_failed_is_not_what_the_notes_are_about(self):
+        # The last row has no losses: the others' are what is stable or not.
+        page = rill("eval", "compare", "-f", self.text(), "--tokens", "120", "--every", "20",
+                    "--window", "400000000")[0].decode()
+        self.assertIn("streaming did not finish: ", page)
+        self.assertIn("mean of the last 60 losses is", page)
+        self.assertNotIn("last 0 losses", page)
+        self.assertRegex(page, r"\nstreaming +4\+400000000( +-)+  no\n")
+
     @unittest.skipIf("RILL_SANITIZED" in os.environ, "a sanitizer takes more memory than the limit")
     def test_when_no_way_fits_it_fails(self):
         def limit():
