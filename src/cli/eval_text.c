@@ -60,24 +60,33 @@ rill_status rill__text_eval_begin(rill__text_eval *p, rill_error *err) {
                       : rill__fail_memory(err, "results", p->n_cases * sizeof *p->results);
 }
 
-rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, rill_error *err) {
-    char label[96], input[160];
-    const rill__eval_case *c = &p->cases[i];
+// On what a case is measured; where tokens are timed, with what.
+static void input_line(const rill__text_eval *p, const rill__eval_case *c, char *out,
+                       size_t capacity) {
     const rill__perplexity_options *o = &p->options;
-    rill__case *journal = NULL;
-    rill__bar bar = {.label = label, .unit = "tokens"};
-    rill__evaluation_title(label, sizeof label, c->label, i, p->n_cases);
-    size_t length =
-        (size_t)snprintf(input, sizeof input,
+    size_t n =
+        (size_t)snprintf(out, capacity,
                          "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
                          p->facts->n_tokens, p->facts->hash, o->every, o->timed);
     if (o->message >= 0)
-        snprintf(input + length, sizeof input - length, ", messages at %d", (int)o->message);
+        n += (size_t)snprintf(out + n, capacity - n, ", messages at %d", (int)o->message);
+    if (o->timed)
+        snprintf(out + n, capacity - n, ", chunk %u, %s", c->stream.chunk,
+                 rill_device_describe(p->shared.session.device));
+}
+
+rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, rill_error *err) {
+    char label[96], input[512];
+    const rill__eval_case *c = &p->cases[i];
+    rill__case *journal = NULL;
+    rill__bar bar = {.label = label, .unit = "tokens"};
+    rill__evaluation_title(label, sizeof label, c->label, i, p->n_cases);
+    input_line(p, c, input, sizeof input);
     rill_status status = rill__evaluation_stream_case(&p->shared, c->name, &c->stream, input,
                                                       RILL_PERPLEXITY_RECORD, &journal, err);
     if (status == RILL_OK)
-        status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, o, journal,
-                                          rill__progress, &bar, &p->results[i], err);
+        status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, &p->options,
+                                          journal, rill__progress, &bar, &p->results[i], err);
     *any = p->results[i].all.n > 0;
     rill__case_close(&journal);
     rill__progress_clear();

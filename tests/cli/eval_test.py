@@ -348,6 +348,18 @@ class Compare(Eval):
         first = rill("eval", *args)[0]
         self.assertEqual(rill("eval", *args)[0], first)
 
+    def test_times_are_of_one_machine_setting(self):
+        args = ["compare", "-f", self.text(), "--tokens", "60", "--every", "20"]
+        journal = ["--resume", self.path("j")]
+        rill("eval", *args, *journal, "--threads", "1")
+        self.refused(1, ["1 thread", "2 threads"], "eval", *args, *journal, "--threads", "2")
+        self.refused(1, ["chunk 7"], "eval", *args, *journal, "--threads", "1", "--chunk", "7")
+        # Losses do not depend on it, and perplexity times no tokens.
+        args[0] = "perplexity"
+        journal = ["--resume", self.path("p")]
+        first = self.rows(*args, *journal, "--threads", "1")
+        self.assertEqual(self.rows(*args, *journal, "--threads", "2"), first)
+
     def test_types_of_values_are_cases_of_their_own(self):
         args = ["-f", self.text(), "--tokens", "60", "--every", "20", "--resume", self.path("j")]
         first = self.rows("compare", *args, "--cache-type", "f16")
