@@ -120,8 +120,10 @@ static rill_status measure_server(rill__streameval_evaluation *e, rill_error *er
     rill__bar bar = {.label = "server", .unit = "questions"};
     input_line(e, input, sizeof input);
     size_t n = strlen(input);
-    snprintf(input + n, sizeof input - n, ", %.200s, %" PRIu64 " characters, %" PRIu64 " tokens",
-             s->server, s->server_context, s->server_tokens);
+    // The text's tokens stand for the tokenizer, which decides where it is cut.
+    snprintf(input + n, sizeof input - n,
+             " of %" PRIu64 " tokens, %.200s, %" PRIu64 " characters, %" PRIu64 " tokens",
+             e->n_tokens, s->server, s->server_context, s->server_tokens);
     rill_status status = rill__completer_open(&options, &server, err);
     if (status == RILL_OK)
         status = rill__evaluation_case(&e->shared, "server", NULL, input, sizeof(rill__answer),

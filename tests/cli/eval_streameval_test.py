@@ -36,6 +36,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen = []  # requests
     wrong = None  # (status, body) to answer with instead
+    failing = 0  # the request that is refused, the first is 1
     after = ">\nline"
 
     def do_POST(self):
@@ -44,6 +45,8 @@ class Server(http.server.BaseHTTPRequestHandler):
         request["path"] = self.path
         request["key"] = self.headers["Authorization"]
         Server.seen.append(request)
+        if len(Server.seen) == Server.failing:
+            return self.reply(503, b"busy")
         if Server.wrong:
             return self.reply(*Server.wrong)
         asked = re.findall(r"in line (\d+)\?\nAnswer: <$", request["prompt"])[0]
@@ -187,6 +190,7 @@ class Servers(Test):
     def setUp(self):
         super().setUp()
         Server.seen, Server.wrong, Server.after = [], None, ">\nline"
+        Server.failing = 0
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
         thread = threading.Thread(target=self.server.serve_forever)
         thread.start()
@@ -277,17 +281,27 @@ class Servers(Test):
             args = ["eval", "streameval", "--server", url, "--server-timeout", "1"]
             self.refused(1, [url, "no answer", "timed out"], *args)
 
-    def test_an_interrupted_one_goes_on(self):
-        journal = self.path("journal")
-        args = ["--resume", journal, "--distance", "20"]
-        Server.wrong = (503, b"busy")
-        rill("eval", "streameval", "--server", self.url, "--queries", "4", *args, status=1)
-        Server.wrong = None
-        good = self.ask(*args)
-        n_asked = len(Server.seen)
-        self.assertEqual(good[0]["accuracy"], 1)
+    def test_a_failed_one_goes_on(self):
+        args = ["--resume", self.path("journal"), "--distance", "20"]
+        Server.failing = 3  # two answers are given
+        out, err = rill("eval", "streameval", "--server", self.url, "--queries", "4", "--json",
+                        *args, status=1)
+        self.assertIn("HTTP 503", err)
+        self.assertEqual(lines(out)[0]["questions"], 2)
+        self.assertIn("HTTP 503", lines(out)[0]["error"])
+        self.assertEqual(len(Server.seen), 3)
+        self.assertEqual(self.ask(*args)[0]["accuracy"], 1)
+        self.assertEqual(len(Server.seen), 5)  # the third again, and the fourth
         self.assertEqual(self.ask(*args)[0]["questions"], 4)
-        self.assertEqual(len(Server.seen), n_asked)
+        self.assertEqual(len(Server.seen), 5)
+
+    def test_another_tokenizer_is_another_text(self):
+        models = [os.path.join(os.environ["RILL_MODEL"], "rill-30m.gguf"),
+                  os.path.join(DATA, "tokenizers", "sp-bpe.model")]
+        args = ["--server-tokens", "300", "--resume", self.path("journal")]
+        self.ask(models[0], *args)
+        self.refused(1, ["journal", "tokens"], "eval", "streameval", models[1], "--server", self.url,
+                     "--queries", "4", *args)
 
 
 if __name__ == "__main__":
