@@ -10,7 +10,7 @@ import signal
 import time
 import unittest
 
-from support import DATA, Terminal, Test, Watched, main, rill, start
+from support import DATA, Terminal, Test, Watched, main, rill
 
 with open(os.path.join(DATA, "cli", "text.txt"), "rb") as file:
     TEXT = file.read()
@@ -238,39 +238,49 @@ class Perplexity(Eval):
                      "streaming,dense")
 
 
-class Resume(Eval):
-    def interrupted(self, args, seconds):
-        """Runs until a signal; false if it was done before."""
-        process = start("eval", *args)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGTERM)
-        err = process.communicate(timeout=60)[1].decode()
-        if process.returncode == 0:
-            return False
-        self.assertEqual(process.returncode, 130)
-        self.assertIn("the same command goes on from there", err)
-        return True
+class Interrupted(Eval):
+    """Measurements that a signal ends, and that go on."""
+
+    def interrupted(self, *args, during):
+        """The rows of a measurement that was interrupted during this configuration."""
+        measuring = Watched("eval", *args)
+        measuring.until(during)
+        measuring.until("/s ")
+        status, out = measuring.end(signal.SIGTERM)
+        self.assertEqual(status, 130)
+        self.assertIn("the same command goes on from there", measuring.text)
+        return rows(out)
+
+    def streams(self, journal):
+        return sorted(name for name in os.listdir(journal) if name.endswith(".stream"))
 
     def numbers(self, out):
         """All but the speed, which is never twice the same."""
         return [{k: v for k, v in row.items() if "second" not in k} for row in rows(out)]
 
+
+class Resume(Interrupted):
     def test_goes_on_to_the_same_numbers(self):
-        for tokens in (1000, 4000, 16000):  # until it is not too fast to be interrupted
-            args = ["perplexity", "-f", self.text(20), "--tokens", str(tokens), "--window", "60,40",
-                    "--threads", "1", "--json", "--bucket", "100"]
-            whole = rill("eval", *args)[0]
-            journal = ["--resume", self.path(f"journal{tokens}")]
-            if self.interrupted([*args, *journal], 0.7) and \
-                    self.interrupted([*args, *journal], 0.7):
-                break
-        resumed = rill("eval", *args, *journal)[0]
-        self.assertEqual(self.numbers(resumed), self.numbers(whole))
+        journal = self.path("journal")
+        args = ["perplexity", "-f", self.text(20), "--tokens", "4000", "--window", "60,40",
+                "--threads", "1", "--json", "--bucket", "100"]
+        resuming = [*args, "--resume", journal]
+        first, *_ = self.interrupted(*resuming, during="4+60 (1 of 2) [")
+        self.assertIn(f"interrupted after {first['tokens']} of 4000", first["error"])
+        self.assertEqual(self.streams(journal), ["perplexity-streaming-4+60-f16.stream"])
+        # What was finished is printed, and is not computed again.
+        done, cut, *_ = self.interrupted(*resuming, during="4+40 (2 of 2) [")
+        self.assertEqual((done["tokens"], done["error"]), (4000, None))
+        self.assertIn("interrupted", cut["error"])
+        self.assertEqual(self.streams(journal), ["perplexity-streaming-4+40-f16.stream"])
+        resumed = rill("eval", *resuming)[0]
+        self.assertEqual(rows(resumed)[0], done)
+        self.assertEqual(self.streams(journal), [])
+        self.assertEqual(self.numbers(resumed), self.numbers(rill("eval", *args)[0]))
         # Finished cases are not computed again, not even their speed.
         before = time.monotonic()
-        self.assertEqual(rill("eval", *args, *journal)[0], resumed)
+        self.assertEqual(rill("eval", *resuming)[0], resumed)
         self.assertLess(time.monotonic() - before, 2)
-        self.assertFalse([f for f in os.listdir(journal[1]) if f.endswith(".stream")])
 
     def test_another_command_is_refused(self):
         args = ["perplexity", "-f", self.text(), "--window", "30", "--resume", self.path("j")]
@@ -302,7 +312,7 @@ class Resume(Eval):
         self.assertGreater(row["perplexity"], 1)
 
 
-class Compare(Eval):
+class Compare(Interrupted):
     def test_ways(self):
         args = ["-f", self.text(8), "--tokens", "700", "--every", "50", "--sinks", "4", "--csv",
                 self.path("t.csv")]
@@ -343,10 +353,17 @@ class Compare(Eval):
             self.assertEqual(made["window"]["reached"], wanted)
 
     def test_goes_on_with_what_it_has(self):
-        args = ["compare", "-f", self.text(), "--tokens", "100", "--capacity", "40", "--every", "20",
-                "--json", "--resume", self.path("j")]
-        first = rill("eval", *args)[0]
-        self.assertEqual(rill("eval", *args)[0], first)
+        args = ["compare", "-f", self.text(20), "--tokens", "2000", "--capacity", "40", "--every",
+                "100", "--json", "--threads", "1"]
+        resuming = [*args, "--resume", self.path("j")]
+        dense, window = self.interrupted(*resuming, during="window (2 of 6) [")
+        self.assertEqual((dense["way"], dense["tokens"], dense["error"]), ("dense", 2000, None))
+        self.assertIn(f"interrupted after {window['tokens']} of 2000", window["error"])
+        self.assertEqual(self.streams(self.path("j")), ["compare-window-0+40-f16.stream"])
+        resumed = rill("eval", *resuming)[0]
+        self.assertEqual(rows(resumed)[0], dense)
+        self.assertEqual(rill("eval", *resuming)[0], resumed)
+        self.assertEqual(self.numbers(resumed), self.numbers(rill("eval", *args)[0]))
 
     def test_times_are_of_one_machine_setting(self):
         args = ["compare", "-f", self.text(), "--tokens", "60", "--every", "20"]
