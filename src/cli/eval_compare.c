@@ -37,14 +37,18 @@ enum {
     MODEL,
     WAY,
     KEPT,
+    ATTENTION,
     SINKS,
     WINDOW,
+    CACHE_TYPE,
     FACTOR,
     REACHED,
     TOKENS,
     MEAN_NLL,
     PERPLEXITY,
     LAST_QUARTER,
+    SAMPLED_TOKENS,
+    SAMPLED_MEAN_NLL,
     SAMPLED,
     STEP,
     CACHE_BYTES,
@@ -56,14 +60,18 @@ static const rill__column plain_columns[N_COLUMNS] = {
     [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [WAY] = {"way", "way", NULL, RILL_COLUMN_TEXT, 0},
     [KEPT] = {"kept", "keeps", "tokens", RILL_COLUMN_TEXT, 0},
+    [ATTENTION] = {"attention", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [CACHE_TYPE] = {"cache_type", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [FACTOR] = {"factor", NULL, NULL, RILL_COLUMN_REAL, 2},
     [REACHED] = {"reached", "stable to", NULL, RILL_COLUMN_COUNT, 0},
     [TOKENS] = {"tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [MEAN_NLL] = {"mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
     [PERPLEXITY] = {"perplexity", "perplexity", "all", RILL_COLUMN_REAL, 2},
     [LAST_QUARTER] = {"last_quarter_perplexity", "", "last quarter", RILL_COLUMN_REAL, 2},
+    [SAMPLED_TOKENS] = {"sampled_tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [SAMPLED_MEAN_NLL] = {"sampled_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
     [SAMPLED] = {"sampled_perplexity", "", "sampled", RILL_COLUMN_REAL, 2},
     [STEP] = {"seconds_per_token", "a token", "ms", RILL_COLUMN_MILLISECONDS, 2},
     [CACHE_BYTES] = {"cache_bytes", "cache", NULL, RILL_COLUMN_BYTES, 0},
@@ -160,8 +168,10 @@ static void add_row(comparison *p, size_t i, rill_status status, const rill_erro
     rill__table_text(t, MODEL, p->common.shared.session.info.name);
     rill__table_text(t, WAY, c->label);
     rill__table_text(t, KEPT, c->counts);
+    rill__table_text(t, ATTENTION, rill__method_name(c->stream.method));
     rill__table_number(t, SINKS, c->stream.sinks);
     rill__table_number(t, WINDOW, c->stream.window);
+    rill__table_text(t, CACHE_TYPE, c->types);
     rill__table_number(t, FACTOR, p->factor);
     rill__table_text(t, TUNING, p->made[i]->tuning);
     if (status != RILL_OK) {
@@ -177,33 +187,22 @@ static void add_row(comparison *p, size_t i, rill_status status, const rill_erro
         rill__table_number(t, PERPLEXITY, exp(mean));
         rill__table_number(t, LAST_QUARTER, exp(rill__losses_mean(&r->last_quarter)));
     }
-    if (p->common.options.every > 1)
-        rill__table_number(t, SAMPLED, exp(rill__losses_mean(&r->sampled)));
+    if (p->common.options.every > 1) {
+        double some = rill__losses_mean(&r->sampled);
+        rill__table_number(t, SAMPLED_TOKENS, (double)r->sampled.n);
+        rill__table_number(t, SAMPLED_MEAN_NLL, some);
+        rill__table_number(t, SAMPLED, exp(some));
+    }
     if (r->step_seconds > 0) rill__table_number(t, STEP, r->step_seconds);
     if (r->cache_bytes) rill__table_number(t, CACHE_BYTES, (double)r->cache_bytes);
-}
-
-static void add_curve(comparison *p, size_t i) {
-    const rill__perplexity *r = &p->common.results[i];
-    rill__figure *f = p->common.shared.figure;
-    rill__losses so_far = {0};
-    if (!f || !r->buckets) return;
-    rill__figure_series(f, sampled(p, i) ? "recompute (sampled)" : p->common.cases[i].label);
-    for (size_t j = 0; j < r->n_buckets; j++) {
-        uint64_t end = (j + 1) * p->common.options.bucket;
-        if (!r->buckets[j].all.n) continue;
-        so_far.n += r->buckets[j].all.n;
-        so_far.sum += r->buckets[j].all.sum;
-        rill__figure_point(f, (double)(end < r->tokens ? end : r->tokens),
-                           exp(rill__losses_mean(&so_far)));
-    }
 }
 
 static void show(void *user, size_t i, rill_status status, const rill_error *err) {
     comparison *p = user;
     p->common.n_done = i + 1;
     add_row(p, i, status, err);
-    add_curve(p, i);
+    rill__text_eval_curve(&p->common, i,
+                          sampled(p, i) ? "recompute (sampled)" : p->common.cases[i].label);
 }
 
 static rill_status finish(void *user, rill_error *err) {
@@ -262,7 +261,7 @@ static rill_status open_all(comparison *p, const rill__settings *s, rill_error *
     rill__text_eval_size(c, size, sizeof size);
     rill__table_title(p->table, "Ways to a long text: %s with %s (trained on %" PRIu64 "): %s",
                       c->name, c->shared.session.info.name, trained, size);
-    return rill__text_eval_figure(c, "perplexity so far", err);
+    return rill__text_eval_curves(c, true, err);
 }
 
 static rill_status measure(void *user, size_t i, bool *any, rill_error *err) {

@@ -54,48 +54,13 @@ static const rill__column columns[N_COLUMNS] = {
     [ERROR] = {"error", NULL, NULL, RILL_COLUMN_TEXT, 0},
 };
 
-// The curve and, with --bucket, its buckets, for machines: a row for each configuration and place.
-enum {
-    C_ATTENTION,
-    C_SINKS,
-    C_WINDOW,
-    C_TYPE,
-    C_EVICT,
-    C_POSITION,
-    C_TOKENS,
-    C_NLL,
-    C_PPL,
-    C_RUNNING,
-    C_SAMPLED_TOKENS,
-    C_SAMPLED_NLL,
-    N_CURVE
-};
-static const rill__column curve_columns[N_CURVE] = {
-    [C_ATTENTION] = {"attention", NULL, NULL, RILL_COLUMN_TEXT, 0},
-    [C_SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
-    [C_WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
-    [C_TYPE] = {"cache_type", NULL, NULL, RILL_COLUMN_TEXT, 0},
-    [C_EVICT] = {"evict", NULL, NULL, RILL_COLUMN_TEXT, 0},
-    [C_POSITION] = {"position", NULL, NULL, RILL_COLUMN_COUNT, 0},
-    [C_TOKENS] = {"tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
-    [C_NLL] = {"mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
-    [C_PPL] = {"perplexity", NULL, NULL, RILL_COLUMN_REAL, 4},
-    [C_RUNNING] = {"running_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
-    [C_SAMPLED_TOKENS] = {"sampled_tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
-    [C_SAMPLED_NLL] = {"sampled_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
-};
-
 typedef struct evaluation {
     rill__text_eval common;
-    rill__table *table, *curve;
+    rill__table *table;
     rill__column *heads;  // of the table by bucket
 } evaluation;
 
 // ---- Results --------------------------------------------------------------------------------
-
-static const char *evict_name(const rill__eval_case *c) {
-    return c->stream.evict == RILL_EVICT_MESSAGE ? "message" : "token";
-}
 
 static void show(void *user, size_t i, rill_status status, const rill_error *err) {
     evaluation *p = user;
@@ -109,7 +74,8 @@ static void show(void *user, size_t i, rill_status status, const rill_error *err
     rill__table_number(t, SINKS, c->stream.sinks);
     rill__table_number(t, WINDOW, c->stream.window);
     rill__table_text(t, CACHE_TYPE, c->types);
-    if (p->common.shared.s->message_token) rill__table_text(t, EVICT, evict_name(c));
+    if (p->common.shared.s->message_token)
+        rill__table_text(t, EVICT, rill__evict_name(c->stream.evict));
     // Of the others' windows nothing changes: it does not apply.
     if (c->stream.method == RILL_METHOD_STREAMING || c->stream.method == RILL_METHOD_WINDOW)
         rill__table_number(t, OFFICIAL, c->official);
@@ -135,45 +101,6 @@ static void show(void *user, size_t i, rill_status status, const rill_error *err
     if (r->seconds > 0)
         rill__table_number(t, TOKENS_PER_SECOND, (double)r->n_computed / r->seconds);
     if (r->cache_bytes) rill__table_number(t, CACHE_BYTES, (double)r->cache_bytes);
-}
-
-// A bucket's mean loss where configurations stand side by side: over what all of them predicted.
-static double shown(const evaluation *p, const rill__bucket *b) {
-    return rill__losses_mean(p->common.options.every > 1 ? &b->sampled : &b->all);
-}
-
-static void add_curve(evaluation *p, size_t i) {
-    const rill__eval_case *c = &p->common.cases[i];
-    const rill__perplexity *r = &p->common.results[i];
-    rill__figure *f = p->common.shared.figure;
-    rill__losses so_far = {0};
-    bool by_bucket = p->common.shared.s->bucket != 0;
-    if (f) rill__figure_series(f, c->label);
-    for (size_t j = 0; j < r->n_buckets && r->buckets; j++) {
-        const rill__losses *b = &r->buckets[j].all, *sampled = &r->buckets[j].sampled;
-        uint64_t end = (j + 1) * p->common.options.bucket;
-        if (end > r->tokens) end = r->tokens;
-        if (!b->n) continue;
-        so_far.n += b->n;
-        so_far.sum += b->sum;
-        double mean = rill__losses_mean(b), running = rill__losses_mean(&so_far);
-        if (f)
-            rill__figure_point(f, (double)end, exp(by_bucket ? shown(p, &r->buckets[j]) : running));
-        rill__table_row(p->curve);
-        rill__table_text(p->curve, C_ATTENTION, rill__method_name(c->stream.method));
-        rill__table_number(p->curve, C_SINKS, c->stream.sinks);
-        rill__table_number(p->curve, C_WINDOW, c->stream.window);
-        rill__table_text(p->curve, C_TYPE, c->types);
-        if (p->common.shared.s->message_token) rill__table_text(p->curve, C_EVICT, evict_name(c));
-        rill__table_number(p->curve, C_POSITION, (double)end);
-        rill__table_number(p->curve, C_TOKENS, (double)b->n);
-        rill__table_number(p->curve, C_NLL, mean);
-        rill__table_number(p->curve, C_PPL, exp(mean));
-        rill__table_number(p->curve, C_RUNNING, running);
-        if (p->common.options.every == 1) continue;
-        rill__table_number(p->curve, C_SAMPLED_TOKENS, (double)sampled->n);
-        rill__table_number(p->curve, C_SAMPLED_NLL, rill__losses_mean(sampled));
-    }
 }
 
 // For people: a line for each bucket, a column for each configuration.
@@ -208,26 +135,24 @@ static rill_status bucket_table(evaluation *p, rill_error *err) {
             if (p->common.results[i].buckets)
                 rill__table_number(
                     t, i + 1,
-                    exp(shown(p, &p->common.results[i].buckets[first / p->common.options.bucket])));
+                    exp(rill__text_eval_bucket_mean(
+                        &p->common,
+                        &p->common.results[i].buckets[first / p->common.options.bucket])));
     }
     return RILL_OK;
 }
 
 static rill_status begin_results(evaluation *p, rill_error *err) {
     rill__evaluation *shared = &p->common.shared;
-    bool buckets = shared->s->bucket != 0;
     char size[96];
     rill_status status =
         rill__evaluation_table(shared, NULL, columns, N_COLUMNS, RILL_TO_ALL, &p->table, err);
-    if (status == RILL_OK)
-        status =
-            rill__evaluation_table(shared, buckets ? "buckets" : "curve", curve_columns, N_CURVE,
-                                   RILL_TO_CSV | (buckets ? RILL_TO_JSON : 0u), &p->curve, err);
+    if (status == RILL_OK) status = rill__text_eval_curves(&p->common, false, err);
     if (status != RILL_OK) return status;
     rill__text_eval_size(&p->common, size, sizeof size);
     rill__table_title(p->table, "Perplexity of %s with %s: %s", p->common.name,
                       shared->session.info.name, size);
-    return rill__text_eval_figure(&p->common, buckets ? "perplexity" : "perplexity so far", err);
+    return RILL_OK;
 }
 
 static void add_notes(evaluation *p) {
@@ -267,7 +192,8 @@ static rill_status open_all(evaluation *p, const rill__settings *s, rill_error *
 static rill_status finish(void *user, rill_error *err) {
     evaluation *p = user;
     add_notes(p);
-    for (size_t i = 0; i < p->common.n_done; i++) add_curve(p, i);
+    for (size_t i = 0; i < p->common.n_done; i++)
+        rill__text_eval_curve(&p->common, i, p->common.cases[i].label);
     return p->common.shared.s->bucket ? bucket_table(p, err) : RILL_OK;
 }
 

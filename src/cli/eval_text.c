@@ -6,6 +6,7 @@
 #include "cli/terminal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,17 +94,118 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, ril
     return status;
 }
 
-rill_status rill__text_eval_figure(rill__text_eval *p, const char *y_label, rill_error *err) {
+// ---- Curves ---------------------------------------------------------------------------------
+
+// For machines: a row for each configuration and place. The first column is of ways only, the last
+// one not.
+enum {
+    WAY,
+    MODEL,
+    ATTENTION,
+    SINKS,
+    WINDOW,
+    CACHE_TYPE,
+    POSITION,
+    TOKENS,
+    MEAN_NLL,
+    PERPLEXITY,
+    RUNNING,
+    SAMPLED_TOKENS,
+    SAMPLED_NLL,
+    EVICT,
+    N_COLUMNS
+};
+static const rill__column columns[N_COLUMNS] = {
+    [WAY] = {"way", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [ATTENTION] = {"attention", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [CACHE_TYPE] = {"cache_type", NULL, NULL, RILL_COLUMN_TEXT, 0},
+    [POSITION] = {"position", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [TOKENS] = {"tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [MEAN_NLL] = {"mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
+    [PERPLEXITY] = {"perplexity", NULL, NULL, RILL_COLUMN_REAL, 4},
+    [RUNNING] = {"running_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
+    [SAMPLED_TOKENS] = {"sampled_tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [SAMPLED_NLL] = {"sampled_mean_nll", NULL, NULL, RILL_COLUMN_REAL, 5},
+    [EVICT] = {"evict", NULL, NULL, RILL_COLUMN_TEXT, 0},
+};
+
+rill_status rill__text_eval_curves(rill__text_eval *p, bool ways, rill_error *err) {
     char title[256];
-    if (!p->shared.s->figure) return RILL_OK;
-    snprintf(title, sizeof title, "%s, %s", p->shared.session.info.name, p->name);
-    rill_status status = rill__figure_new(title, "tokens read", y_label, &p->shared.figure, err);
+    rill__evaluation *e = &p->shared;
+    bool buckets = e->s->bucket != 0;
+    p->first_column = ways ? WAY : MODEL;
+    rill_status status =
+        rill__evaluation_table(e, buckets ? "buckets" : "curve", columns + p->first_column,
+                               N_COLUMNS - 1, RILL_TO_CSV | (buckets ? RILL_TO_JSON : 0u),
+                               &p->curve, err);
+    if (status != RILL_OK || !e->s->figure) return status;
+    snprintf(title, sizeof title, "%s, %s", e->session.info.name, p->name);
+    status = rill__figure_new(title, "tokens read", buckets ? "perplexity" : "perplexity so far",
+                              &e->figure, err);
     if (status != RILL_OK) return status;
-    rill__figure_log(p->shared.figure, false, true);
-    uint32_t trained = p->shared.session.info.trained_context;
-    if (trained && trained < p->total)
-        rill__figure_mark(p->shared.figure, trained, "trained context");
+    rill__figure_log(e->figure, false, true);
+    uint32_t trained = e->session.info.trained_context;
+    if (trained && trained < p->total) rill__figure_mark(e->figure, trained, "trained context");
     return RILL_OK;
+}
+
+double rill__text_eval_bucket_mean(const rill__text_eval *p, const rill__bucket *b) {
+    return rill__losses_mean(p->options.every > 1 ? &b->sampled : &b->all);
+}
+
+static void put_number(const rill__text_eval *p, size_t column, double value) {
+    rill__table_number(p->curve, column - p->first_column, value);
+}
+
+static void put_text(const rill__text_eval *p, size_t column, const char *text) {
+    rill__table_text(p->curve, column - p->first_column, text);
+}
+
+static void add_place(const rill__text_eval *p, size_t i, uint64_t position, const rill__bucket *b,
+                      double running) {
+    const rill__eval_case *c = &p->cases[i];
+    double mean = rill__losses_mean(&b->all);
+    rill__table_row(p->curve);
+    if (p->first_column == WAY)
+        put_text(p, WAY, c->label);
+    else if (p->shared.s->message_token)
+        put_text(p, EVICT, rill__evict_name(c->stream.evict));
+    put_text(p, MODEL, p->shared.session.info.name);
+    put_text(p, ATTENTION, rill__method_name(c->stream.method));
+    put_number(p, SINKS, c->stream.sinks);
+    put_number(p, WINDOW, c->stream.window);
+    put_text(p, CACHE_TYPE, c->types);
+    put_number(p, POSITION, (double)position);
+    put_number(p, TOKENS, (double)b->all.n);
+    put_number(p, MEAN_NLL, mean);
+    put_number(p, PERPLEXITY, exp(mean));
+    put_number(p, RUNNING, running);
+    if (p->options.every == 1) return;
+    put_number(p, SAMPLED_TOKENS, (double)b->sampled.n);
+    put_number(p, SAMPLED_NLL, rill__losses_mean(&b->sampled));
+}
+
+void rill__text_eval_curve(rill__text_eval *p, size_t i, const char *name) {
+    const rill__perplexity *r = &p->results[i];
+    rill__figure *f = p->shared.figure;
+    rill__losses so_far = {0};
+    if (!r->all.n) return;
+    if (f) rill__figure_series(f, name);
+    for (size_t j = 0; j < r->n_buckets && r->buckets; j++) {
+        const rill__bucket *b = &r->buckets[j];
+        uint64_t end = (j + 1) * p->options.bucket;
+        if (end > r->tokens) end = r->tokens;
+        if (!b->all.n) continue;
+        so_far.n += b->all.n;
+        so_far.sum += b->all.sum;
+        double running = rill__losses_mean(&so_far);
+        double shown = p->shared.s->bucket ? rill__text_eval_bucket_mean(p, b) : running;
+        if (f) rill__figure_point(f, (double)end, exp(shown));
+        add_place(p, i, end, b, running);
+    }
 }
 
 void rill__text_eval_size(const rill__text_eval *p, char *out, size_t capacity) {

@@ -19,6 +19,8 @@ typedef struct rill__text_eval {
     size_t n_cases;
     rill__perplexity *results;  // [n_cases]
     size_t n_done;              // of them, to be shown
+    rill__table *curve;
+    size_t first_column;  // of the curve
 } rill__text_eval;
 
 // Opens the model and the journal.
@@ -35,9 +37,14 @@ RILL_NODISCARD rill_status rill__text_eval_begin(rill__text_eval *p, rill_error 
 RILL_NODISCARD rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any,
                                                    rill_error *err);
 
-// An empty figure on tokens and perplexity for --figure, with the trained context marked.
-RILL_NODISCARD rill_status rill__text_eval_figure(rill__text_eval *p, const char *y_label,
-                                                  rill_error *err);
+// Makes the table of curves, or of buckets with --bucket, and an empty figure on tokens and
+// perplexity for --figure, with the trained context marked. `ways`: in the table configurations
+// have a name of their own, their label.
+RILL_NODISCARD rill_status rill__text_eval_curves(rill__text_eval *p, bool ways, rill_error *err);
+// Adds the curve of case i to both, under that name in the figure.
+void rill__text_eval_curve(rill__text_eval *p, size_t i, const char *name);
+// A bucket's mean loss where configurations stand side by side: over what all of them predicted.
+double rill__text_eval_bucket_mean(const rill__text_eval *p, const rill__bucket *b);
 // "1,500 tokens, 5,704 bytes, 1,054 words" into `out`.
 void rill__text_eval_size(const rill__text_eval *p, char *out, size_t capacity);
 

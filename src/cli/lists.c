@@ -97,19 +97,18 @@ rill_status rill__lists_attention(rill__settings *s, const char *text, rill_erro
 }
 
 rill_status rill__lists_evict(rill__settings *s, const char *text, rill_error *err) {
-    static const char *const names[] = {
-        [RILL_EVICT_TOKEN] = "token", [RILL_EVICT_MESSAGE] = "message"};
     rill__lists *l = &s->lists;
     char item[MAX_ITEM];
     const char *rest = text;
     l->n_evictions = 0;
     while (next_item(&rest, item)) {
-        size_t i = 0;
-        while (i < 2 && strcmp(item, names[i]) != 0) i++;
-        if (i == 2 || (l->n_evictions && (l->n_evictions == 2 || l->evictions[0] == (rill_evict)i)))
+        rill_evict evict;
+        bool good = rill__evict_parse(item, &evict);
+        for (size_t i = 0; i < l->n_evictions && good; i++) good = l->evictions[i] != evict;
+        if (!good)
             return rill__fail(err, RILL_EINVAL,
                               "'%.80s': wants token, message, or both with a comma between", text);
-        l->evictions[l->n_evictions++] = (rill_evict)i;
+        l->evictions[l->n_evictions++] = evict;
     }
     return RILL_OK;
 }

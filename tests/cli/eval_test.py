@@ -18,6 +18,11 @@ WAYS = ["--attention", "streaming,window,dense", "--sinks", "0,4", "--capacity",
         "--over-context"]
 
 
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def rows(out):
     return [json.loads(line) for line in out.splitlines()]
 
@@ -108,12 +113,9 @@ class Perplexity(Eval):
                               *(["--sinks", str(row["sinks"])] if row["sinks"] else
                                 ["--sinks", "0"] if row["attention"] == "streaming" else []))
             self.assertEqual([r["mean_nll"] for r in alone], [row["mean_nll"]])
-        with open(path, newline="") as file:
-            table = list(csv.DictReader(file))
-        self.assertEqual([float(r["mean_nll"]) for r in table], [r["mean_nll"] for r in made])
-        with open(self.path("table-curve.csv"), newline="") as file:
-            curve = list(csv.DictReader(file))
-        last = [r for r in curve if r["position"] == "150"]
+        self.assertEqual([float(r["mean_nll"]) for r in table(path)],
+                         [r["mean_nll"] for r in made])
+        last = [r for r in table(self.path("table-curve.csv")) if r["position"] == "150"]
         self.assertEqual(len(last), 4)
         for row, end in zip(made, last):
             self.assertAlmostEqual(float(end["running_mean_nll"]), row["mean_nll"], delta=1e-9)
@@ -328,10 +330,22 @@ class Compare(Interrupted):
             self.assertAlmostEqual(made[way]["mean_nll"], row["mean_nll"], delta=1e-6)
             self.assertEqual(made[way]["cache_bytes"], row["cache_bytes"])
         self.assertEqual((made["recompute"]["tokens"], made["recompute"]["sinks"]), (14, 4))
+        curve = table(self.path("t-curve.csv"))
+        for way, row in made.items():
+            mine = [r for r in curve if r["way"] == way]
+            self.assertEqual((mine[-1]["position"], {r["attention"] for r in mine}),
+                             ("700", {row["attention"]}))
+            if row["mean_nll"]:
+                self.assertAlmostEqual(float(mine[-1]["running_mean_nll"]), row["mean_nll"],
+                                       delta=1e-9)
         self.assertIsNone(made["recompute"]["perplexity"])
         for row in made.values():
             self.assertGreater(row["seconds_per_token"], 0)
-            self.assertGreater(row["sampled_perplexity"], 1)
+            self.assertAlmostEqual(math.exp(row["sampled_mean_nll"]), row["sampled_perplexity"],
+                                   delta=1e-9 * row["sampled_perplexity"])
+            self.assertEqual((row["sampled_tokens"], row["cache_type"]), (14, "f16"))
+        self.assertEqual([r["attention"] for r in made.values()],
+                         ["dense", "window", "recompute", "dense", "dense", "streaming"])
         self.assertEqual(made["streaming"]["reached"], 700)
         self.assertGreater(made["recompute"]["seconds_per_token"],
                            5 * made["streaming"]["seconds_per_token"])
