@@ -11,14 +11,20 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CURVE_POINTS = 200 };
+
+// What both tables begin with.
+enum { MODEL, MODE, ATTENTION, SINKS, WINDOW, CACHE_TYPE, N_HEAD };
+#define HEAD                                                                                       \
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},                                          \
+    [MODE] = {"mode", "questions", NULL, RILL_COLUMN_TEXT, 0},                                     \
+    [ATTENTION] = {"attention", "attention", NULL, RILL_COLUMN_TEXT, 0},                           \
+    [SINKS] = {"sinks", "sinks", NULL, RILL_COLUMN_COUNT, 0},                                      \
+    [WINDOW] = {"window", "window", NULL, RILL_COLUMN_COUNT, 0},                                   \
+    [CACHE_TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0}
+
 enum {
-    MODEL,
-    MODE,
-    ATTENTION,
-    SINKS,
-    WINDOW,
-    CACHE_TYPE,
-    QUESTIONS,
+    QUESTIONS = N_HEAD,
     ACC,
     ACC_ERROR,
     ACC_NORM,
@@ -31,12 +37,7 @@ enum {
     N_COLUMNS,
 };
 static const rill__column columns[N_COLUMNS] = {
-    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
-    [MODE] = {"mode", "questions", NULL, RILL_COLUMN_TEXT, 0},
-    [ATTENTION] = {"attention", "attention", NULL, RILL_COLUMN_TEXT, 0},
-    [SINKS] = {"sinks", "sinks", NULL, RILL_COLUMN_COUNT, 0},
-    [WINDOW] = {"window", "window", NULL, RILL_COLUMN_COUNT, 0},
-    [CACHE_TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
+    HEAD,
     [QUESTIONS] = {"questions", "answered", NULL, RILL_COLUMN_COUNT, 0},
     [ACC] = {"acc", "acc", NULL, RILL_COLUMN_SHARE, 2},
     [ACC_ERROR] = {"acc_stderr", "+/-", NULL, RILL_COLUMN_SHARE, 2},
@@ -49,6 +50,16 @@ static const rill__column columns[N_COLUMNS] = {
     [ERROR] = {"error", NULL, NULL, RILL_COLUMN_TEXT, 0},
 };
 
+// The curve, for machines: what was right of so many questions.
+enum { SO_FAR = N_HEAD, SO_FAR_ACC, SO_FAR_ACC_NORM, SO_FAR_TOKENS, N_CURVE };
+static const rill__column curve_columns[N_CURVE] = {
+    HEAD,
+    [SO_FAR] = {"questions", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [SO_FAR_ACC] = {"acc", NULL, NULL, RILL_COLUMN_SHARE, 2},
+    [SO_FAR_ACC_NORM] = {"acc_norm", NULL, NULL, RILL_COLUMN_SHARE, 2},
+    [SO_FAR_TOKENS] = {"tokens", NULL, NULL, RILL_COLUMN_COUNT, 0},
+};
+
 typedef struct evaluation {
     rill__evaluation shared;
     rill__quiz *quiz;
@@ -56,7 +67,7 @@ typedef struct evaluation {
     size_t n_cases;
     size_t n_works;    // each configuration in one stream and, if it is asked for, one by one
     rill__arc result;  // of the work at hand
-    rill__table *table;
+    rill__table *table, *curve;
 } evaluation;
 
 static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool one_by_one,
@@ -86,6 +97,18 @@ static double share_error(double share, double n) {
     return n > 1 ? sqrt(share * (1 - share) / (n - 1)) : NAN;
 }
 
+// A row with its first cells.
+static void begin_row(const evaluation *e, rill__table *t, const rill__eval_case *c,
+                      bool one_by_one) {
+    rill__table_row(t);
+    rill__table_text(t, MODEL, e->shared.session.info.name);
+    rill__table_text(t, MODE, one_by_one ? "one by one" : "in one stream");
+    rill__table_text(t, ATTENTION, rill__method_name(c->stream.method));
+    rill__table_number(t, SINKS, c->stream.sinks);
+    rill__table_number(t, WINDOW, c->stream.window);
+    rill__table_text(t, CACHE_TYPE, c->types);
+}
+
 static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, rill_status status,
                     const rill_error *err) {
     const rill__arc *r = &e->result;
@@ -96,13 +119,7 @@ static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, ri
         acc_norm += r->answers[i].chosen_by_size == r->answers[i].right;
         chance += 1.0 / r->answers[i].n_choices;
     }
-    rill__table_row(t);
-    rill__table_text(t, MODEL, e->shared.session.info.name);
-    rill__table_text(t, MODE, one_by_one ? "one by one" : "in one stream");
-    rill__table_text(t, ATTENTION, rill__method_name(c->stream.method));
-    rill__table_number(t, SINKS, c->stream.sinks);
-    rill__table_number(t, WINDOW, c->stream.window);
-    rill__table_text(t, CACHE_TYPE, c->types);
+    begin_row(e, t, c, one_by_one);
     rill__table_number(t, QUESTIONS, n);
     rill__table_number(t, ACC, acc / n);
     rill__table_number(t, ACC_ERROR, share_error(acc / n, n));
@@ -121,15 +138,22 @@ static void add_row(evaluation *e, const rill__eval_case *c, bool one_by_one, ri
 // Accuracy so far, along the stream.
 static void add_curve(evaluation *e, const rill__eval_case *c, bool one_by_one) {
     const rill__arc *r = &e->result;
+    rill__figure *f = e->shared.figure;
     char label[96];
-    double right = 0;
-    if (!e->shared.figure) return;
+    double acc = 0, acc_norm = 0;
     snprintf(label, sizeof label, "%s%s", one_by_one ? "one by one, " : "", c->label);
-    rill__figure_series(e->shared.figure, label);
+    if (f && r->n_answers) rill__figure_series(f, label);
     for (size_t i = 0; i < r->n_answers; i++) {
-        right += r->answers[i].chosen_by_size == r->answers[i].right;
-        if (i % (r->n_answers / 200 + 1) == 0 || i + 1 == r->n_answers)
-            rill__figure_point(e->shared.figure, (double)(i + 1), 100 * right / (double)(i + 1));
+        double n = (double)(i + 1);
+        acc += r->answers[i].chosen == r->answers[i].right;
+        acc_norm += r->answers[i].chosen_by_size == r->answers[i].right;
+        if (i % (r->n_answers / CURVE_POINTS + 1) != 0 && i + 1 != r->n_answers) continue;
+        if (f) rill__figure_point(f, n, 100 * acc_norm / n);
+        begin_row(e, e->curve, c, one_by_one);
+        rill__table_number(e->curve, SO_FAR, n);
+        rill__table_number(e->curve, SO_FAR_ACC, acc / n);
+        rill__table_number(e->curve, SO_FAR_ACC_NORM, acc_norm / n);
+        if (!one_by_one) rill__table_number(e->curve, SO_FAR_TOKENS, (double)r->answers[i].place);
     }
 }
 
@@ -168,6 +192,9 @@ static rill_status begin_results(evaluation *e, rill_error *err) {
     char title[256];
     rill_status status =
         rill__evaluation_table(&e->shared, NULL, columns, N_COLUMNS, RILL_TO_ALL, &e->table, err);
+    if (status == RILL_OK)
+        status = rill__evaluation_table(&e->shared, "curve", curve_columns, N_CURVE, RILL_TO_CSV,
+                                        &e->curve, err);
     if (status != RILL_OK) return status;
     rill__table_title(e->table, "%s with %s: %zu questions", file, model,
                       rill__quiz_count(e->quiz));

@@ -13,6 +13,11 @@ def lines(out):
     return [json.loads(line) for line in out.splitlines()]
 
 
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 class Questions(Test):
     def test_table(self):
         out, err = rill("eval", "arc", "-f", QUESTIONS, "--one-by-one")
@@ -30,10 +35,12 @@ class Questions(Test):
         self.assertEqual([row["attention"] for row in rows], ["streaming", "window"])
         self.assertEqual([row["window"] for row in rows], [36, 40])
         self.assertEqual([row["questions"] for row in rows], [5, 5])
-        with open(table) as file:
-            table_text = file.read()
-        self.assertEqual([row["attention"] for row in csv.DictReader(table_text.splitlines())],
-                         ["streaming", "window"])
+        self.assertEqual([row["attention"] for row in rows_of(table)], ["streaming", "window"])
+        curve = rows_of(self.path("t-curve.csv"))
+        self.assertEqual([row["questions"] for row in curve], list("12345" * 2))
+        for row, last in zip(rows, curve[4::5]):
+            self.assertEqual((float(last["acc"]), float(last["acc_norm"]), int(last["tokens"])),
+                             (row["acc"], row["acc_norm"], row["tokens"]))
         with open(figure) as file:
             self.assertIn("<svg", file.read())
 
