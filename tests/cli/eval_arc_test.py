@@ -3,8 +3,9 @@
 import csv
 import json
 import os
+import signal
 
-from support import DATA, Test, main, rill
+from support import DATA, Test, Watched, main, rill
 
 QUESTIONS = os.path.join(DATA, "eval", "questions.jsonl")
 
@@ -65,6 +66,42 @@ class Questions(Test):
         # That is not in the journal, and no time was taken now.
         for rows, known in ((first, True), (both[:2], False), (both[2:], True)):
             self.assertEqual({row["copying_seconds"] is not None for row in rows}, {known})
+
+    def test_an_interrupted_one_goes_on(self):
+        journal = self.path("journal")
+        with open(QUESTIONS, "rb") as file:
+            text = self.write("many.jsonl", file.read() * 20)
+        args = ["eval", "arc", "-f", text, "--queries", "100", "--capacity", "60", "--attention",
+                "streaming,window", "--json"]
+        measuring = Watched(*args, "--resume", journal)
+        measuring.until("streaming 4+56 (1 of 2) [")
+        measuring.until("window 0+60 (2 of 2) [")
+        measuring.until("questions/s")
+        status, out = measuring.end(signal.SIGINT)
+        self.assertEqual(status, 130)
+        self.assertIn("the same command goes on from there", measuring.text)
+        done, cut = lines(out)
+        self.assertEqual((done["questions"], done["error"]), (100, None))
+        self.assertIn(f"interrupted after {cut['questions']} of 100 ", cut["error"])
+        self.assertTrue(os.path.exists(os.path.join(journal, "arc-window-0+60-f16.stream")))
+        resumed = lines(rill(*args, "--resume", journal)[0])
+        self.assertEqual(resumed[0]["seconds"], done["seconds"])
+        # What nobody interrupted comes to the same.
+        whole = lines(rill(*args)[0])
+        for row in resumed + whole:
+            del row["seconds"], row["copying_seconds"]
+        self.assertEqual(resumed, whole)
+
+    def test_one_that_does_not_fit_stops_no_other(self):
+        args = ["eval", "arc", "-f", QUESTIONS, "--queries", "3", "--one-by-one", "--json",
+                "--window"]
+        *bad, one, other = lines(rill(*args, "400000000,60")[0])
+        for row in bad:
+            self.assertIn("memory", row["error"])
+            self.assertIsNone(row["acc"])
+        self.assertEqual([row["mode"] for row in bad], ["one by one", "in one stream"])
+        self.assertEqual([(row["questions"], row["error"]) for row in (one, other)], [(3, None)] * 2)
+        rill(*args, "400000000", status=1)
 
     def test_from_standard_input(self):
         with open(QUESTIONS, "rb") as file:
