@@ -114,17 +114,13 @@ static void choose_kinds(latency_eval *e) {
     }
 }
 
-static rill__latency_case make_case(const latency_eval *e, const series *one, uint32_t capacity,
-                                    uint32_t run) {
-    return (rill__latency_case){
-        .kind = one->kind,
-        .stream = e->s->stream,
-        .capacity = capacity,
-        .sinks = e->s->stream.sinks == RILL_SINKS_AUTO ? 4 : e->s->stream.sinks,
-        .n = one->n,
-        .seed = run,
-        .roof = e->roof,
-    };
+static rill_status make_case(const latency_eval *e, const series *one, uint32_t capacity,
+                             uint32_t run, rill__latency_case *c, rill_error *err) {
+    *c = (rill__latency_case){
+        .kind = one->kind, .stream = e->s->stream, .n = one->n, .seed = run, .roof = e->roof};
+    if (one->kind != RILL_LATENCY_STREAMING) c->stream.sinks = 0;
+    rill_status status = rill__capacity_fill(capacity, &c->stream, err);
+    return status == RILL_OK ? rill__latency_resolve(e->all.session.model, c, err) : status;
 }
 
 // Whole runs as one work: each the same part of it.
@@ -138,12 +134,14 @@ static bool show_progress(void *user, uint64_t done, uint64_t total) {
 static rill_status run_one(latency_eval *e, series *one, uint32_t capacity, uint32_t run,
                            rill_error *err) {
     char name[64], input[160];
-    rill__latency_case c = make_case(e, one, capacity, run);
+    rill__latency_case c;
     rill__case *journal = NULL;
+    rill_status status = make_case(e, one, capacity, run, &c, err);
+    if (status != RILL_OK) return status;
     snprintf(name, sizeof name, "%u-%s-%u", capacity, rill__latency_kind_name(one->kind), run + 1);
-    snprintf(input, sizeof input, "%zu timed, %u sinks, chunk %u, %s", c.n, c.sinks, c.stream.chunk,
+    snprintf(input, sizeof input, "%zu timed, chunk %u, %s", c.n, c.stream.chunk,
              rill_device_describe(e->all.session.device));
-    rill_status status =
+    status =
         rill__evaluation_case(&e->all, name, &c.stream, input, RILL_LATENCY_RECORD, &journal, err);
     if (status == RILL_OK)
         status =

@@ -25,7 +25,7 @@ typedef struct timer {
     uint64_t random[4];
     rill_progress_fn progress;
     void *user;
-    uint64_t done, total;  // tokens read, and to be read
+    uint64_t done, total;  // tokens computed, and to be computed
 } timer;
 
 const char *rill__latency_kind_name(rill__latency_kind kind) {
@@ -72,25 +72,42 @@ static rill_status step(timer *t, const rill_token *tokens, size_t n, double *se
     return status;
 }
 
+static uint64_t capacity_of(const rill__latency_case *c) {
+    return (uint64_t)c->stream.sinks + c->stream.window;
+}
+
+// Tokens read before the first one is timed.
+static uint64_t to_fill(const rill__latency_case *c) {
+    return capacity_of(c) - (c->kind == RILL_LATENCY_DENSE ? c->n : 0);
+}
+
+// Tokens computed for one time: those of the whole window where all of it is passed over.
+static uint64_t work_of_one(const rill__latency_case *c) {
+    bool pass = c->kind == RILL_LATENCY_RECOMPUTE || c->kind == RILL_LATENCY_PREFILL;
+    return pass ? capacity_of(c) : 1;
+}
+
+uint64_t rill__latency_work(const rill__latency_case *c) {
+    // A reading is preceded by one that is not timed.
+    uint64_t before = c->kind == RILL_LATENCY_PREFILL ? capacity_of(c) : to_fill(c);
+    return before + c->n * work_of_one(c);
+}
+
 static rill_status time_tokens(timer *t, double *seconds, rill_error *err) {
-    size_t to_fill = t->c->capacity;
-    if (t->c->kind == RILL_LATENCY_DENSE) to_fill -= t->c->n;
-    t->total = to_fill + t->c->n;
-    rill_status status = fill(t, to_fill, err);
+    rill_status status = fill(t, (size_t)to_fill(t->c), err);
     for (size_t i = 0; i < t->c->n && status == RILL_OK; i++) {
         rill_token token = next_token(t);
         status = step(t, &token, 1, &seconds[i], err);
-        if (status == RILL_OK) status = advance(t, 1, err);
+        if (status == RILL_OK) status = advance(t, work_of_one(t->c), err);
     }
     return status;
 }
 
 static rill_status time_readings(timer *t, double *seconds, rill_error *err) {
-    size_t capacity = t->c->capacity;
+    size_t capacity = (size_t)capacity_of(t->c);
     double warm_up;
     rill_token *tokens = rill__calloc(capacity, sizeof *tokens);
     if (!tokens) return rill__fail_memory(err, "tokens", capacity * sizeof *tokens);
-    t->total = (t->c->n + 1) * capacity;
     rill_status status = RILL_OK;
     for (size_t i = 0; i <= t->c->n && status == RILL_OK; i++) {
         for (size_t j = 0; j < capacity; j++) tokens[j] = next_token(t);
@@ -102,24 +119,22 @@ static rill_status time_readings(timer *t, double *seconds, rill_error *err) {
     return status;
 }
 
-static rill_status check(const rill__latency_case *c, rill_error *err) {
-    if (c->capacity < 2 || (c->kind == RILL_LATENCY_STREAMING && c->sinks >= c->capacity))
-        return rill__fail(err, RILL_EINVAL,
-                          "capacity: %u: at least 2, and more than the sinks (%u), is right",
-                          c->capacity, c->sinks);
-    if (c->n == 0 || (c->kind == RILL_LATENCY_DENSE && c->n > c->capacity))
-        return rill__fail(err, RILL_EINVAL, "tokens: %zu to time: 1 to %u is right", c->n,
-                          c->capacity);
+rill_status rill__latency_resolve(const rill_model *model, rill__latency_case *c, rill_error *err) {
+    rill_stream_options *o = &c->stream;
+    rill_stream_bytes bytes;
+    o->method = c->kind == RILL_LATENCY_PREFILL ? RILL_METHOD_DENSE : (rill_method)c->kind;
+    if (c->kind != RILL_LATENCY_STREAMING) o->sinks = 0;
+    o->over_context = true;  // nonsense takes as long as sense
+    rill_status status = rill_stream_estimate(model, o, o, &bytes, err);
+    if (status != RILL_OK) return status;
+    uint64_t capacity = capacity_of(c);
+    if (capacity < 2)
+        return rill__fail(err, RILL_EINVAL, "capacity: %llu: at least 2 is right",
+                          (unsigned long long)capacity);
+    if (c->n == 0 || (c->kind == RILL_LATENCY_DENSE && c->n > capacity))
+        return rill__fail(err, RILL_EINVAL, "tokens: %zu to time: 1 to %llu is right", c->n,
+                          (unsigned long long)capacity);
     return RILL_OK;
-}
-
-static rill_stream_options stream_options(const rill__latency_case *c) {
-    rill_stream_options o = c->stream;
-    o.method = c->kind == RILL_LATENCY_PREFILL ? RILL_METHOD_DENSE : (rill_method)c->kind;
-    o.sinks = c->kind == RILL_LATENCY_STREAMING ? c->sinks : 0;
-    o.window = c->capacity - o.sinks;
-    o.over_context = true;  // nonsense takes as long as sense
-    return o;
 }
 
 // Bytes of this process that are in memory; 0 where the system does not say.
@@ -155,15 +170,12 @@ static void report(const timer *t, rill__latency_run *out) {
 rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c, double *seconds,
                                   rill__latency_run *out, rill_progress_fn progress, void *user,
                                   rill_error *err) {
-    timer t = {.c = c, .progress = progress, .user = user};
-    rill_status status = check(c, err);
-    if (status != RILL_OK) return status;
-    rill_stream_options options = stream_options(c);
+    timer t = {.c = c, .progress = progress, .user = user, .total = rill__latency_work(c)};
     rill_model_info info;
     rill_model_get_info(model, &info);
     t.vocab_size = info.vocab_size;
     rill__random_seed(t.random, c->seed);
-    status = rill_stream_open(model, &options, &t.stream, err);
+    rill_status status = rill_stream_open(model, &c->stream, &t.stream, err);
     if (status == RILL_OK)
         status = c->kind == RILL_LATENCY_PREFILL ? time_readings(&t, seconds, err)
                                                  : time_tokens(&t, seconds, err);

@@ -7,14 +7,14 @@
 
 // What is timed: a method, or a reading.
 typedef enum rill__latency_kind {
-    // One token with a full cache, which evicts another. Filled with `capacity` tokens before.
+    // One token with a full cache, which evicts another. Filled with n + m tokens before.
     RILL_LATENCY_STREAMING = RILL_METHOD_STREAMING,
     RILL_LATENCY_WINDOW = RILL_METHOD_WINDOW,
     // One token, the last of them filling the cache: dense attention evicts nothing and ends there.
     RILL_LATENCY_DENSE = RILL_METHOD_DENSE,
     // One token of a full window: a pass over all that is visible.
     RILL_LATENCY_RECOMPUTE = RILL_METHOD_RECOMPUTE,
-    // No token but a plain reading of `capacity` tokens by a fresh stream: what recompute is
+    // No token but a plain reading of n + m tokens by a fresh stream: what recompute is
     // measured against, done once before so that neither pays for first touching its memory.
     RILL_LATENCY_PREFILL,
 } rill__latency_kind;
@@ -24,16 +24,23 @@ const char *rill__latency_kind_name(rill__latency_kind kind);
 
 typedef struct rill__latency_case {
     rill__latency_kind kind;
-    rill_stream_options stream;  // types and chunk; method, sinks and window follow from the rest
-    uint32_t capacity;           // n + m; at least 2
-    uint32_t sinks;              // n, for streaming; less than capacity
-    size_t n;                    // tokens, or readings, to time; dense: at most capacity
-    uint64_t seed;               // of the tokens
-    rill_roof roof;              // the machine's limits, as measured by this process
+    // Sinks (of streaming; others have none), window, types, chunk. The method is the kind's.
+    rill_stream_options stream;
+    size_t n;        // tokens, or readings, to time; dense: at most n + m
+    uint64_t seed;   // of the tokens
+    rill_roof roof;  // the machine's limits, as measured by this process
     // Seconds, for tests; NULL: the clock of the machine.
     double (*clock)(void *user);
     void *clock_user;
 } rill__latency_case;
+
+// Resolves c->stream, the method and what follows from it included. RILL_EINVAL names what is out
+// of range: a cache of fewer than 2 tokens, none or too many to time. Others as
+// rill_stream_estimate.
+RILL_NODISCARD rill_status rill__latency_resolve(const rill_model *model, rill__latency_case *c,
+                                                 rill_error *err);
+// Tokens that a run of a resolved case computes, filling included: how long it will take, roughly.
+uint64_t rill__latency_work(const rill__latency_case *c);
 
 // What one run saw beside the times.
 typedef struct rill__latency_run {
@@ -49,10 +56,10 @@ typedef struct rill__latency_run {
 } rill__latency_run;
 
 // Opens a stream, fills it, and writes the seconds of each of the n tokens (from the token's
-// arrival to the logits after it) to seconds[n]. `progress` (NULL allowed) is called between
-// tokens, off the clock, with tokens done and to be done, filling included; false ends it with
-// RILL_EINTERRUPTED. Other failures as rill_stream_open and rill_stream_feed; RILL_EINVAL names
-// what is out of range.
+// arrival to the logits after it) to seconds[n]. The case is a resolved one. `progress` (NULL
+// allowed) is called between tokens, off the clock, with tokens computed and to be computed, as
+// rill__latency_work counts them; false ends it with RILL_EINTERRUPTED. Other failures as
+// rill_stream_open and rill_stream_feed.
 RILL_NODISCARD rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c,
                                                  double *seconds, rill__latency_run *out,
                                                  rill_progress_fn progress, void *user,

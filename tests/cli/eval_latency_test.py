@@ -77,8 +77,9 @@ class Latency(Test):
         self.refused(2, ["--type", "--synthetic"], *SHORT, "--type", "q8_0")
         self.refused(2, ["--synthetic", "given too"], *SHORT, "model.gguf", "--synthetic",
                      "llama-1b")
-        self.refused(2, ["--capacity", "at least 2"], *SHORT, "--capacity", "1")
-        self.refused(2, ["--capacity", "sinks (32)"], *SHORT, "--sinks", "32")
+        self.refused(2, ["--capacity", "at least 2"], *SHORT, "--attention", "window", "--capacity",
+                     "1")
+        self.refused(2, ["--capacity", "32 sinks"], *SHORT, "--sinks", "32")
         self.refused(2, ["--attention", "wants"], *SHORT, "--attention", "prefill")
 
 

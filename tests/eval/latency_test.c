@@ -71,9 +71,18 @@ static rill_model *open_small(void) {
     return test_model(path, &one);
 }
 
-static rill__latency_case make_case(rill__latency_kind kind, size_t n) {
-    rill__latency_case c = {.kind = kind, .capacity = CAPACITY, .sinks = SINKS, .n = n, .seed = 1};
+static rill__latency_case raw_case(rill__latency_kind kind, size_t n) {
+    rill__latency_case c = {.kind = kind, .n = n, .seed = 1};
     rill_stream_options_default(&c.stream);
+    if (kind == RILL_LATENCY_STREAMING) c.stream.sinks = SINKS;
+    c.stream.window = CAPACITY - (kind == RILL_LATENCY_STREAMING ? SINKS : 0);
+    return c;
+}
+
+static rill__latency_case make_case(const rill_model *model, rill__latency_kind kind, size_t n) {
+    rill__latency_case c = raw_case(kind, n);
+    rill_error err;
+    must(rill__latency_resolve(model, &c, &err), &err);
     return c;
 }
 
@@ -83,7 +92,7 @@ static void test_nothing_is_left_out(void **state) {
     rill_model *model = open_small();
     wound clock = {.pause = 1000, .slow = 2 * TOKENS - 1};
     double seconds[TOKENS];
-    rill__latency_case c = make_case(RILL_LATENCY_STREAMING, TOKENS);
+    rill__latency_case c = make_case(model, RILL_LATENCY_STREAMING, TOKENS);
     rill__latency_run run;
     rill__latency_summary s;
     rill_error err;
@@ -113,17 +122,17 @@ static bool see(void *user, uint64_t done, uint64_t total) {
     return true;
 }
 
-// What each kind holds while it is timed, what it evicts, and how much it reads in all.
+// What each kind holds while it is timed, what it evicts, and how much it computes in all.
 static void test_kinds(void **state) {
     (void)state;
     static const struct {
         rill__latency_kind kind;
-        uint64_t evictions, first, last, read;
+        uint64_t evictions, first, last, computed;
     } rows[] = {
         {RILL_LATENCY_STREAMING, TOKENS, CAPACITY, CAPACITY, CAPACITY + TOKENS},
         {RILL_LATENCY_WINDOW, TOKENS, CAPACITY, CAPACITY, CAPACITY + TOKENS},
         {RILL_LATENCY_DENSE, 0, CAPACITY - TOKENS + 1, CAPACITY, CAPACITY},
-        {RILL_LATENCY_RECOMPUTE, TOKENS, CAPACITY, CAPACITY, CAPACITY + TOKENS},
+        {RILL_LATENCY_RECOMPUTE, TOKENS, CAPACITY, CAPACITY, CAPACITY + TOKENS * CAPACITY},
         {RILL_LATENCY_PREFILL, 0, CAPACITY, CAPACITY, (TOKENS + 1) * CAPACITY},
     };
     rill_model *model = open_small();
@@ -133,7 +142,7 @@ static void test_kinds(void **state) {
         wound clock = {.slow = SIZE_MAX};
         double seconds[TOKENS] = {0};
         seen progress = {0};
-        rill__latency_case c = make_case(rows[i].kind, TOKENS);
+        rill__latency_case c = make_case(model, rows[i].kind, TOKENS);
         rill__latency_run run;
         rill_error err;
         c.clock = read_wound;
@@ -143,8 +152,9 @@ static void test_kinds(void **state) {
         assert_int_equal(run.evictions, rows[i].evictions);
         assert_int_equal(run.held_first, rows[i].first);
         assert_int_equal(run.held_last, rows[i].last);
-        assert_int_equal(progress.done, rows[i].read);
-        assert_int_equal(progress.total, rows[i].read);
+        assert_int_equal(progress.done, rows[i].computed);
+        assert_int_equal(progress.total, rows[i].computed);
+        assert_int_equal(rill__latency_work(&c), rows[i].computed);
         uint64_t rows_held = CAPACITY + (rows[i].kind <= RILL_LATENCY_WINDOW ? run.chunk - 1 : 0);
         assert_int_equal(run.cache_bytes,
                          rows_held * rill_token_bytes(&info, run.key_type, run.value_type));
@@ -162,21 +172,19 @@ static bool stop_at_once(void *user, uint64_t done, uint64_t total) {
 static void test_refused(void **state) {
     (void)state;
     rill_model *model = open_small();
-    double seconds[CAPACITY + 1];
+    double seconds[1];
     rill__latency_run run;
     rill_error err;
-    rill__latency_case c = make_case(RILL_LATENCY_STREAMING, 0);
-    assert_int_equal(rill__latency_measure(model, &c, seconds, &run, NULL, NULL, &err),
-                     RILL_EINVAL);
-    c = make_case(RILL_LATENCY_DENSE, CAPACITY + 1);
-    assert_int_equal(rill__latency_measure(model, &c, seconds, &run, NULL, NULL, &err),
-                     RILL_EINVAL);
+    rill__latency_case c = raw_case(RILL_LATENCY_STREAMING, 0);
+    assert_int_equal(rill__latency_resolve(model, &c, &err), RILL_EINVAL);
+    c = raw_case(RILL_LATENCY_DENSE, CAPACITY + 1);
+    assert_int_equal(rill__latency_resolve(model, &c, &err), RILL_EINVAL);
     assert_non_null(strstr(err.message, "25 to time: 1 to 24"));
-    c = make_case(RILL_LATENCY_STREAMING, 1);
-    c.sinks = CAPACITY;
-    assert_int_equal(rill__latency_measure(model, &c, seconds, &run, NULL, NULL, &err),
-                     RILL_EINVAL);
-    c.sinks = SINKS;
+    c = raw_case(RILL_LATENCY_WINDOW, 1);
+    c.stream.window = 1;
+    assert_int_equal(rill__latency_resolve(model, &c, &err), RILL_EINVAL);
+    assert_non_null(strstr(err.message, "at least 2"));
+    c = make_case(model, RILL_LATENCY_STREAMING, 1);
     assert_int_equal(rill__latency_measure(model, &c, seconds, &run, stop_at_once, NULL, &err),
                      RILL_EINTERRUPTED);
     rill_model_close(&model);
