@@ -21,8 +21,12 @@ enum { DEFAULT_TOKENS = 600, DEFAULT_RUNS = 3 };
 static const uint32_t default_capacities[] = {256, 512, 1024, 2048, 4096};
 
 enum {
+    MODEL,
     CAPACITY,
-    METHOD,
+    ATTENTION,
+    SINKS,
+    WINDOW,
+    CACHE_TYPE,
     TIMED,
     P50,
     P99,
@@ -45,23 +49,27 @@ enum {
     COLUMNS
 };
 static const rill__column columns[COLUMNS] = {
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [CAPACITY] = {"capacity", "capacity", "tokens", RILL_COLUMN_COUNT, 0},
-    [METHOD] = {"method", "method", NULL, RILL_COLUMN_TEXT, 0},
+    [ATTENTION] = {"attention", "attention", NULL, RILL_COLUMN_TEXT, 0},
+    [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
+    [CACHE_TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
     [TIMED] = {"timed", "timed", NULL, RILL_COLUMN_COUNT, 0},
-    [P50] = {"p50_ms", "p50", "ms", RILL_COLUMN_REAL, 2},
-    [P99] = {"p99_ms", "p99", "ms", RILL_COLUMN_REAL, 2},
-    [WORST] = {"worst_ms", "worst", "ms", RILL_COLUMN_REAL, 2},
-    [LOW] = {"run_low_ms", NULL, NULL, RILL_COLUMN_REAL, 0},
-    [HIGH] = {"run_high_ms", NULL, NULL, RILL_COLUMN_REAL, 0},
-    [MEAN] = {"mean_ms", NULL, NULL, RILL_COLUMN_REAL, 0},
-    [FIRST] = {"first_tenth_ms", NULL, NULL, RILL_COLUMN_REAL, 0},
-    [LAST] = {"last_tenth_ms", NULL, NULL, RILL_COLUMN_REAL, 0},
+    [P50] = {"p50_seconds", "p50", "ms", RILL_COLUMN_MILLISECONDS, 2},
+    [P99] = {"p99_seconds", "p99", "ms", RILL_COLUMN_MILLISECONDS, 2},
+    [WORST] = {"worst_seconds", "worst", "ms", RILL_COLUMN_MILLISECONDS, 2},
+    [LOW] = {"run_low_seconds", NULL, NULL, RILL_COLUMN_MILLISECONDS, 0},
+    [HIGH] = {"run_high_seconds", NULL, NULL, RILL_COLUMN_MILLISECONDS, 0},
+    [MEAN] = {"mean_seconds", NULL, NULL, RILL_COLUMN_MILLISECONDS, 0},
+    [FIRST] = {"first_tenth_seconds", NULL, NULL, RILL_COLUMN_MILLISECONDS, 0},
+    [LAST] = {"last_tenth_seconds", NULL, NULL, RILL_COLUMN_MILLISECONDS, 0},
     [OF_STREAMING] = {"of_streaming", "x streaming", NULL, RILL_COLUMN_REAL, 1},
     [OF_READING] = {"of_reading", "x reading", NULL, RILL_COLUMN_REAL, 2},
-    [ROOF] = {"roof_ms", "roof", "ms", RILL_COLUMN_REAL, 2},
+    [ROOF] = {"roof_seconds", "roof", "ms", RILL_COLUMN_MILLISECONDS, 2},
     [SHARE] = {"share", "share", NULL, RILL_COLUMN_SHARE, 0},
     [EVICTED] = {"evicted", "evicted", NULL, RILL_COLUMN_COUNT, 0},
-    [CACHE] = {"cache_bytes", "cache", NULL, RILL_COLUMN_BYTES, 0},
+    [CACHE] = {"cache_bytes", "takes", NULL, RILL_COLUMN_BYTES, 0},
     [STREAM] = {"stream_bytes", NULL, NULL, RILL_COLUMN_BYTES, 0},
     [RESIDENT] = {"resident_bytes", "process", NULL, RILL_COLUMN_BYTES, 0},
     [READS] = {"roof_bytes_per_second", NULL, NULL, RILL_COLUMN_REAL, 0},
@@ -74,8 +82,9 @@ typedef struct series {
     size_t n;               // timed in each run
     double *seconds;        // [runs, n]
     rill__latency_run run;  // the latest
-    uint64_t evicted;       // in all runs
-    uint64_t resident;      // most of all runs
+    uint32_t sinks, window;
+    uint64_t evicted;   // in all runs
+    uint64_t resident;  // most of all runs
     rill__latency_summary summary;
 } series;
 
@@ -149,6 +158,8 @@ static rill_status run_one(latency_eval *e, series *one, uint32_t capacity, uint
                                  &one->run, show_progress, e, err);
     rill__case_close(&journal);
     if (status != RILL_OK) return status;
+    one->sinks = c.stream.sinks;
+    one->window = c.stream.window;
     one->evicted += one->run.evictions;
     if (one->run.resident_bytes > one->resident) one->resident = one->run.resident_bytes;
     e->done++;
@@ -203,21 +214,24 @@ static void add_row(latency_eval *e, size_t index, const series *one) {
     const series *streaming = find(e, index, RILL_LATENCY_STREAMING);
     const series *reading = find(e, index, RILL_LATENCY_PREFILL);
     double roof = roof_seconds(e, one);
+    char types[RILL_TYPES_NAME];
     const struct {
         int column;
         double value;
     } cells[] = {
         {CAPACITY, e->capacities[index]},
+        {SINKS, one->sinks},
+        {WINDOW, one->window},
         {TIMED, (double)m->n},
-        {P50, m->p50 * MS},
-        {P99, m->p99 * MS},
-        {WORST, m->worst * MS},
-        {LOW, m->low * MS},
-        {HIGH, m->high * MS},
-        {MEAN, m->mean * MS},
-        {FIRST, m->first * MS},
-        {LAST, m->last * MS},
-        {ROOF, roof * MS},
+        {P50, m->p50},
+        {P99, m->p99},
+        {WORST, m->worst},
+        {LOW, m->low},
+        {HIGH, m->high},
+        {MEAN, m->mean},
+        {FIRST, m->first},
+        {LAST, m->last},
+        {ROOF, roof},
         {SHARE, roof / m->p50},
         {EVICTED, (double)one->evicted},
         {CACHE, (double)one->run.cache_bytes},
@@ -227,7 +241,10 @@ static void add_row(latency_eval *e, size_t index, const series *one) {
         {FLOPS, rill__roof_flops(&one->run.roof, e->all.session.info.weight_type)},
     };
     rill__table_row(e->table);
-    rill__table_text(e->table, METHOD, rill__latency_kind_name(one->kind));
+    rill__types_name(types, one->run.key_type, one->run.value_type);
+    rill__table_text(e->table, MODEL, e->all.session.info.name);
+    rill__table_text(e->table, ATTENTION, rill__latency_kind_name(one->kind));
+    rill__table_text(e->table, CACHE_TYPE, types);
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
         rill__table_number(e->table, (size_t)cells[i].column, cells[i].value);
     if (streaming && streaming != one)

@@ -12,8 +12,22 @@ static const uint64_t default_lengths[] = {1000, 10000, 100000, 1000000, 1000000
 static const double MIB = 1048576;
 
 // Columns of the table, in order.
-enum { TYPE, TOKENS, TOKEN_BYTES, DENSE, SINKS, WINDOW, CACHE, STREAMING, TAKEN, SAVED, COLUMNS };
+enum {
+    MODEL,
+    TYPE,
+    TOKENS,
+    TOKEN_BYTES,
+    DENSE,
+    SINKS,
+    WINDOW,
+    CACHE,
+    STREAMING,
+    TAKEN,
+    SAVED,
+    COLUMNS
+};
 static const rill__column columns[COLUMNS] = {
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [TYPE] = {"cache_type", "cache", NULL, RILL_COLUMN_TEXT, 0},
     [TOKENS] = {"tokens", "tokens", NULL, RILL_COLUMN_COUNT, 0},
     [TOKEN_BYTES] = {"token_bytes", NULL, NULL, RILL_COLUMN_COUNT, 0},
@@ -65,6 +79,7 @@ static rill_status fill_choice(const memory_eval *e, size_t i, choice *c, rill_e
 
 static void add_row(memory_eval *e, const choice *c, uint64_t tokens, const rill__memory *m) {
     rill__table_row(e->table);
+    rill__table_text(e->table, MODEL, e->model->name);
     rill__table_text(e->table, TYPE, c->type);
     rill__table_number(e->table, TOKENS, (double)tokens);
     rill__table_number(e->table, TOKEN_BYTES, (double)m->token_bytes);

@@ -18,31 +18,34 @@ def rows(*args):
 class Latency(Test):
     def test_columns(self):
         found = rows()
-        self.assertEqual([(row["capacity"], row["method"]) for row in found],
+        self.assertEqual([(row["capacity"], row["attention"]) for row in found],
                          [(c, m) for c in (32, 48)
                           for m in ("streaming", "dense", "recompute", "prefill")])
+        self.assertEqual({(row["model"], row["cache_type"]) for row in found}, {("rill-30m", "f16")})
+        self.assertEqual([(row["sinks"], row["window"]) for row in found[:4]],
+                         [(4, 28), (0, 32), (0, 32), (0, 32)])
         facts = json.loads(rill("info", "--json")[0])
-        by_name = {(row["capacity"], row["method"]): row for row in found}
+        by_name = {(row["capacity"], row["attention"]): row for row in found}
         for (capacity, method), row in by_name.items():
-            self.assertGreater(row["p50_ms"], 0)
-            self.assertLessEqual(row["p50_ms"], row["p99_ms"])
-            self.assertLessEqual(row["p99_ms"], row["worst_ms"])
-            self.assertLessEqual(row["run_low_ms"], row["p50_ms"])
-            self.assertLessEqual(row["p50_ms"], row["run_high_ms"])
-            self.assertLessEqual(row["mean_ms"], row["worst_ms"])
-            self.assertAlmostEqual(row["share"], row["roof_ms"] / row["p50_ms"])
+            self.assertGreater(row["p50_seconds"], 0)
+            self.assertLessEqual(row["p50_seconds"], row["p99_seconds"])
+            self.assertLessEqual(row["p99_seconds"], row["worst_seconds"])
+            self.assertLessEqual(row["run_low_seconds"], row["p50_seconds"])
+            self.assertLessEqual(row["p50_seconds"], row["run_high_seconds"])
+            self.assertLessEqual(row["mean_seconds"], row["worst_seconds"])
+            self.assertAlmostEqual(row["share"], row["roof_seconds"] / row["p50_seconds"])
             evicts = method in ("streaming", "recompute")
             self.assertEqual(row["evicted"], row["timed"] if evicts else 0)
             held = capacity + (15 if method == "streaming" else 0)
             self.assertEqual(row["cache_bytes"], held * facts["token_bytes"])
             self.assertGreater(row["resident_bytes"], row["stream_bytes"])
-            streaming = by_name[capacity, "streaming"]["p50_ms"]
+            streaming = by_name[capacity, "streaming"]["p50_seconds"]
             if method != "streaming":
-                self.assertAlmostEqual(row["of_streaming"], row["p50_ms"] / streaming)
+                self.assertAlmostEqual(row["of_streaming"], row["p50_seconds"] / streaming)
         for capacity in (32, 48):
             recompute = by_name[capacity, "recompute"]
             self.assertAlmostEqual(recompute["of_reading"],
-                                   recompute["p50_ms"] / by_name[capacity, "prefill"]["p50_ms"])
+                                   recompute["p50_seconds"] / by_name[capacity, "prefill"]["p50_seconds"])
             # A pass over 32 tokens and more costs several times one token.
             self.assertGreater(recompute["of_streaming"], 2)
             self.assertEqual(by_name[capacity, "streaming"]["timed"], 24)
@@ -60,11 +63,11 @@ class Latency(Test):
         again = rows("--attention", "streaming", "--resume", journal, "--csv", table)
         self.assertEqual(first, again)
         more = rows("--attention", "streaming,window", "--resume", journal)
-        self.assertEqual([row["p50_ms"] for row in more if row["method"] == "streaming"],
-                         [row["p50_ms"] for row in first])
+        self.assertEqual([row["p50_seconds"] for row in more if row["attention"] == "streaming"],
+                         [row["p50_seconds"] for row in first])
         with open(table, newline="") as file:
-            self.assertEqual([float(line["worst_ms"]) for line in csv.DictReader(file)],
-                             [row["worst_ms"] for row in first])
+            self.assertEqual([float(line["worst_seconds"]) for line in csv.DictReader(file)],
+                             [row["worst_seconds"] for row in first])
         self.refused(1, ["12 timed"], *SHORT, "--tokens", "30",
                      "--attention", "streaming", "--resume", journal)
 

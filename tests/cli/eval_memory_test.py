@@ -28,6 +28,7 @@ class Memory(Test):
         self.assertEqual(row["streaming_bytes"], 2048 * 2 * 24 * 768 * 2)
         self.assertAlmostEqual(row["saved"], 0.7952)
         self.assertIsNone(row["taken_bytes"])
+        self.assertEqual(row["model"], WRITE_UP[-1])
 
     def test_lengths_from_a_thousand_to_ten_million(self):
         found = rows(*WRITE_UP)
@@ -46,6 +47,7 @@ class Memory(Test):
             self.assertEqual(row["streaming_bytes"], held * row["token_bytes"])
             self.assertEqual(row["taken_bytes"], (held + 15) * row["token_bytes"])
         facts = json.loads(rill("info", "--cache-type", "q8_0/f16", "--json")[0])
+        self.assertEqual({row["model"] for row in found}, {"rill-30m"})
         self.assertEqual(found[-1]["token_bytes"], facts["token_bytes"])
 
     def test_exact_is_float32(self):
