@@ -2,8 +2,12 @@
 """rill eval latency: what its columns mean, and that what is done is not measured again."""
 import csv
 import json
+import os
+import shutil
+import signal
+import unittest
 
-from support import Test, main, rill
+from support import Test, Watched, main, rill
 
 SHORT = ["eval", "latency", "--capacity", "32,48", "--tokens", "24", "--runs", "2",
          "--recompute-tokens", "2", "--chunk", "16"]
@@ -71,6 +75,49 @@ class Latency(Test):
         self.refused(1, ["12 timed"], *SHORT, "--tokens", "30",
                      "--attention", "streaming", "--resume", journal)
 
+    def test_one_that_does_not_fit_stops_no_other(self):
+        found = rows("--capacity", "400000000,32")
+        self.assertEqual([row["capacity"] for row in found], [400000000] * 4 + [32] * 4)
+        for row in found[:4]:
+            self.assertIn("memory", row["error"])
+            self.assertIsNone(row["p50_seconds"])
+        for row in found[4:]:
+            self.assertIsNone(row["error"])
+            self.assertGreater(row["p50_seconds"], 0)
+        args = [*SHORT, "--attention", "streaming,dense", "--capacity"]
+        self.assertIn("dense 400000000 did not finish: ", rill(*args, "400000000,32")[0].decode())
+        rill(*args, "400000000", status=1)
+
+    def test_an_interrupted_one_goes_on(self):
+        args = ["--attention", "streaming,dense", "--capacity", "32,1200", "--resume",
+                self.path("journal")]
+        measuring = Watched(*SHORT, *args, "--json")
+        measuring.until("1200 (2 of 2) [")
+        measuring.until("tokens/s")
+        status, out = measuring.end(signal.SIGINT)
+        self.assertEqual(status, 130)
+        self.assertIn("the same command goes on from there", measuring.text)
+        done = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([(row["capacity"], row["timed"], row["error"]) for row in done[:2]],
+                         [(32, 24, None)] * 2)
+        for row in done[2:]:
+            self.assertEqual((row["capacity"], row["timed"], row["error"]), (1200, 12, "interrupted"))
+        found = rows(*args)
+        self.assertEqual(len(found), 4)
+        self.assertEqual({row["error"] for row in found}, {None})
+        # Ratios and roofs beside, it is what was measured before.
+        self.assertEqual([row["p50_seconds"] for row in found[:2]],
+                         [row["p50_seconds"] for row in done[:2]])
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+    def test_figures(self):
+        rows("--figure", self.path("f.svg"), "--capacity", "32,40,400000000")
+        for name, kinds in (("f.svg", 4), ("f-memory.svg", 3)):
+            with open(self.path(name)) as file:
+                drawn = file.read()
+            for kind in ("streaming", "dense", "recompute", "prefill")[:kinds]:
+                self.assertIn(f">{kind}<", drawn)
+
     def test_for_people(self):
         out = rill(*SHORT, "--attention", "streaming,recompute")[0].decode()
         for words in ("p50", "p99", "worst", "x streaming", "x reading", "GB/s", "none is left out"):
@@ -83,6 +130,10 @@ class Latency(Test):
         self.refused(2, ["--capacity", "at least 2"], *SHORT, "--attention", "window", "--capacity",
                      "1")
         self.refused(2, ["--capacity", "32 sinks"], *SHORT, "--sinks", "32")
+        # Before anything is timed, wherever in the list it stands.
+        self.refused(2, ["--capacity: 4", "4 sinks"], *SHORT, "--capacity", "64,4", "--resume",
+                     self.path("j"))
+        self.assertEqual(os.listdir(self.path("j")), [])
         self.refused(2, ["--attention", "wants"], *SHORT, "--attention", "prefill")
 
 
