@@ -208,10 +208,13 @@ const rill__command rill__command_latency = {
     .usage = "[MODEL | --synthetic SHAPE --type q8_0] [options]",
     .summary = "milliseconds a token and memory by size of the cache",
     .details =
-        "Fills a cache of each --capacity, then times tokens one by one: half of them are done in\n"
-        "p50, all but one of a hundred in p99, and the worst is the worst. Methods take turns,\n"
-        "--runs of them. Recompute costs a pass over the whole window for each token, so it is\n"
-        "timed over few, beside a plain reading of as many tokens in the same runs.",
+        "Fills a cache of each --capacity and --cache-type, then times tokens one by one: half of\n"
+        "them are done in p50, all but one of a hundred in p99, and the worst is the worst.\n"
+        "Methods take turns, --runs of them. Recompute costs a pass over the whole window for "
+        "each\n"
+        "token, so it is timed over few, beside a plain reading of as many tokens in the same\n"
+        "runs. One --sinks for all: time depends on how many tokens are kept, not on which. A\n"
+        "configuration that does not fit into memory is left, and the others go on.",
     .max_positionals = 1,
     .run = run,
 };

@@ -55,6 +55,21 @@ class Latency(Test):
             self.assertEqual(by_name[capacity, "streaming"]["timed"], 24)
             self.assertEqual(recompute["timed"], 4)
 
+    def test_types(self):
+        args = ["--attention", "streaming", "--resume", self.path("j"), "--cache-type"]
+        first = rows(*args, "f16")
+        found = rows(*args, "f16,q8_0/f16")
+        self.assertEqual([(row["capacity"], row["cache_type"]) for row in found],
+                         [(c, t) for c in (32, 48) for t in ("f16", "q8_0/f16")])
+        # Which others there are is nothing to what was timed.
+        self.assertEqual([row["p50_seconds"] for row in found[::2]],
+                         [row["p50_seconds"] for row in first])
+        for row in found:
+            facts = json.loads(rill("info", "--cache-type", row["cache_type"], "--json")[0])
+            self.assertEqual(row["cache_bytes"], (row["capacity"] + 15) * facts["token_bytes"])
+        exact, = rows("--attention", "window", "--capacity", "16", "--exact", "--tokens", "4")
+        self.assertEqual(exact["cache_type"], "f32")
+
     def test_dense_ends_with_its_cache(self):
         # Of 200 tokens in two runs, a cache of 32 has room for its second half, twice.
         row, = [row for row in rows("--attention", "dense", "--tokens", "200")
@@ -111,6 +126,11 @@ class Latency(Test):
 
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
     def test_figures(self):
+        rows("--figure", self.path("t.svg"), "--attention", "dense", "--cache-type", "f16,q8_0")
+        with open(self.path("t.svg")) as file:
+            drawn = file.read()
+        for name in ("dense, f16", "dense, q8_0"):
+            self.assertIn(f">{name}<", drawn)
         rows("--figure", self.path("f.svg"), "--capacity", "32,40,400000000")
         for name, kinds in (("f.svg", 4), ("f-memory.svg", 3)):
             with open(self.path(name)) as file:

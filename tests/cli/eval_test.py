@@ -38,7 +38,7 @@ class Eval(Test):
 class Usage(Eval):
     def test_measures_have_pages_of_their_own(self):
         group = rill("eval", "--help")[0]
-        for measure in ("perplexity", "compare"):
+        for measure in ("perplexity", "compare", "streameval", "arc", "latency", "memory"):
             self.assertIn(f"  rill eval {measure} ".encode(), group)
             page = rill("eval", measure, "--help")[0]
             self.assertTrue(page.startswith(f"Usage: rill eval {measure} ".encode()))
