@@ -141,10 +141,13 @@ static rill_status open_all(rill__streameval_evaluation *e, const rill__settings
                             rill_error *err) {
     rill_status status = rill__evaluation_open(&e->shared, "streameval", s, err);
     if (status == RILL_OK) status = open_records(s, &e->records, err);
-    if (status == RILL_OK) status = rill__records_scan(e->records, rill__going_on, &e->facts, err);
+    rill__reading("the records");
+    if (status == RILL_OK)
+        status = rill__records_scan(e->records, rill__reading_on, &e->facts, err);
     const rill_model *model = e->shared.session.model;
     if (status == RILL_OK && model)
-        status = rill__streameval_tokens(model, e->records, rill__going_on, &e->n_tokens, err);
+        status = rill__streameval_tokens(model, e->records, rill__reading_on, &e->n_tokens, err);
+    rill__progress_clear();
     e->n_cases = 1;
     if (status == RILL_OK && !s->server)
         status = rill__eval_cases(s, model, e->n_tokens, &e->cases, &e->n_cases, err);

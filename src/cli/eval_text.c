@@ -41,10 +41,12 @@ rill_status rill__text_eval_read(rill__text_eval *p, uint64_t n_tokens, rill_err
     unsigned flags = s->synthetic ? RILL__TEXT_BYTES : RILL_TEXT_ADD_SPECIAL;
     if (s->message_token) flags |= RILL_TEXT_PARSE_SPECIAL;
     rill_status status = message_token(p, &p->options.message, err);
+    rill__reading(p->name);
     // One more than is predicted: the first token is given.
     if (status == RILL_OK)
         status = rill__text_open(p->shared.session.model, s->file ? s->file : "-", flags,
-                                 n_tokens ? n_tokens + 1 : 0, rill__going_on, &p->text, err);
+                                 n_tokens ? n_tokens + 1 : 0, rill__reading_on, &p->text, err);
+    rill__progress_clear();
     if (status != RILL_OK) return status;
     p->facts = rill__text_get_facts(p->text);
     if (p->facts->n_tokens < 2)
@@ -83,6 +85,7 @@ rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, ril
     rill__bar bar = {.label = label, .unit = "tokens"};
     rill__evaluation_title(label, sizeof label, c->label, i, p->n_cases);
     input_line(p, c, input, sizeof input);
+    rill__reading(p->name);  // again, up to where the journal was
     rill_status status = rill__evaluation_stream_case(&p->shared, c->name, &c->stream, input,
                                                       RILL_PERPLEXITY_RECORD, &journal, err);
     if (status == RILL_OK)

@@ -180,9 +180,15 @@ void rill__status_close(void) {
 
 static bool bar_shown;
 
+static struct {
+    const char *what;  // NULL: nothing
+    double began, shown;
+    bool on_screen;  // in the place of a bar
+} reading;
+
 void rill__progress_clear(void) {
-    if (bar_shown) fprintf(stderr, "\r\033[K");
-    bar_shown = false;
+    if (bar_shown || reading.on_screen) fprintf(stderr, "\r\033[K");
+    bar_shown = reading.on_screen = false;
 }
 
 // "45 s", "3 min 20 s", "2 h 05 min", "4 d 3 h".
@@ -220,6 +226,27 @@ static void prospects(char *out, size_t capacity, const rill__bar *bar, uint64_t
     snprintf(out, capacity, "%s  %s left", speed, left);
 }
 
+void rill__reading(const char *what) {
+    reading.what = what;
+    reading.began = rill__seconds();
+}
+
+bool rill__reading_on(void) {
+    double now = rill__seconds(), since = now - reading.began;
+    char taken[32], text[MAX_LINE];
+    int rows, columns;
+    if (!reading.what || bar_shown || since < 0.5 || now - reading.shown < 0.1 ||
+        !isatty(STDERR_FILENO))
+        return rill__going_on();
+    if (!screen_size(&rows, &columns)) columns = 80;
+    duration(taken, sizeof taken, since);
+    snprintf(text, sizeof text, "reading %s  %s", reading.what, taken);
+    fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
+    reading.on_screen = true;
+    reading.shown = now;
+    return rill__going_on();
+}
+
 bool rill__progress(void *user, uint64_t done, uint64_t total) {
     enum { WIDTH = 30, MIN_WIDTH = 5 };
     static const char full[] = "##############################";
@@ -245,6 +272,7 @@ bool rill__progress(void *user, uint64_t done, uint64_t total) {
                  (int)(share * width), full, share * 100, behind);
         fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
         bar_shown = true;
+        reading.on_screen = false;
         bar->shown = now;
     }
     return !rill__interrupted();

@@ -54,7 +54,12 @@ typedef struct rill__bar {
 
 // For rill_progress_fn: user is a rill__bar *. Returns false after Ctrl-C.
 bool rill__progress(void *user, uint64_t done, uint64_t total);
-// Takes the bar away, if one is there.
+// For work whose end nobody knows: says from now on what is being read, with the seconds that it
+// takes, once they are worth saying and while no bar is shown. `what` is borrowed.
+void rill__reading(const char *what);
+// To be asked now and then while it lasts: rill__going_on, which shows the line.
+bool rill__reading_on(void);
+// Takes the bar, or the line, away, if one is there.
 void rill__progress_clear(void);
 
 #endif

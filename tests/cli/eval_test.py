@@ -433,6 +433,17 @@ class Screens(Eval):
         self.assertEqual(screen.end(), 130)
 
 
+    def test_a_text_that_comes_slowly(self):
+        reading = Watched("eval", "perplexity", "--tokens", "20000", "--window", "60")
+        for _ in range(12):
+            reading.process.stdin.write(TEXT)
+            reading.process.stdin.flush()
+            time.sleep(0.1)
+        reading.until("reading standard input  ")
+        self.assertEqual(reading.end(signal.SIGINT), (130, b""))
+        self.assertIn("standard input: interrupted", reading.text)
+
+
 @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
 class Figures(Eval):
     def test_both_without_an_ending(self):
