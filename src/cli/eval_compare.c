@@ -288,8 +288,10 @@ const rill__command rill__command_compare = {
         "Reads one text (standard input without -f; 8 trained contexts of it without --tokens)\n"
         "in every way there is to go past a trained context: dense attention as it is, with\n"
         "position interpolation, and with NTK-aware scaling; a window; a window recomputed for\n"
-        "each token; streaming. Prints how far each stays stable, its perplexity, the time of a\n"
-        "token at the end of the text, and the memory of its cache.",
+        "each token; streaming. These ways are its configurations: sinks, window and cache type\n"
+        "are one for all (rill eval perplexity takes lists). Prints how far each stays stable, "
+        "its\n"
+        "perplexity, the time of a token at the end of the text, and the memory of its cache.",
     .max_positionals = 1,
     .run = run,
 };

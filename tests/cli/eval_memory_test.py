@@ -2,6 +2,8 @@
 """rill eval memory: bytes of caches by length, as one can work them out by hand."""
 import csv
 import json
+import shutil
+import unittest
 
 from support import Test, main, rill
 
@@ -66,6 +68,19 @@ class Memory(Test):
             lines = list(csv.DictReader(file))
         self.assertEqual([int(line["dense_bytes"]) for line in lines],
                          [row["dense_bytes"] for row in found])
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+    def test_figure(self):
+        rill(*WRITE_UP, "--cache-type", "f16,q8_0", "--window", "100,2044", "--figure",
+             self.path("f.svg"))
+        with open(self.path("f.svg")) as file:
+            drawn = file.read()
+        # What is kept of all is one curve for each type, whatever the windows.
+        self.assertEqual(drawn.count('id="gnuplot_plot_'), 2 + 2 * 2)
+        for kind in ("f16", "q8_0"):
+            self.assertIn(f">all kept, {kind}<", drawn)
+            for window in (100, 2044):
+                self.assertIn(f">streaming 4+{window}, {kind}<", drawn)
 
     def test_refused(self):
         self.refused(2, ["--shape", "given too"], *WRITE_UP, "model.gguf")

@@ -457,5 +457,14 @@ class Figures(Eval):
             self.assertEqual(file.read(4), b"\x89PNG")
         self.assertEqual(sorted(os.listdir(self.folder)), ["f.png", "f.svg", "text.txt"])
 
+    def test_every_way_has_its_curve(self):
+        rill("eval", "compare", "-f", self.text(4), "--tokens", "600", "--every", "50", "--figure",
+             self.path("f.svg"))
+        with open(self.path("f.svg")) as file:
+            drawn = file.read()
+        for label in ("dense", "window", "recompute (sampled)", "interpolation", "NTK-aware",
+                      "streaming", "trained context"):
+            self.assertIn(f">{label}<", drawn)
+
 
 main()
