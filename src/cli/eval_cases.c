@@ -78,16 +78,16 @@ typedef struct maker {
     size_t n;
 } maker;
 
-static void name_case(rill__eval_case *c, bool with_types) {
+// `whole`: it keeps all that is read, so no count says more.
+static void name_case(rill__eval_case *c, bool whole, bool with_types) {
     const rill_stream_options *o = &c->stream;
-    bool dense = o->method == RILL_METHOD_DENSE;
     rill__types_name(c->types, o->key_type, o->value_type);
-    if (!dense) snprintf(c->counts, sizeof c->counts, "%u+%u", o->sinks, o->window);
+    if (!whole) snprintf(c->counts, sizeof c->counts, "%u+%u", o->sinks, o->window);
     bool by_message = o->evict == RILL_EVICT_MESSAGE;
     snprintf(c->label, sizeof c->label, "%s%s%s%s%s%s", rill__method_name(o->method),
-             dense ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "",
+             whole ? "" : " ", c->counts, with_types ? " " : "", with_types ? c->types : "",
              by_message ? " by message" : "");
-    snprintf(c->name, sizeof c->name, "%s%s%s-%s%s", rill__method_name(o->method), dense ? "" : "-",
+    snprintf(c->name, sizeof c->name, "%s%s%s-%s%s", rill__method_name(o->method), whole ? "" : "-",
              c->counts, c->types, by_message ? "-message" : "");
 }
 
@@ -101,7 +101,7 @@ static bool rolls(rill_method method) {
     return method == RILL_METHOD_STREAMING || method == RILL_METHOD_WINDOW;
 }
 
-static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
+static rill_status add(maker *m, rill_stream_options o, bool whole, rill_error *err) {
     rill_stream_bytes bytes;
     rill_status status = rill_stream_estimate(m->model, &o, &o, &bytes, err);
     if (status != RILL_OK) return status;
@@ -114,7 +114,7 @@ static rill_status add(maker *m, rill_stream_options o, rill_error *err) {
     for (size_t i = 0; i < m->n; i++)
         if (alike(&m->cases[i].stream, &o)) return RILL_OK;
     m->cases[m->n] = (rill__eval_case){.stream = o, .official = official};
-    name_case(&m->cases[m->n], m->s->lists.n_types > 1);
+    name_case(&m->cases[m->n], whole, m->s->lists.n_types > 1);
     m->n++;
     return RILL_OK;
 }
@@ -135,7 +135,7 @@ static rill_status combine(maker *m, rill__combination c, rill_error *err) {
     rill_status status = rill__combination_fill(&c, &o, err);
     if (status != RILL_OK) return status;
     if (whole) o.window = m->dense_tokens < UINT32_MAX ? (uint32_t)m->dense_tokens : UINT32_MAX - 1;
-    return add(m, o, err);
+    return add(m, o, whole, err);
 }
 
 rill_status rill__eval_cases(const rill__settings *s, const rill_model *model,

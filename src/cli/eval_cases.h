@@ -16,7 +16,7 @@ typedef struct rill__eval_case {
     rill_stream_options stream;   // resolved
     bool official;                // the window is one more than was asked for: --official
     char label[64];               // for people: "streaming 4+508", "dense", "window 0+512 q8_0"
-    char counts[24];              // "4+508"; "" for dense
+    char counts[24];              // "4+508"; "" for dense that keeps all
     char types[RILL_TYPES_NAME];  // "f16", "f16/q8_0"
     char name[112];               // for the journal: all of these
 } rill__eval_case;

@@ -293,6 +293,14 @@ class Resume(Interrupted):
         rill("eval", "perplexity", "-f", self.text(), "--window", "20", "--tokens", "40", "--resume",
              self.path("j"))
 
+    def test_windows_of_dense_are_cases_of_their_own(self):
+        args = ["-f", self.text(), "--tokens", "60", "--attention", "dense", "--resume",
+                self.path("j")]
+        first = self.rows("perplexity", *args, "--window", "70")
+        both = self.rows("perplexity", *args, "--window", "70,80")
+        self.assertEqual([r["window"] for r in both], [70, 80])
+        self.assertEqual(both[:1], first)
+
     def test_what_is_finished_takes_no_memory(self):
         journal = self.path("j")
         args = ["perplexity", "-f", self.text(), "--tokens", "30", "--resume", journal, "--window"]
