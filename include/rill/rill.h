@@ -29,6 +29,7 @@
 #define RILL_RILL_H
 
 #include "rill/status.h"
+#include "rill/type.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,33 +46,6 @@ typedef struct rill_stream rill_stream;
 
 // The version of the library, "MAJOR.MINOR.PATCH". Threads: any.
 RILL_API const char *rill_version(void);
-
-// ---- Number formats -------------------------------------------------------------------------
-
-// How numbers are stored, in weights and in caches. The numbers are GGUF's.
-typedef enum rill_type {
-    RILL_TYPE_F32 = 0,
-    RILL_TYPE_F16 = 1,
-    RILL_TYPE_Q4_0 = 2,
-    RILL_TYPE_Q4_1 = 3,
-    RILL_TYPE_Q5_0 = 6,
-    RILL_TYPE_Q5_1 = 7,
-    RILL_TYPE_Q8_0 = 8,
-    RILL_TYPE_Q2_K = 10,
-    RILL_TYPE_Q3_K = 11,
-    RILL_TYPE_Q4_K = 12,
-    RILL_TYPE_Q5_K = 13,
-    RILL_TYPE_Q6_K = 14,
-    RILL_TYPE_IQ4_NL = 20,
-    RILL_TYPE_IQ4_XS = 23,
-    RILL_TYPE_BF16 = 30,
-    RILL_TYPE_MXFP4 = 39,
-} rill_type;
-
-// "f32", "q4_K"...; "unknown" for a number that is none of the above.
-RILL_API const char *rill_type_name(rill_type type);
-// The reverse, in any case of letters. Returns false if there is no such type.
-RILL_API bool rill_type_parse(const char *name, rill_type *out);
 
 // ---- Device ---------------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@ static void types_of_gguf_are_known_or_named(void **state) {
     static const struct {
         uint32_t type;
         const char *word;
-    } cases[] = {{10, "Q2_K"}, {11, "Q3_K"}, {13, "Q5_K"}, {26, "I32"}, {99, "99"}};
+    } cases[] = {{16, "IQ2_XXS"}, {21, "IQ3_S"}, {34, "TQ1_0"}, {26, "I32"}, {99, "99"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memcpy(at, &cases[i].type, 4);
         check_refused(scratch_file("type.gguf", bytes, size), RILL_EUNSUPPORTED, name,
