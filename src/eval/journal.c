@@ -171,9 +171,12 @@ static rill_status open_records(rill__case *c, size_t record_bytes, rill_error *
         return rill__fail(err, RILL_EFORMAT,
                           "%s: not the records of this case: delete it to begin anew",
                           c->records_path);
-    c->count = ((uint64_t)info.st_size - HEAD) / record_bytes;
+    // Only what a save made safe counts: a file that grew and lost its power may end in zeros.
+    uint64_t whole = ((uint64_t)info.st_size - HEAD) / record_bytes;
+    uint64_t saved = c->head.saves[c->head.last].count;
+    c->count = whole < saved ? whole : saved;
     // A finished case has all of its records, or it is none.
-    if (c->head.finished && c->count < c->head.saves[c->head.last].count)
+    if (c->head.finished && whole < saved)
         return rill__fail(err, RILL_EFORMAT, "%s: cut short: delete it to begin this case anew",
                           c->records_path);
     return RILL_OK;

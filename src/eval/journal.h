@@ -40,7 +40,7 @@ RILL_NODISCARD rill_status rill__journal_case(rill__journal *journal, const char
 // Closes the files; what was not saved is lost. Sets *c to NULL; NULL in it is allowed.
 void rill__case_close(rill__case **c);
 
-// Records there are, those not yet saved included. 0 for NULL.
+// Records that were saved, and those appended since. 0 for NULL.
 uint64_t rill__case_count(const rill__case *c);
 // True once rill__case_finish was called: nothing is left to compute. False for NULL.
 bool rill__case_finished(const rill__case *c);

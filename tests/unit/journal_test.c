@@ -219,6 +219,27 @@ static void without_a_snapshot_it_begins_anew(void **state) {
     rill__journal_close(&j);
 }
 
+// A file that grew before its data was written: zeros behind what a save made safe.
+static void what_no_save_made_safe_is_no_record(void **state) {
+    (void)state;
+    rill_error err;
+    rill_stream *s = open_stream();
+    rill__journal *j = open_journal("grown");
+    for (int finished = 0; finished < 2; finished++) {
+        rill__case *c = open_case(j, "d\n");
+        work(s, c, 2);
+        must(finished ? rill__case_finish(c, 1, &err) : rill__case_save(c, NULL, 1, &err), &err);
+        uint64_t n = rill__case_count(c);
+        rill__case_close(&c);
+        assert_int_equal(truncate(file_of_case("records"), (off_t)(HEAD + (n + 3) * RECORD)), 0);
+        c = open_case(j, "d\n");
+        check_records(c, n);
+        rill__case_close(&c);
+    }
+    rill_stream_close(&s);
+    rill__journal_close(&j);
+}
+
 static void a_file_cut_short(void **state) {
     (void)state;
     in_killed_process(killed_after_a_save, "cut");
@@ -305,6 +326,7 @@ int main(void) {
         cmocka_unit_test(a_kill_between_two_appends),
         cmocka_unit_test(a_kill_between_records_and_snapshot),
         cmocka_unit_test(without_a_snapshot_it_begins_anew),
+        cmocka_unit_test(what_no_save_made_safe_is_no_record),
         cmocka_unit_test(a_file_cut_short),
         cmocka_unit_test(a_finished_case_cut_short),
         cmocka_unit_test(what_is_foreign_is_refused),
