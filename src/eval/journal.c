@@ -182,6 +182,11 @@ static rill_status open_records(rill__case *c, size_t record_bytes, rill_error *
     return RILL_OK;
 }
 
+static rill_status remove_stream(const rill__case *c, rill_error *err) {
+    if (unlink(c->stream_path) == 0 || errno == ENOENT) return RILL_OK;
+    return rill__fail(err, RILL_EIO, "%s: %s", c->stream_path, strerror(errno));
+}
+
 rill_status rill__journal_case(rill__journal *j, const char *name, const char *description,
                                size_t record_bytes, rill__case **out, rill_error *err) {
     *out = NULL;
@@ -200,6 +205,8 @@ rill_status rill__journal_case(rill__journal *j, const char *name, const char *d
         status = rill__fail_memory(err, "a journal", sizeof *c);
     if (status == RILL_OK) status = check_description(path, description, err);
     if (status == RILL_OK) status = open_records(c, record_bytes, err);
+    // A process may have ended between marking the case as finished and this.
+    if (status == RILL_OK && c->head.finished) status = remove_stream(c, err);
     rill__free(path);
     if (status == RILL_OK)
         *out = c;
@@ -327,7 +334,5 @@ rill_status rill__case_finish(rill__case *c, double seconds, rill_error *err) {
     c->head.finished = 1;
     status = write_at(c, 0, &c->head, HEAD, err);
     if (status == RILL_OK) status = sync_file(c, err);
-    if (status == RILL_OK && unlink(c->stream_path) != 0 && errno != ENOENT)
-        return rill__fail(err, RILL_EIO, "%s: %s", c->stream_path, strerror(errno));
-    return status;
+    return status == RILL_OK ? remove_stream(c, err) : status;
 }

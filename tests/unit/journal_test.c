@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The journal: what was saved survives a kill at any moment, what was not is computed again, and
+// The journal: what was saved survives a kill at any step, what was not is computed again, and
 // nothing foreign is taken for one's own.
 #include "eval/journal.h"
 
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,7 +87,7 @@ static void work(rill_stream *stream, rill__case *c, int n) {
         must(rill_stream_feed(stream, &token, 1, NULL, &err), &err);
         for (int k = 0; k < 2; k++) {
             char record[RECORD] = {0};
-            snprintf(record, sizeof record, "%llu", (unsigned long long)rill__case_count(c));
+            snprintf(record, sizeof record, "%u", (unsigned)rill__case_count(c));
             must(rill__case_append(c, record, 1, &err), &err);
         }
     }
@@ -97,7 +98,7 @@ static void check_records(rill__case *c, uint64_t n) {
     assert_int_equal(rill__case_count(c), n);
     for (uint64_t i = 0; i < n; i++) {
         char record[RECORD], wanted[RECORD] = {0};
-        snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)i);
+        snprintf(wanted, sizeof wanted, "%u", (unsigned)i);
         must(rill__case_read(c, i, 1, record, &err), &err);
         assert_memory_equal(record, wanted, RECORD);
     }
@@ -198,6 +199,140 @@ static void a_kill_between_records_and_snapshot(void **state) {
     rill__case_close(&c);
     rill__journal_close(&j);
 }
+
+// ---- Killed at every step -------------------------------------------------------------------
+
+// Calls that change what is on disk, counted. At number `at` the process is killed: in front of it,
+// or, if `torn`, with half of what it writes written.
+static struct {
+    uint64_t at, done;  // at: 0: never
+    bool torn;
+} steps;
+
+static void die(void) {
+    kill(getpid(), SIGKILL);
+}
+
+static bool is_the_last(void) {
+    return steps.at && ++steps.done == steps.at;
+}
+
+// These stand in front of the C library's, for the library under test as well. A kill loses nothing
+// of what was written, so nothing need be synced.
+int open(const char *path, int flags, ...) {
+    if (flags & O_CREAT && is_the_last()) die();
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0666);
+}
+
+ssize_t write(int file, const void *data, size_t bytes) {
+    if (is_the_last()) {
+        if (steps.torn) (void)syscall(SYS_write, file, data, bytes / 2);
+        die();
+    }
+    return syscall(SYS_write, file, data, bytes);
+}
+
+// What is at the beginning, a journal's head, is a part of one sector: all of it or nothing.
+ssize_t pwrite(int file, const void *data, size_t bytes, off_t at) {
+    if (is_the_last()) {
+        if (steps.torn && at) (void)syscall(SYS_pwrite64, file, data, bytes / 2, at);
+        die();
+    }
+    return syscall(SYS_pwrite64, file, data, bytes, at);
+}
+
+int fsync(int file) {
+    (void)file;
+    if (is_the_last()) die();
+    return 0;
+}
+
+int fdatasync(int file) {
+    return fsync(file);
+}
+
+int ftruncate(int file, off_t length) {
+    if (is_the_last()) die();
+    return (int)syscall(SYS_ftruncate, file, length);
+}
+
+int rename(const char *from, const char *to) {
+    if (is_the_last()) die();
+    return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int unlink(const char *path) {
+    if (is_the_last()) die();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+enum { TOKENS = 11, EACH = 4 };
+
+// What a measure does: takes up the case, saves after every few tokens, and finishes it.
+static void measure(const char *name) {
+    rill_error err;
+    rill_stream *s = NULL;
+    rill_stream_report report;
+    rill__journal *j = open_journal(name);
+    rill__case *c = open_case(j, "d\n");
+    if (!rill__case_finished(c)) {
+        must(rill__case_load(c, model, &s, &err), &err);
+        if (!s) s = open_stream();
+        for (;;) {
+            rill_stream_get_report(s, &report);
+            if (report.seen == TOKENS) break;
+            if (report.seen % EACH == 0) must(rill__case_save(c, s, 1, &err), &err);
+            work(s, c, 1);
+        }
+        must(rill__case_finish(c, 2, &err), &err);
+    }
+    rill_stream_close(&s);
+    rill__case_close(&c);
+    rill__journal_close(&j);
+}
+
+// Measures in a process of its own that is killed at step n. False if it ended before.
+static bool killed_at(const char *name, uint64_t n, bool torn) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        steps.at = n;
+        steps.torn = torn;
+        measure(name);
+        _exit(0);
+    }
+    int how;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    if (WIFEXITED(how)) assert_int_equal(WEXITSTATUS(how), 0);
+    return WIFSIGNALED(how);
+}
+
+// However often it was killed, and where: in the end the records are those of a run that was not.
+static void a_kill_at_any_step(void **state) {
+    (void)state;
+    bool killed = true;
+    uint64_t n = 1;
+    for (; killed; n++) {
+        for (int torn = 0; torn < 2; torn++) {
+            char name[32];
+            snprintf(name, sizeof name, "steps-%d-%d", (int)n, torn);
+            killed = killed_at(name, n, torn);
+            killed_at(name, n, torn);
+            measure(name);
+            rill__journal *j = open_journal(name);
+            rill__case *c = open_case(j, "d\n");
+            assert_true(rill__case_finished(c));
+            assert_true(rill__case_seconds(c) == 2);
+            check_records(c, 2 * TOKENS);
+            if (rill__file_exists(file_of_case("stream"))) fail_msg("step %d: a stream", (int)n);
+            rill__case_close(&c);
+            rill__journal_close(&j);
+        }
+    }
+    assert_true(n > 30);  // all of them were counted
+}
+
+// ---- Journals that are not as they were left ------------------------------------------------
 
 static void without_a_snapshot_it_begins_anew(void **state) {
     (void)state;
@@ -325,6 +460,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kill_between_two_appends),
         cmocka_unit_test(a_kill_between_records_and_snapshot),
+        cmocka_unit_test(a_kill_at_any_step),
         cmocka_unit_test(without_a_snapshot_it_begins_anew),
         cmocka_unit_test(what_no_save_made_safe_is_no_record),
         cmocka_unit_test(a_file_cut_short),
