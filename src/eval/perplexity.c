@@ -236,7 +236,8 @@ static rill_status read_on(measurement *m, size_t piece, rill_progress_fn progre
         m->carried = tokens[n];
         fed += n;
         m->out->n_computed = fed;
-        if (rill__case_due(m->journal)) {
+        // After the last token comes the end: a save there would leave no step to time.
+        if (fed < m->total && rill__case_due(m->journal)) {
             status = rill__case_save(m->journal, m->stream, seconds(m), err);
             if (status != RILL_OK) return status;
         }
