@@ -3,6 +3,7 @@
 #include "eval/completion.h"
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 #include <curl/curl.h>
 
@@ -24,6 +25,7 @@ struct rill__completer {
     char *model;
     uint32_t timeout;
     rill__bytes request, reply;
+    bool too_long;  // what ended the reply: its length, not memory
     bool (*go_on)(void);
     char reason[CURL_ERROR_SIZE];
 };
@@ -49,6 +51,7 @@ static char *full_url(const char *url) {
 
 static size_t take_reply(char *data, size_t size, size_t n, void *user) {
     rill__completer *c = user;
+    c->too_long = size * n > MAX_REPLY - c->reply.length;
     return rill__bytes_append(&c->reply, data, size * n, NULL) == RILL_OK ? size * n : 0;
 }
 
@@ -64,15 +67,24 @@ static bool add_header(rill__completer *c, const char *line) {
     return longer != NULL;
 }
 
+static bool add_key(rill__completer *c, const char *key) {
+    static const char bearer[] = "Authorization: Bearer ";
+    rill__bytes line;
+    rill__bytes_init(&line, 0);
+    bool ok = rill__bytes_append(&line, bearer, strlen(bearer), NULL) == RILL_OK &&
+              rill__bytes_append(&line, key, strlen(key), NULL) == RILL_OK &&
+              add_header(c, line.data);
+    rill__bytes_deinit(&line);
+    return ok;
+}
+
 // What every request has alike.
 static bool set_up(rill__completer *c, const char *key) {
-    char line[1024];
     c->curl = curl_easy_init();
     if (!c->curl || !add_header(c, "Content-Type: application/json")) return false;
     // A large body is sent at once, without asking whether it is welcome.
     if (!add_header(c, "Expect:")) return false;
-    snprintf(line, sizeof line, "Authorization: Bearer %s", key ? key : "");
-    if (key && !add_header(c, line)) return false;
+    if (key && !add_key(c, key)) return false;
     return curl_easy_setopt(c->curl, CURLOPT_URL, c->url) == CURLE_OK &&
            curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK &&
@@ -89,9 +101,12 @@ static bool set_up(rill__completer *c, const char *key) {
 
 rill_status rill__completer_open(const rill__completer_options *options, rill__completer **out,
                                  rill_error *err) {
-    const char *url = options->url;
+    const char *url = options->url, *model = options->model;
     if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
         return rill__fail(err, RILL_EINVAL, "%.200s: wants http://HOST:PORT", url);
+    if (model && !rill__utf8_valid(model, strlen(model)))
+        return rill__fail(err, RILL_EINVAL, "%.200s: the model's name '%.80s' is not UTF-8", url,
+                          model);
     rill__completer *c = rill__calloc(1, sizeof *c);
     if (!c) return rill__fail_memory(err, "a client", sizeof *c);
     rill__bytes_init(&c->request, 0);
@@ -99,8 +114,8 @@ rill_status rill__completer_open(const rill__completer_options *options, rill__c
     c->timeout = options->timeout ? options->timeout : DEFAULT_SECONDS;
     c->go_on = options->go_on;
     c->url = full_url(url);
-    c->model = options->model ? rill__strdup(options->model) : NULL;
-    if (c->url && (c->model || !options->model) && curl_global_init(CURL_GLOBAL_DEFAULT) == 0 &&
+    c->model = model ? rill__strdup(model) : NULL;
+    if (c->url && (c->model || !model) && curl_global_init(CURL_GLOBAL_DEFAULT) == 0 &&
         set_up(c, options->key)) {
         *out = c;
         return RILL_OK;
@@ -130,6 +145,9 @@ static int append(const char *bytes, size_t length, void *to) {
 static rill_status write_request(rill__completer *c, const char *prompt, size_t length,
                                  uint32_t max_tokens, const char *stop, rill_error *err) {
     rill__bytes_reset(&c->request);
+    // jansson has one failure for this and for memory.
+    if (!rill__utf8_valid(prompt, length) || !rill__utf8_valid(stop, strlen(stop)))
+        return rill__fail(err, RILL_EINVAL, "%s: the text to send is not UTF-8", c->url);
     json_t *o = json_pack("{s:s%,s:I,s:i,s:s,s:b}", "prompt", prompt, length, "max_tokens",
                           (json_int_t)max_tokens, "temperature", 0, "stop", stop, "stream", 0);
     bool ok = o && (!c->model || json_object_set_new(o, "model", json_string(c->model)) == 0) &&
@@ -194,6 +212,8 @@ rill_status rill__completer_ask(rill__completer *c, const char *prompt, size_t l
     CURLcode result = curl_easy_perform(c->curl);
     if (result == CURLE_ABORTED_BY_CALLBACK)
         return rill__fail(err, RILL_EINTERRUPTED, "%s: interrupted", c->url);
+    if (result == CURLE_WRITE_ERROR && !c->too_long)
+        return rill__fail_memory(err, "a reply", c->reply.length);
     if (result == CURLE_WRITE_ERROR)
         return rill__fail(err, RILL_EFORMAT, "%s: the answer is longer than %d MiB", c->url,
                           MAX_REPLY >> 20);
