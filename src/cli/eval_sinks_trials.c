@@ -9,6 +9,7 @@
 
 #include "eval/trial.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,13 +110,19 @@ static rill_status make_trial(const rill__sinks_eval *e, uint32_t sinks, rill__s
     return RILL_OK;
 }
 
+// NAN if there is none.
+static double lowest(const rill__sinks_trial *trials, size_t n) {
+    size_t best;
+    return rill__sinks_best(trials, n, &best) ? trials[best].perplexity : NAN;
+}
+
 static rill_status draw_counts(rill__sinks_eval *e, const rill__sinks_trial *trials, size_t n,
                                rill_error *err) {
     rill_status status = rill__figure_new("Perplexity by number of sinks", "sinks", "perplexity",
                                           &e->all.figure, err);
     if (status != RILL_OK) return status;
     // Without sinks a model may be lost by orders of magnitude.
-    double most = 0, least = trials[rill__sinks_best(trials, n)].perplexity;
+    double most = 0, least = lowest(trials, n);
     for (size_t i = 0; i < n; i++) most = trials[i].perplexity > most ? trials[i].perplexity : most;
     if (most > 10 * least)
         rill__figure_log(e->all.figure, false, true);
@@ -130,8 +137,12 @@ static rill_status draw_counts(rill__sinks_eval *e, const rill__sinks_trial *tri
 // What is recommended, in words and for --sinks auto.
 static void recommend(rill__sinks_eval *e, rill__table *table, const rill__sinks_trial *trials,
                       size_t n) {
-    const rill__sinks_trial *best = &trials[rill__sinks_best(trials, n)];
-    const rill__sinks_trial *few = &trials[rill__sinks_fewest(trials, n)];
+    size_t best_at, few_at;
+    if (!rill__sinks_best(trials, n, &best_at) || !rill__sinks_fewest(trials, n, &few_at)) {
+        rill__table_note(table, "Nothing is recommended: no perplexity is a number.");
+        return;
+    }
+    const rill__sinks_trial *best = &trials[best_at], *few = &trials[few_at];
     char *path = NULL;
     rill_error err;
     const rill__measured_sinks found = {.sinks = few->sinks,
@@ -163,15 +174,16 @@ static rill_status try_counts(rill__sinks_eval *e, uint32_t *recommended, rill_e
     if (status == RILL_OK)
         status = rill__evaluation_table(&e->all, NULL, columns, COLUMNS, RILL_TO_ALL, &table, err);
     if (status != RILL_OK) return status;
-    double best = trials[rill__sinks_best(trials, n)].perplexity;
+    double best = lowest(trials, n);
     rill__table_title(table, "%s: perplexity by number of sinks, over %zu tokens",
                       e->all.session.info.name, e->text.n_body - 1);
-    size_t fewest = rill__sinks_fewest(trials, n);
+    size_t fewest;
+    bool any = rill__sinks_fewest(trials, n, &fewest);
     for (size_t i = 0; i < n; i++) {
         add_row(table, &trials[i], NULL, best);
-        rill__table_number(table, RECOMMENDED, i == fewest);
+        rill__table_number(table, RECOMMENDED, any && i == fewest);
     }
-    *recommended = trials[fewest].sinks;
+    *recommended = any ? trials[fewest].sinks : 0;
     recommend(e, table, trials, n);
     return draw_counts(e, trials, n, err);
 }
@@ -232,7 +244,7 @@ static rill_status try_choices(rill__sinks_eval *e, rill_error *err) {
         status =
             rill__evaluation_table(&e->all, "choices", columns, COLUMNS, RILL_TO_ALL, &table, err);
     if (status != RILL_OK) return status;
-    double best = trials[rill__sinks_best(trials, n)].perplexity;
+    double best = lowest(trials, n);
     rill__table_title(table, "%s: perplexity by what is kept", e->all.session.info.name);
     for (size_t i = 0; i < n; i++) {
         char words[160];
@@ -306,8 +318,9 @@ static rill_status search(rill__sinks_eval *e, uint32_t sinks, rill__sinks_trial
                                l->n_types ? l->value_types[i] : by_default[i], trials, n, err);
     if (status == RILL_OK) status = try_all(e, trials, 0, *n, err);
     if (status != RILL_OK) return status;
-    const rill__sinks_trial best = trials[rill__sinks_best(trials, *n)];
-    size_t before = *n;
+    size_t best_at, before = *n;
+    if (!rill__sinks_best(trials, *n, &best_at)) return RILL_OK;
+    const rill__sinks_trial best = trials[best_at];
     for (size_t i = 0; i < n_counts && status == RILL_OK; i++) {
         rill__sinks_trial t = best;
         t.sinks = counts[i];
@@ -328,13 +341,15 @@ static rill_status try_memory(rill__sinks_eval *e, uint32_t sinks, rill_error *e
         status =
             rill__evaluation_table(&e->all, "memory", columns, COLUMNS, RILL_TO_ALL, &table, err);
     if (status != RILL_OK) return status;
-    const rill__sinks_trial *best = &trials[rill__sinks_best(trials, n)];
+    size_t best_at;
+    const rill__sinks_trial *best = rill__sinks_best(trials, n, &best_at) ? &trials[best_at] : NULL;
     rill__number_bytes(memory, sizeof memory, e->all.s->memory);
     rill__table_title(table, "%s: perplexity within %s of cache", e->all.session.info.name, memory);
     for (size_t i = 0; i < n; i++) {
-        add_row(table, &trials[i], NULL, best->perplexity);
+        add_row(table, &trials[i], NULL, lowest(trials, n));
         rill__table_number(table, RECOMMENDED, &trials[i] == best);
     }
+    if (!best) return RILL_OK;
     type_name(best, type);
     rill__table_note(table, "Best of these: --sinks %u --window %u --cache-type %s", best->sinks,
                      best->window, type);

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,19 +54,22 @@ size_t rill__sinks_choices(const rill__sinks_text *t, const uint32_t by_attentio
     return n;
 }
 
-size_t rill__sinks_best(const rill__sinks_trial *trials, size_t n) {
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (trials[i].perplexity < trials[best].perplexity) best = i;
-    return best;
+bool rill__sinks_best(const rill__sinks_trial *trials, size_t n, size_t *best) {
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(trials[i].perplexity)) continue;
+        if (!found || trials[i].perplexity < trials[*best].perplexity) *best = i;
+        found = true;
+    }
+    return found;
 }
 
-size_t rill__sinks_fewest(const rill__sinks_trial *trials, size_t n) {
-    size_t fewest = rill__sinks_best(trials, n);
-    double enough = trials[fewest].perplexity * (1 + RILL_SINKS_TOLERANCE);
+bool rill__sinks_fewest(const rill__sinks_trial *trials, size_t n, size_t *fewest) {
+    if (!rill__sinks_best(trials, n, fewest)) return false;
+    double enough = trials[*fewest].perplexity * (1 + RILL_SINKS_TOLERANCE);
     for (size_t i = 0; i < n; i++)
-        if (trials[i].perplexity <= enough && trials[i].sinks < trials[fewest].sinks) fewest = i;
-    return fewest;
+        if (trials[i].perplexity <= enough && trials[i].sinks < trials[*fewest].sinks) *fewest = i;
+    return true;
 }
 
 static rill_status cache_bytes(const rill_model *model, const rill_stream_options *options,

@@ -43,13 +43,15 @@ typedef struct rill__sinks_trial {
     uint32_t sinks, window;
     rill_type key_type, value_type;
     uint64_t cache_bytes;
-    double perplexity;
+    double perplexity;  // not finite: it overflowed, or there is none
 } rill__sinks_trial;
 
-// The trial of the lowest perplexity; of equal ones the first. n is at least 1.
-size_t rill__sinks_best(const rill__sinks_trial *trials, size_t n);
-// The trial with the fewest sinks whose perplexity is within RILL_SINKS_TOLERANCE of the best.
-size_t rill__sinks_fewest(const rill__sinks_trial *trials, size_t n);
+// The trial of the lowest perplexity, of equal ones the first, into *best. False if no perplexity
+// is finite: then there is none.
+bool rill__sinks_best(const rill__sinks_trial *trials, size_t n, size_t *best);
+// The trial with the fewest sinks whose perplexity is within RILL_SINKS_TOLERANCE of the best, into
+// *fewest. False as above.
+bool rill__sinks_fewest(const rill__sinks_trial *trials, size_t n, size_t *fewest);
 
 // The widest window, with the sinks and types of `options`, whose cache (as a stream takes it, room
 // for its chunk included) is at most `memory` bytes and whose capacity is at most `most` tokens.

@@ -4,6 +4,7 @@
 
 #include "support/open.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,6 +70,18 @@ static void test_fewer_choices(void **state) {
     assert_null(find(c, n, "most_2"));
 }
 
+static size_t best(const rill__sinks_trial *trials, size_t n) {
+    size_t found = n;
+    assert_true(rill__sinks_best(trials, n, &found));
+    return found;
+}
+
+static size_t fewest(const rill__sinks_trial *trials, size_t n) {
+    size_t found = n;
+    assert_true(rill__sinks_fewest(trials, n, &found));
+    return found;
+}
+
 static void test_recommendation(void **state) {
     (void)state;
     // The table of Llama-2-7B in the paper (0+4096 and so on): 8 are best, 4 are within 0.53%.
@@ -77,18 +90,34 @@ static void test_recommendation(void **state) {
                                  {.sinks = 2, .perplexity = 10.51},
                                  {.sinks = 4, .perplexity = 9.59},
                                  {.sinks = 8, .perplexity = 9.54}};
-    assert_int_equal(rill__sinks_best(llama, 5), 4);
-    assert_int_equal(rill__sinks_fewest(llama, 5), 4);  // 9.59 > 9.54 * 1.005 = 9.5877
+    assert_int_equal(best(llama, 5), 4);
+    assert_int_equal(fewest(llama, 5), 4);  // 9.59 > 9.54 * 1.005 = 9.5877
     llama[3].perplexity = 9.5877 - 1e-9;
-    assert_int_equal(rill__sinks_fewest(llama, 5), 3);
+    assert_int_equal(fewest(llama, 5), 3);
     // Falcon-7B: one is as good as any.
     const rill__sinks_trial falcon[] = {{.sinks = 8, .perplexity = 12.12},
                                         {.sinks = 4, .perplexity = 12.12},
                                         {.sinks = 0, .perplexity = 17.90},
                                         {.sinks = 1, .perplexity = 12.12},
                                         {.sinks = 2, .perplexity = 12.12}};
-    assert_int_equal(rill__sinks_best(falcon, 5), 0);
-    assert_int_equal(rill__sinks_fewest(falcon, 5), 3);
+    assert_int_equal(best(falcon, 5), 0);
+    assert_int_equal(fewest(falcon, 5), 3);
+}
+
+// What is no number is never best, wherever it stands; where nothing else is, nothing is best.
+static void test_numbers_that_are_none(void **state) {
+    (void)state;
+    const rill__sinks_trial trials[] = {{.sinks = 0, .perplexity = NAN},
+                                        {.sinks = 1, .perplexity = INFINITY},
+                                        {.sinks = 4, .perplexity = 10.01},
+                                        {.sinks = 8, .perplexity = 10},
+                                        {.sinks = 2, .perplexity = NAN}};
+    size_t found;
+    assert_int_equal(best(trials, 5), 3);
+    assert_int_equal(fewest(trials, 5), 2);
+    assert_false(rill__sinks_best(trials, 2, &found));
+    assert_false(rill__sinks_fewest(trials, 2, &found));
+    assert_false(rill__sinks_best(trials, 0, &found));
 }
 
 // The widest window fits, and one token more does not.
@@ -119,9 +148,8 @@ static void test_widest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_fewer_choices),
-        cmocka_unit_test(test_recommendation),
+        cmocka_unit_test(test_choices),        cmocka_unit_test(test_fewer_choices),
+        cmocka_unit_test(test_recommendation), cmocka_unit_test(test_numbers_that_are_none),
         cmocka_unit_test(test_widest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
