@@ -88,15 +88,9 @@ void rill__sinks_show_token(const rill__sinks_eval *e, rill_token token, char *o
 
 static rill_status measure(rill__sinks_eval *e, const rill__settings *s, rill_error *err) {
     rill_status status = rill__evaluation_open(&e->all, "sinks", s, err);
+    if (status == RILL_OK) status = rill__sinks_plan(e, err);
     if (status == RILL_OK) status = read_text(e, err);
-    if (status != RILL_OK) return status;
-    const rill__lists *l = &s->lists;
-    uint32_t trained = e->all.session.info.trained_context;
-    e->capacity = s->capacity ? s->capacity : trained ? trained : 1024;
-    rill_type plain = s->device.exact ? RILL_TYPE_F32 : RILL_TYPE_F16;
-    e->key_type = l->n_types ? l->key_types[0] : plain;
-    e->value_type = l->n_types ? l->value_types[0] : plain;
-    if (s->observe) status = rill__sinks_observe(e, err);
+    if (status == RILL_OK && s->observe) status = rill__sinks_observe(e, err);
     if (status == RILL_OK) status = rill__sinks_try(e, err);
     return status == RILL_OK ? rill__evaluation_write(&e->all, err) : status;
 }

@@ -42,15 +42,11 @@ static void part_name(uint32_t part, char out[16]) {
 }
 
 static rill_stream_options stream_options(const rill__sinks_eval *e) {
-    rill_stream_options o = e->all.s->stream;
-    o.method = RILL_METHOD_STREAMING;
-    o.default_types = false;
-    o.key_type = e->key_type;
-    o.value_type = e->value_type;
-    o.sinks =
-        e->capacity > 2 * RILL_ATTENTION_POSITIONS ? RILL_ATTENTION_POSITIONS : e->capacity / 2;
-    o.window = e->capacity - o.sinks;
-    return o;
+    uint32_t half = e->capacity / 2;
+    rill__sinks_trial t = {.key_type = e->key_type, .value_type = e->value_type};
+    t.sinks = half > RILL_ATTENTION_POSITIONS ? RILL_ATTENTION_POSITIONS : half;
+    t.window = e->capacity - t.sinks;
+    return rill__sinks_stream(e, &t);
 }
 
 static rill_status watch(rill__sinks_eval *e, const rill_stream_options *o, size_t n,

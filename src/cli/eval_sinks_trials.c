@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const uint32_t default_sinks[] = {0, 1, 2, 4, 8, 16};
-
 enum { SINKS, WINDOW, COUNTS, CHOICE, TYPE, BYTES, PERPLEXITY, ABOVE, RECOMMENDED, COLUMNS };
 static const rill__column columns[COLUMNS] = {
     [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
@@ -52,19 +50,13 @@ static void add_row(rill__table *table, const rill__sinks_trial *t, const char *
 // Measures a configuration that is not known yet under this name; what is fed first is `fed`.
 static rill_status measure(rill__sinks_eval *e, const char *name, rill__sinks_trial *t,
                            const rill_token *fed, size_t n_fed, rill_error *err) {
-    rill__trial trial = {.stream = e->all.s->stream,
+    rill__trial trial = {.stream = rill__sinks_stream(e, t),
                          .fed = fed,
                          .n_fed = n_fed,
                          .tokens = e->text.body,
                          .n_tokens = e->text.n_body};
     rill__bar bar = {.label = name, .unit = "tokens"};
     rill__case *journal = NULL;
-    trial.stream.method = RILL_METHOD_STREAMING;
-    trial.stream.default_types = false;
-    trial.stream.key_type = t->key_type;
-    trial.stream.value_type = t->value_type;
-    trial.stream.sinks = t->sinks;
-    trial.stream.window = t->window;
     rill_status status = rill__evaluation_case(&e->all, name, &trial.stream, e->input,
                                                RILL_TRIAL_RECORD, &journal, err);
     if (status == RILL_OK)
@@ -98,16 +90,12 @@ static rill_status try_first(rill__sinks_eval *e, rill__sinks_trial *t, rill_err
     return try(e, "first", e->text.head, e->text.n_head, t, err);
 }
 
-static rill_status make_trial(const rill__sinks_eval *e, uint32_t sinks, rill__sinks_trial *t,
-                              rill_error *err) {
-    if (sinks >= e->capacity)
-        return rill__fail(err, RILL_EINVAL, "--sinks: %u leave no room in a capacity of %u", sinks,
-                          e->capacity);
-    *t = (rill__sinks_trial){.sinks = sinks,
-                             .window = e->capacity - sinks,
-                             .key_type = e->key_type,
-                             .value_type = e->value_type};
-    return RILL_OK;
+// `sinks` leave room in the capacity.
+static rill__sinks_trial make_trial(const rill__sinks_eval *e, uint32_t sinks) {
+    return (rill__sinks_trial){.sinks = sinks,
+                               .window = e->capacity - sinks,
+                               .key_type = e->key_type,
+                               .value_type = e->value_type};
 }
 
 // NAN if there is none.
@@ -161,15 +149,13 @@ static void recommend(rill__sinks_eval *e, rill__table *table, const rill__sinks
 }
 
 static rill_status try_counts(rill__sinks_eval *e, uint32_t *recommended, rill_error *err) {
-    const rill__lists *l = &e->all.s->lists;
-    const uint32_t *sinks = l->n_sinks ? l->sinks : default_sinks;
-    size_t n = l->n_sinks ? l->n_sinks : sizeof default_sinks / sizeof *default_sinks;
     rill__sinks_trial trials[RILL_MAX_LIST];
     rill__table *table;
     rill_status status = RILL_OK;
+    size_t n = e->n_counts;
     for (size_t i = 0; i < n && status == RILL_OK; i++) {
-        status = make_trial(e, sinks[i], &trials[i], err);
-        if (status == RILL_OK) status = try_first(e, &trials[i], err);
+        trials[i] = make_trial(e, e->counts[i]);
+        status = try_first(e, &trials[i], err);
     }
     if (status == RILL_OK)
         status = rill__evaluation_table(&e->all, NULL, columns, COLUMNS, RILL_TO_ALL, &table, err);
@@ -183,7 +169,7 @@ static rill_status try_counts(rill__sinks_eval *e, uint32_t *recommended, rill_e
         add_row(table, &trials[i], NULL, best);
         rill__table_number(table, RECOMMENDED, any && i == fewest);
     }
-    *recommended = any ? trials[fewest].sinks : 0;
+    *recommended = any ? trials[fewest].sinks : rill__sinks_least_count(e);
     recommend(e, table, trials, n);
     return draw_counts(e, trials, n, err);
 }
@@ -230,15 +216,17 @@ static rill_status try_choices(rill__sinks_eval *e, rill_error *err) {
     uint32_t most[2];
     rill__table *table;
     if (e->attention) most_attended(e, most);
-    size_t n = rill__sinks_choices(&e->text, e->attention ? most : NULL, find_newline(e), choices);
+    size_t n_all =
+        rill__sinks_choices(&e->text, e->attention ? most : NULL, find_newline(e), choices);
+    size_t n = 0;
+    for (size_t i = 0; i < n_all; i++)
+        if (choices[i].n < e->capacity) choices[n++] = choices[i];
     rill_status status = RILL_OK;
     for (size_t i = 0; i < n && status == RILL_OK; i++) {
         bool first = !strncmp(choices[i].key, "first", 5);
-        status = make_trial(e, choices[i].n, &trials[i], err);
-        if (status == RILL_OK)
-            status =
-                first ? try_first(e, &trials[i], err)
-                      : try(e, choices[i].key, choices[i].fed, choices[i].n_fed, &trials[i], err);
+        trials[i] = make_trial(e, choices[i].n);
+        status = first ? try_first(e, &trials[i], err)
+                       : try(e, choices[i].key, choices[i].fed, choices[i].n_fed, &trials[i], err);
     }
     if (status == RILL_OK)
         status =
@@ -272,26 +260,35 @@ static void propose(rill__sinks_trial *trials, size_t *n, const rill__sinks_tria
 // The widest window beside `sinks` that fits into --memory and a capacity of `most`.
 static rill_status widest(const rill__sinks_eval *e, const rill__sinks_trial *t, uint32_t most,
                           uint32_t *window, rill_error *err) {
-    rill_stream_options o = e->all.s->stream;
-    o.method = RILL_METHOD_STREAMING;
-    o.default_types = false;
-    o.key_type = t->key_type;
-    o.value_type = t->value_type;
-    o.sinks = t->sinks;
+    rill_stream_options o = rill__sinks_stream(e, t);
     return rill__sinks_widest(e->all.session.model, &o, e->all.s->memory, most, window, err);
 }
 
-// A type with `sinks` at the widest capacity that fits, and with half and a quarter of it.
-static rill_status propose_sizes(const rill__sinks_eval *e, uint32_t sinks, rill_type key,
-                                 rill_type value, rill__sinks_trial *trials, size_t *n,
-                                 rill_error *err) {
+// A type with `sinks`, or the most fewer ones that fit, at the widest capacity that fits, and with
+// half and a quarter of it. Nothing if the type does not fit at all.
+static rill_status propose_sizes(const rill__sinks_eval *e, uint32_t sinks, size_t type,
+                                 rill__sinks_trial *trials, size_t *n, rill_error *err) {
     uint32_t trained = e->all.session.info.trained_context, window;
-    rill__sinks_trial t = {.sinks = sinks, .key_type = key, .value_type = value};
+    rill__sinks_trial t = {.key_type = e->key_types[type], .value_type = e->value_types[type]};
+    uint32_t chosen = 0;
+    bool any = false;
+    for (size_t i = 0; i < e->n_counts; i++) {
+        uint64_t least;
+        bool fits;
+        t.sinks = e->counts[i];
+        rill_status status = rill__sinks_fits(e, &t, &least, &fits, err);
+        if (status != RILL_OK) return status;
+        if (!fits || t.sinks > sinks || (any && t.sinks < chosen)) continue;
+        chosen = t.sinks;
+        any = true;
+    }
+    if (!any) return RILL_OK;
+    t.sinks = chosen;
     rill_status status = widest(e, &t, trained ? trained : 1 << 20, &window, err);
     for (uint32_t part = 1; status == RILL_OK && part <= 4; part *= 2) {
-        uint32_t capacity = (sinks + window) / part;
-        t.window = capacity - sinks;
-        if (capacity > sinks) propose(trials, n, &t);
+        uint32_t capacity = (t.sinks + window) / part;
+        t.window = capacity - t.sinks;
+        if (capacity > t.sinks) propose(trials, n, &t);
     }
     return status;
 }
@@ -307,24 +304,22 @@ static rill_status try_all(rill__sinks_eval *e, rill__sinks_trial *trials, size_
 // of these: the fewer trials, and each one measured.
 static rill_status search(rill__sinks_eval *e, uint32_t sinks, rill__sinks_trial *trials, size_t *n,
                           rill_error *err) {
-    static const rill_type by_default[] = {RILL_TYPE_F16, RILL_TYPE_Q8_0};
-    const rill__lists *l = &e->all.s->lists;
-    const uint32_t *counts = l->n_sinks ? l->sinks : default_sinks;
-    size_t n_counts = l->n_sinks ? l->n_sinks : sizeof default_sinks / sizeof *default_sinks;
     rill_status status = RILL_OK;
     *n = 0;
-    for (size_t i = 0; i < (l->n_types ? l->n_types : 2) && status == RILL_OK; i++)
-        status = propose_sizes(e, sinks, l->n_types ? l->key_types[i] : by_default[i],
-                               l->n_types ? l->value_types[i] : by_default[i], trials, n, err);
+    for (size_t i = 0; i < e->n_types && status == RILL_OK; i++)
+        status = propose_sizes(e, sinks, i, trials, n, err);
     if (status == RILL_OK) status = try_all(e, trials, 0, *n, err);
     if (status != RILL_OK) return status;
     size_t best_at, before = *n;
     if (!rill__sinks_best(trials, *n, &best_at)) return RILL_OK;
     const rill__sinks_trial best = trials[best_at];
-    for (size_t i = 0; i < n_counts && status == RILL_OK; i++) {
+    for (size_t i = 0; i < e->n_counts && status == RILL_OK; i++) {
         rill__sinks_trial t = best;
-        t.sinks = counts[i];
-        if (counts[i] >= best.sinks + best.window) continue;
+        uint64_t least;
+        bool fits;
+        t.sinks = e->counts[i];
+        status = rill__sinks_fits(e, &t, &least, &fits, err);
+        if (status != RILL_OK || !fits || t.sinks >= best.sinks + best.window) continue;
         status = widest(e, &t, best.sinks + best.window, &t.window, err);
         if (status == RILL_OK) propose(trials, n, &t);
     }

@@ -82,6 +82,11 @@ static rill_status cache_bytes(const rill_model *model, const rill_stream_option
     return status;
 }
 
+rill_status rill__sinks_least(const rill_model *model, const rill_stream_options *options,
+                              uint64_t *bytes, rill_error *err) {
+    return cache_bytes(model, options, 1, bytes, err);
+}
+
 rill_status rill__sinks_widest(const rill_model *model, const rill_stream_options *options,
                                uint64_t memory, uint32_t most, uint32_t *window, rill_error *err) {
     uint64_t bytes;

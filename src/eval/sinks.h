@@ -53,9 +53,13 @@ bool rill__sinks_best(const rill__sinks_trial *trials, size_t n, size_t *best);
 // *fewest. False as above.
 bool rill__sinks_fewest(const rill__sinks_trial *trials, size_t n, size_t *fewest);
 
-// The widest window, with the sinks and types of `options`, whose cache (as a stream takes it, room
-// for its chunk included) is at most `memory` bytes and whose capacity is at most `most` tokens.
-// RILL_EINVAL if not even one token fits, with the bytes that it wants.
+// The bytes of the smallest cache with the sinks and types of `options`: that of a window of one
+// token, as a stream takes it, room for its chunk included. Failures as rill_stream_estimate.
+RILL_NODISCARD rill_status rill__sinks_least(const rill_model *model,
+                                             const rill_stream_options *options, uint64_t *bytes,
+                                             rill_error *err);
+// The widest window, with the sinks and types of `options`, whose cache is at most `memory` bytes
+// and whose capacity is at most `most` tokens. RILL_EINVAL if not even one token fits.
 RILL_NODISCARD rill_status rill__sinks_widest(const rill_model *model,
                                               const rill_stream_options *options, uint64_t memory,
                                               uint32_t most, uint32_t *window, rill_error *err);

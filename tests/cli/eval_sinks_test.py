@@ -114,13 +114,43 @@ class Sinks(Test):
                  for name in os.listdir(journal)}
         self.assertEqual(before, after)
 
+    def test_a_type_that_does_not_fit_is_left_out(self):
+        # f16 wants 160 KiB for its smallest cache, q8_0 85 KiB.
+        found = self.part(self.rows("--memory", "150K"), "memory")
+        self.assertEqual({row["cache_type"] for row in found}, {"q8_0"})
+        for row in found:
+            self.assertLessEqual(row["cache_bytes"], 150 << 10)
+        # Nor does a number of sinks: those that fit are tried.
+        found = self.part(self.rows("--sinks", "0,400", "--capacity", "500", "--memory", "150K"),
+                          "memory")
+        self.assertEqual({row["sinks"] for row in found}, {0})
+
+    def test_only_what_has_room_of_what_is_usual(self):
+        found = self.rows("--capacity", "9", "--sinks", "4,0,4")
+        self.assertEqual([row["sinks"] for row in self.part(found, None)], [4, 0])
+        out = rill(*SHORT[:-2], "--capacity", "3", "--json", env=self.environment)[0]
+        found = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([row["sinks"] for row in self.part(found, None)], [0, 1, 2])
+        self.assertEqual({row["sinks"] for row in self.part(found, "choices")}, {1, 2})
+
     def test_refused(self):
-        self.refused(2, ["--sinks", "no room"], *SHORT, "--sinks", "40", env=self.environment)
         self.refused(2, ["--memory", "8M"], *SHORT, "--memory", "8 MB", env=self.environment)
-        self.refused(2, ["--memory", "at least"], *SHORT, "--memory", "1K", env=self.environment)
         self.refused(2, ["--file", "too short"], "eval", "sinks", "-f", self.write("a", b"a"),
                      env=self.environment)
         self.refused(2, ["--sinks", "auto"], "run", "--sinks", "automatic")
+
+    def test_refused_before_the_work(self):
+        journal = self.path("journal")
+        for words, args in (
+            (["--sinks", "40 leave no room"], ["--sinks", "40"]),
+            (["--sinks", "64 leave no room"], ["--sinks", "0,4,64", "--capacity", "64"]),
+            (["--memory", "at least"], ["--memory", "1K"]),
+            (["--chunk"], ["--chunk", "1000000"]),
+            (["--cache-type", "--memory"], ["--cache-type", "q8_0,f16"]),
+        ):
+            self.refused(2, words, *SHORT, "--resume", journal, *args, env=self.environment)
+            # Nothing was begun.
+            self.assertEqual(os.listdir(journal), [], args)
 
 
 main()
