@@ -12,6 +12,7 @@
 
 #include "base/utf8.h"
 
+#include "eval/room.h"
 #include "eval/text.h"
 
 #include <stdio.h>
@@ -86,19 +87,56 @@ void rill__sinks_show_token(const rill__sinks_eval *e, rill_token token, char *o
     rill_text_free(text);
 }
 
-static rill_status measure(rill__sinks_eval *e, const rill__settings *s, rill_error *err) {
+rill_status rill__sinks_case(rill__sinks_eval *e, const char *name,
+                             const rill_stream_options *options, const char *input,
+                             size_t record_bytes, rill__case **out, rill_error *err) {
+    rill_status status =
+        rill__evaluation_case(&e->all, name, options, input, record_bytes, out, err);
+    if (status == RILL_OK && !rill__case_finished(*out))
+        status = rill__room_check(e->all.session.model, options, NULL, err);
+    if (status != RILL_OK) rill__case_close(out);
+    return status;
+}
+
+rill_status rill__sinks_first_failure(rill_status status, rill_error *err, rill_status later,
+                                      const rill_error *failed) {
+    if (status != RILL_OK || later == RILL_OK) return status;
+    *err = *failed;
+    return later;
+}
+
+static rill_status prepare(rill__sinks_eval *e, const rill__settings *s, rill_error *err) {
     rill_status status = rill__evaluation_open(&e->all, "sinks", s, err);
     if (status == RILL_OK) status = rill__sinks_plan(e, err);
-    if (status == RILL_OK) status = read_text(e, err);
-    if (status == RILL_OK && s->observe) status = rill__sinks_observe(e, err);
-    if (status == RILL_OK) status = rill__sinks_try(e, err);
-    return status == RILL_OK ? rill__evaluation_write(&e->all, err) : status;
+    return status == RILL_OK ? read_text(e, err) : status;
+}
+
+// A trial that failed is a row; if all of them did, so did the evaluation.
+static rill_status check_trials(const rill__sinks_eval *e, rill_error *err) {
+    for (size_t i = 0; i < e->n_trials; i++)
+        if (!e->trials[i].result.error) return RILL_OK;
+    *err = e->trials[e->n_trials - 1].failed;
+    return err->status;
+}
+
+static rill_status measure(rill__sinks_eval *e, rill_error *err) {
+    uint32_t sinks = 0;
+    rill_status status = e->all.s->observe ? rill__sinks_observe(e, err) : RILL_OK;
+    if (status == RILL_OK) status = rill__sinks_by_count(e, &sinks, err);
+    if (status == RILL_OK) status = rill__sinks_by_choice(e, err);
+    if (status == RILL_OK && e->all.s->memory) status = rill__sinks_by_memory(e, sinks, err);
+    return status == RILL_OK ? check_trials(e, err) : status;
 }
 
 static int run(rill__settings *s) {
     static rill__sinks_eval e;  // room for all trials: not for the stack
-    rill_error err = {0};
-    rill_status status = measure(&e, s, &err);
+    rill_error err = {0}, failed;
+    rill_status status = prepare(&e, s, &err);
+    if (status == RILL_OK) {
+        status = measure(&e, &err);
+        rill_status written = rill__evaluation_write(&e.all, &failed);
+        status = rill__sinks_first_failure(status, &err, written, &failed);
+    }
     rill__attention_free(&e.attention);
     rill__free(e.tokens);
     return rill__evaluation_close(&e.all, status, &err);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where attention goes: seen by a stream that keeps the first 16 tokens, so that each of them can
 // be looked at however long the text is.
+#include "cli/command.h"
 #include "cli/eval_sinks.h"
 #include "cli/terminal.h"
 
@@ -75,8 +76,7 @@ static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
     size_t n_values;
     double *values = rill__attention_values(e->attention, &n_values), start = rill__seconds();
     snprintf(input, sizeof input, "%s, attention of the first %zu", e->input, n);
-    rill_status status =
-        rill__evaluation_case(&e->all, "attention", &o, input, sizeof *values, &journal, err);
+    rill_status status = rill__sinks_case(e, "attention", &o, input, sizeof *values, &journal, err);
     if (status == RILL_OK && rill__case_finished(journal)) {
         status = rill__case_read(journal, 0, n_values, values, err);
     } else if (status == RILL_OK) {
@@ -87,6 +87,7 @@ static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
         if (status == RILL_OK) status = rill__case_finish(journal, rill__seconds() - start, err);
     }
     rill__case_close(&journal);
+    rill__progress_clear();
     return status;
 }
 
@@ -176,6 +177,11 @@ rill_status rill__sinks_observe(rill__sinks_eval *e, rill_error *err) {
     if (n > e->all.s->observe) n = e->all.s->observe;
     rill_status status = rill__attention_new(info->n_layers, info->n_heads, &e->attention, err);
     if (status == RILL_OK) status = fill(e, n, err);
+    if (rill__evaluation_goes_on(status)) {
+        rill__warn("attention is not looked at: %s", err->message);
+        rill__attention_free(&e->attention);
+        return RILL_OK;
+    }
     if (status == RILL_OK)
         status = rill__evaluation_table(&e->all, "positions", columns, COLUMNS, RILL_TO_ALL, &table,
                                         err);

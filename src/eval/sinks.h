@@ -44,6 +44,7 @@ typedef struct rill__sinks_trial {
     rill_type key_type, value_type;
     uint64_t cache_bytes;
     double perplexity;  // not finite: it overflowed, or there is none
+    const char *error;  // why there is none; NULL if there is one
 } rill__sinks_trial;
 
 // The trial of the lowest perplexity, of equal ones the first, into *best. False if no perplexity

@@ -2,8 +2,10 @@
 """rill eval sinks: what is tried and recommended, and what rill run makes of it."""
 import json
 import os
+import signal
+import time
 
-from support import DATA, Test, main, rill
+from support import DATA, Terminal, Test, main, rill, start
 
 TEXT = os.path.join(DATA, "cli", "text.txt")
 SHORT = ["eval", "sinks", "-f", TEXT, "--tokens", "140", "--capacity", "40", "--observe", "100",
@@ -132,6 +134,65 @@ class Sinks(Test):
         found = [json.loads(line) for line in out.splitlines()]
         self.assertEqual([row["sinks"] for row in self.part(found, None)], [0, 1, 2])
         self.assertEqual({row["sinks"] for row in self.part(found, "choices")}, {1, 2})
+
+    def test_what_memory_does_not_do_for_is_a_row(self):
+        # No machine has room for a cache of a billion tokens; 150 KiB are a trial of their own.
+        huge = [*SHORT, "--capacity", "1000000000"]
+        out, err = rill(*huge, "--json", "--memory", "150K", env=self.environment)
+        self.assertIn("attention is not looked at: out of memory", err)
+        found = [json.loads(line) for line in out.splitlines()]
+        counts = self.part(found, None)
+        self.assertEqual([row["sinks"] for row in counts], [0, 1, 4])
+        for row in counts + self.part(found, "choices"):
+            self.assertIn("out of memory", row["error"])
+            self.assertIsNone(row["perplexity"])
+            self.assertIsNone(row["recommended"])
+        self.assertTrue(all(row["perplexity"] for row in self.part(found, "memory")))
+        self.assertIn("nothing was measured", self.run_auto()[1])
+        # Where nothing else was tried the evaluation failed; its rows are there.
+        out, err = rill(*huge, "--json", "--observe", "0", status=1, env=self.environment)
+        self.assertEqual(len(self.part([json.loads(line) for line in out.splitlines()], None)), 3)
+        self.assertIn("rill: out of memory", err)
+
+    def test_an_interrupted_one_shows_what_it_has(self):
+        journal = self.path("journal")
+        args = ["eval", "sinks", "-f", self.write("long", open(TEXT, "rb").read() * 4),
+                "--capacity", "40", "--observe", "100", "--sinks", "0,1,4", "--json",
+                "--resume", journal]
+        process = start(*args, env=self.environment)
+        end = time.monotonic() + 60
+        while len(self.finished(journal)) < 3 and time.monotonic() < end:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        found = [json.loads(line) for line in out.splitlines()]
+        whole = [json.loads(line) for line in rill(*args, env=self.environment)[0].splitlines()]
+        self.assertLess(len(found), len(whole))
+        self.assertEqual(self.part(found, "positions"), self.part(whole, "positions"))
+        # Two numbers of sinks or more are done, each with the perplexity that it has in the end.
+        before, after = self.part(found, None), self.part(whole, None)
+        self.assertGreaterEqual(len(before), 2)
+        for one, other in zip(before, after):
+            self.assertEqual((one["sinks"], one["perplexity"]), (other["sinks"], other["perplexity"]))
+        if len(before) < len(after):
+            self.assertTrue(all(row["recommended"] is None for row in before))
+
+    def finished(self, journal):
+        """The cases that are finished: the flag in the head of their records."""
+        names = os.listdir(journal) if os.path.isdir(journal) else []
+        found = []
+        for name in names:
+            if name.endswith(".records"):
+                with open(os.path.join(journal, name), "rb") as file:
+                    found += [name] if file.read(64)[12:14] == b"\1\0" else []
+        return found
+
+    def test_the_bar_says_which_of_how_many(self):
+        terminal = Terminal(*SHORT, environment=self.environment)
+        terminal.until("(2 of 3)")
+        terminal.until("(5 of ")
+        self.assertEqual(terminal.end(), 0)
 
     def test_refused(self):
         self.refused(2, ["--memory", "8M"], *SHORT, "--memory", "8 MB", env=self.environment)
