@@ -72,11 +72,15 @@ static rill_status watch(rill__sinks_eval *e, const rill_stream_options *o, size
 static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
     rill_stream_options o = stream_options(e);
     rill__case *journal = NULL;
-    char input[160];
+    char input[160], name[80], type[24];
     size_t n_values;
     double *values = rill__attention_values(e->attention, &n_values), start = rill__seconds();
+    const rill__sinks_trial types = {.key_type = e->key_type, .value_type = e->value_type};
+    rill__sinks_type_name(&types, type);
+    // All that may be asked for otherwise with the same text is in the name.
+    snprintf(name, sizeof name, "attention %u+%u %s %zu", o.sinks, o.window, type, n);
     snprintf(input, sizeof input, "%s, attention of the first %zu", e->input, n);
-    rill_status status = rill__sinks_case(e, "attention", &o, input, sizeof *values, &journal, err);
+    rill_status status = rill__sinks_case(e, name, &o, input, sizeof *values, &journal, err);
     if (status == RILL_OK && rill__case_finished(journal)) {
         status = rill__case_read(journal, 0, n_values, values, err);
     } else if (status == RILL_OK) {

@@ -46,8 +46,13 @@ static rill_status measure(rill__sinks_eval *e, const char *name, const char *la
                                .n_tokens = e->text.n_body};
     rill__bar bar = {.label = label, .unit = "tokens"};
     rill__case *journal = NULL;
+    char input[256];
+    size_t used = (size_t)snprintf(input, sizeof input, "%s, after", e->input);
+    for (size_t i = 0; i < fed->n && used < sizeof input; i++)
+        used += (size_t)snprintf(input + used, sizeof input - used, " %d", (int)fed->tokens[i]);
+    if (!fed->n) snprintf(input + used, sizeof input - used, " nothing");
     rill_status status =
-        rill__sinks_case(e, name, &trial.stream, e->input, RILL_TRIAL_RECORD, &journal, err);
+        rill__sinks_case(e, name, &trial.stream, input, RILL_TRIAL_RECORD, &journal, err);
     if (status == RILL_OK)
         status = rill__trial_measure(e->all.session.model, &trial, journal, rill__progress, &bar,
                                      &t->perplexity, &t->cache_bytes, err);

@@ -26,15 +26,17 @@ static rill__sinks_choice make(const char *key, const char *name, uint32_t n, co
 static size_t most_attended(const rill__sinks_text *t, const uint32_t by_attention[2],
                             rill__sinks_choice *out) {
     const rill_token most[2] = {token_at(t, by_attention[0]), token_at(t, by_attention[1])};
-    char name[64];
+    char key[24], name[64];
     size_t n = 0;
     if (by_attention[0] != 0) {
+        snprintf(key, sizeof key, "most_%u", by_attention[0]);
         snprintf(name, sizeof name, "token %u alone: most attention", by_attention[0]);
-        out[n++] = make("most_1", name, 1, most, 1);
+        out[n++] = make(key, name, 1, most, 1);
     }
+    snprintf(key, sizeof key, "most_%u_%u", by_attention[0], by_attention[1]);
     snprintf(name, sizeof name, "tokens %u and %u: most attention", by_attention[0],
              by_attention[1]);
-    out[n++] = make("most_2", name, 2, most, 2);
+    out[n++] = make(key, name, 2, most, 2);
     return n;
 }
 

@@ -22,7 +22,7 @@ typedef struct rill__sinks_text {
 // One way to choose the tokens that are kept. A stream keeps the first n tokens that it is fed, so
 // others become sinks by being fed before the text.
 typedef struct rill__sinks_choice {
-    char key[24];                         // for machines and file names: "first_4"
+    char key[24];                         // for machines and file names: "first_4", "most_3_0"
     char name[64];                        // for people: "the first 4 tokens"
     uint32_t n;                           // sinks
     rill_token fed[RILL_SINKS_MOST_FED];  // what is fed before the body
@@ -31,10 +31,10 @@ typedef struct rill__sinks_choice {
 
 // The choices that a text offers, most interesting first: its first four tokens and the first, the
 // tokens at the two positions of `by_attention` (positions in head and body together, most
-// attention first; below n_head + n_body; NULL: not known), the first four without what the
-// tokenizer puts in front, `newline` four times (-1: the model has none), and four tokens of the
-// middle of the text. Returns how many were written to out[RILL_SINKS_MOST_CHOICES]. The body has
-// at least 16 tokens.
+// attention first; below n_head + n_body; in the keys; NULL: not known), the first four without
+// what the tokenizer puts in front, `newline` four times (-1: the model has none), and four tokens
+// of the middle of the text. Returns how many were written to out[RILL_SINKS_MOST_CHOICES]. The
+// body has at least 16 tokens.
 size_t rill__sinks_choices(const rill__sinks_text *text, const uint32_t by_attention[2],
                            rill_token newline, rill__sinks_choice *out);
 

@@ -135,6 +135,30 @@ class Sinks(Test):
         self.assertEqual([row["sinks"] for row in self.part(found, None)], [0, 1, 2])
         self.assertEqual({row["sinks"] for row in self.part(found, "choices")}, {1, 2})
 
+    def test_one_journal_takes_other_questions_too(self):
+        journal = self.path("journal")
+        args = ["--sinks", "0", "--resume", journal]
+        first = self.rows(*args)
+        self.rows(*args, "--capacity", "44")
+        self.rows(*args, "--observe", "90")
+        self.assertEqual(self.rows(*args), first)
+        # What is fed in front of the text is a part of what is measured.
+        fed = {}
+        for name in os.listdir(journal):
+            if name.endswith(".case"):
+                with open(os.path.join(journal, name)) as file:
+                    fed[name] = file.read().splitlines()[-1]
+        head, = {fed[name].rsplit(", ", 1)[1] for name in fed if "40_f16_first" in name}
+        self.assertRegex(head, r"^after \d+$")
+        line, = [fed[name] for name in fed if "4+36_f16_newline_4" in name]
+        self.assertRegex(line, r", after (\d+) \1 \1 \1$")
+        pairs = [fed[name] for name in fed if "2+38_f16_most_0_" in name]
+        self.assertEqual(len(pairs), 2)  # over 90 tokens another one gets most attention
+        for pair in pairs:
+            self.assertRegex(pair, r", after \d+ \d+$")
+        line, = [fed[name] for name in fed if "4+36_f16_no_begin" in name]
+        self.assertTrue(line.endswith(", after nothing"), line)
+
     def test_what_memory_does_not_do_for_is_a_row(self):
         # No machine has room for a cache of a billion tokens; 150 KiB are a trial of their own.
         huge = [*SHORT, "--capacity", "1000000000"]
@@ -156,7 +180,9 @@ class Sinks(Test):
 
     def test_an_interrupted_one_shows_what_it_has(self):
         journal = self.path("journal")
-        args = ["eval", "sinks", "-f", self.write("long", open(TEXT, "rb").read() * 4),
+        with open(TEXT, "rb") as file:
+            text = self.write("long", file.read() * 4)
+        args = ["eval", "sinks", "-f", text,
                 "--capacity", "40", "--observe", "100", "--sinks", "0,1,4", "--json",
                 "--resume", journal]
         process = start(*args, env=self.environment)
