@@ -101,7 +101,8 @@ RILL_NODISCARD rill_status rill__sinks_table(rill__sinks_eval *e, const char *pa
                                              rill__table **out, rill_error *err);
 // Adds the first n of `planned` trials, and a note if that is not all of them. `choices` say what
 // is kept, NULL: nothing does. *recommended (NULL: none is) is marked.
-void rill__sinks_rows(rill__table *table, const rill__sinks_trial *trials, size_t n, size_t planned,
+void rill__sinks_rows(const rill__sinks_eval *e, rill__table *table,
+                      const rill__sinks_trial *trials, size_t n, size_t planned,
                       const char *const *choices, const size_t *recommended);
 
 // ---- Parts, each a table or more ------------------------------------------------------------

@@ -12,8 +12,9 @@
 
 enum { PIECE = 64 };
 
-enum { PART, TOKEN, TEXT, MEAN, SHARE, LAYER, HEAD, MOST, COLUMNS };
+enum { MODEL, PART, TOKEN, TEXT, MEAN, SHARE, LAYER, HEAD, MOST, COLUMNS };
 static const rill__column columns[COLUMNS] = {
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [PART] = {"position", "position", NULL, RILL_COLUMN_TEXT, 0},
     [TOKEN] = {"token", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [TEXT] = {"text", "text", NULL, RILL_COLUMN_TEXT, 0},
@@ -25,8 +26,9 @@ static const rill__column columns[COLUMNS] = {
 };
 
 // For machines: each head by itself.
-enum { HEAD_LAYER, HEAD_HEAD, HEAD_PART, HEAD_MEAN, HEAD_COLUMNS };
+enum { HEAD_MODEL, HEAD_LAYER, HEAD_HEAD, HEAD_PART, HEAD_MEAN, HEAD_COLUMNS };
 static const rill__column head_columns[HEAD_COLUMNS] = {
+    [HEAD_MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [HEAD_LAYER] = {"layer", "layer", NULL, RILL_COLUMN_COUNT, 0},
     [HEAD_HEAD] = {"head", "head", NULL, RILL_COLUMN_COUNT, 0},
     [HEAD_PART] = {"position", "position", NULL, RILL_COLUMN_TEXT, 0},
@@ -109,6 +111,7 @@ static void add_row(const rill__sinks_eval *e, rill__table *table, uint32_t part
         head = i % info->n_heads;
     }
     rill__table_row(table);
+    rill__table_text(table, MODEL, info->name);
     part_name(part, text);
     rill__table_text(table, PART, text);
     if (part < RILL_ATTENTION_POSITIONS) {
@@ -131,6 +134,7 @@ static void add_heads(const rill__sinks_eval *e, rill__table *table) {
                 char name[16];
                 part_name(part, name);
                 rill__table_row(table);
+                rill__table_text(table, HEAD_MODEL, info->name);
                 rill__table_number(table, HEAD_LAYER, layer);
                 rill__table_number(table, HEAD_HEAD, head);
                 rill__table_text(table, HEAD_PART, name);

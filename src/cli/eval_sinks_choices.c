@@ -67,7 +67,7 @@ static rill_status show(rill__sinks_eval *e, const rill__sinks_choice *choices,
         shown[i] = words[i];
     }
     rill__table_title(table, "%s: perplexity by what is kept", e->all.session.info.name);
-    rill__sinks_rows(table, trials, n, planned, shown, NULL);
+    rill__sinks_rows(e, table, trials, n, planned, shown, NULL);
     rill__table_note(table,
                      "A stream keeps the first tokens that it reads: others are kept by being "
                      "read before the");

@@ -55,7 +55,7 @@ static rill_status show(rill__sinks_eval *e, const rill__sinks_trial *trials, si
     if (status != RILL_OK) return status;
     rill__table_title(table, "%s: perplexity by number of sinks, over %zu tokens",
                       e->all.session.info.name, e->text.n_body - 1);
-    rill__sinks_rows(table, trials, n, e->n_counts, NULL, all && any ? &few : NULL);
+    rill__sinks_rows(e, table, trials, n, e->n_counts, NULL, all && any ? &few : NULL);
     if (all && any) {
         recommend(e, table, &trials[few], &trials[best]);
         *recommended = trials[few].sinks;

@@ -125,7 +125,7 @@ static rill_status show(rill__sinks_eval *e, const search *s, rill_error *err) {
     if (status != RILL_OK) return status;
     rill__number_bytes(memory, sizeof memory, e->all.s->memory);
     rill__table_title(table, "%s: perplexity within %s of cache", e->all.session.info.name, memory);
-    rill__sinks_rows(table, s->trials, s->n_done, s->n, NULL, all && any ? &best : NULL);
+    rill__sinks_rows(e, table, s->trials, s->n_done, s->n, NULL, all && any ? &best : NULL);
     if (all && any) {
         const rill__sinks_trial *t = &s->trials[best];
         rill__sinks_type_name(t, type);

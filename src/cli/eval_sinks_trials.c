@@ -9,8 +9,22 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SINKS, WINDOW, COUNTS, CHOICE, TYPE, BYTES, PERPLEXITY, ABOVE, RECOMMENDED, ERROR, COLUMNS };
+enum {
+    MODEL,
+    SINKS,
+    WINDOW,
+    COUNTS,
+    CHOICE,
+    TYPE,
+    BYTES,
+    PERPLEXITY,
+    ABOVE,
+    RECOMMENDED,
+    ERROR,
+    COLUMNS
+};
 static const rill__column columns[COLUMNS] = {
+    [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
     [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [COUNTS] = {"counts", "sinks+window", NULL, RILL_COLUMN_TEXT, 0},
@@ -19,7 +33,7 @@ static const rill__column columns[COLUMNS] = {
     [BYTES] = {"cache_bytes", "takes", NULL, RILL_COLUMN_BYTES, 0},
     [PERPLEXITY] = {"perplexity", "perplexity", NULL, RILL_COLUMN_REAL, 3},
     [ABOVE] = {"above_best", "above best", NULL, RILL_COLUMN_SHARE, 2},
-    [RECOMMENDED] = {"recommended", NULL, NULL, RILL_COLUMN_COUNT, 0},  // 1: this one
+    [RECOMMENDED] = {"recommended", NULL, NULL, RILL_COLUMN_FLAG, 0},
     [ERROR] = {"error", NULL, NULL, RILL_COLUMN_TEXT, 0},
 };
 
@@ -103,11 +117,13 @@ rill_status rill__sinks_table(rill__sinks_eval *e, const char *part, rill__table
     return rill__evaluation_table(&e->all, part, columns, COLUMNS, RILL_TO_ALL, out, err);
 }
 
-static void add_row(rill__table *table, const rill__sinks_trial *t, double best) {
+static void add_row(const rill__sinks_eval *e, rill__table *table, const rill__sinks_trial *t,
+                    double best) {
     char type[24], counts[32];
     rill__sinks_type_name(t, type);
     snprintf(counts, sizeof counts, "%u+%u", t->sinks, t->window);
     rill__table_row(table);
+    rill__table_text(table, MODEL, e->all.session.info.name);
     rill__table_number(table, SINKS, t->sinks);
     rill__table_number(table, WINDOW, t->window);
     rill__table_text(table, COUNTS, counts);
@@ -122,12 +138,13 @@ static void add_row(rill__table *table, const rill__sinks_trial *t, double best)
     rill__table_number(table, ABOVE, t->perplexity / best - 1);
 }
 
-void rill__sinks_rows(rill__table *table, const rill__sinks_trial *trials, size_t n, size_t planned,
+void rill__sinks_rows(const rill__sinks_eval *e, rill__table *table,
+                      const rill__sinks_trial *trials, size_t n, size_t planned,
                       const char *const *choices, const size_t *recommended) {
     size_t best;
     double least = rill__sinks_best(trials, n, &best) ? trials[best].perplexity : NAN;
     for (size_t i = 0; i < n; i++) {
-        add_row(table, &trials[i], least);
+        add_row(e, table, &trials[i], least);
         if (choices) rill__table_text(table, CHOICE, choices[i]);
         if (recommended) rill__table_number(table, RECOMMENDED, i == *recommended);
     }

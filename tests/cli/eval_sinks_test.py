@@ -30,6 +30,7 @@ class Sinks(Test):
 
     def test_attention(self):
         found = self.rows()
+        self.assertEqual({row["model"] for row in found}, {"rill-30m"})
         positions = self.part(found, "positions")
         self.assertEqual([row["position"] for row in positions[:16]], [str(i) for i in range(16)])
         # The shipped model reads a begin token first, and leans on it.
@@ -54,7 +55,8 @@ class Sinks(Test):
                          [(0, 40), (1, 39), (4, 36)])
         best = min(row["perplexity"] for row in counts)
         enough = [row["sinks"] for row in counts if row["perplexity"] <= best * 1.005]
-        chosen, = [row["sinks"] for row in counts if row["recommended"]]
+        chosen, = [row["sinks"] for row in counts if row["recommended"] is True]
+        self.assertEqual([row["recommended"] for row in counts].count(False), 2)
         self.assertEqual(chosen, min(enough))
         for row in counts:
             self.assertAlmostEqual(row["above_best"], row["perplexity"] / best - 1)
