@@ -12,6 +12,11 @@
 
 enum { PIECE = 64 };
 
+// The threshold as text, as it stands in attention.h.
+#define TEXT_OF(number)    #number
+#define THRESHOLD_(number) TEXT_OF(number)
+#define THRESHOLD          THRESHOLD_(RILL_SINK_THRESHOLD)
+
 enum { MODEL, PART, TOKEN, TEXT, MEAN, SHARE, LAYER, HEAD, MOST, COLUMNS };
 static const rill__column columns[COLUMNS] = {
     [MODEL] = {"model", NULL, NULL, RILL_COLUMN_TEXT, 0},
@@ -19,7 +24,7 @@ static const rill__column columns[COLUMNS] = {
     [TOKEN] = {"token", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [TEXT] = {"text", "text", NULL, RILL_COLUMN_TEXT, 0},
     [MEAN] = {"attention", "attention", "mean", RILL_COLUMN_SHARE, 2},
-    [SHARE] = {"sink_heads", "heads above", "0.3", RILL_COLUMN_SHARE, 1},
+    [SHARE] = {"sink_heads", "heads above", THRESHOLD, RILL_COLUMN_SHARE, 1},
     [MOST] = {"most", "most", "of a head", RILL_COLUMN_SHARE, 1},
     [LAYER] = {"layer", "in layer", NULL, RILL_COLUMN_COUNT, 0},
     [HEAD] = {"head", "head", NULL, RILL_COLUMN_COUNT, 0},
@@ -172,7 +177,7 @@ static rill_status draw_positions(rill__sinks_eval *e, rill_error *err) {
     rill__figure_series(figure, "mean attention");
     for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
         rill__figure_point(figure, i, rill__attention_mean_of_all(e->attention, i));
-    rill__figure_series(figure, "heads that give it more than 0.3");
+    rill__figure_series(figure, "heads that give it more than " THRESHOLD);
     for (uint32_t i = 0; i < RILL_ATTENTION_POSITIONS; i++)
         rill__figure_point(figure, i, rill__attention_sink_share(e->attention, i));
     return RILL_OK;
@@ -203,11 +208,11 @@ rill_status rill__sinks_observe(rill__sinks_eval *e, rill_error *err) {
         if (part != RILL_ATTENTION_NOBODY || rill__attention_mean_of_all(e->attention, part) > 1e-6)
             add_row(e, table, part);
     rill__table_note(table,
-                     "The mean over all later tokens that see it; the first %u are always "
-                     "kept here. A head",
+                     "The mean over all tokens that see it, itself among them; the first %u are "
+                     "always kept here.",
                      stream_options(e).sinks);
-    rill__table_note(table, "that gives a token more than %.1f in the mean has it as its sink.",
-                     RILL_SINK_THRESHOLD);
+    rill__table_note(table, "A head that gives a token more than " THRESHOLD
+                            " in this mean has it as its sink.");
     add_heads(e, heads);
     status = draw_heads(e, err);
     return status == RILL_OK ? draw_positions(e, err) : status;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Where attention goes: how much of it the first tokens of a text take, in each layer and head.
 //
-// Source of the metric: Gu et al., "When Attention Sink Emerges in Language Models" (ICLR 2025).
+// Source of the metric: Gu et al., "When Attention Sink Emerges in Language Models" (ICLR 2025),
+// who take its mean over many sequences of 64 tokens; docs/eval.md says what differs here.
 #ifndef RILL_EVAL_ATTENTION_H
 #define RILL_EVAL_ATTENTION_H
 

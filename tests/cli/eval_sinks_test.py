@@ -46,6 +46,13 @@ class Sinks(Test):
                                positions[0]["sink_heads"])
         self.assertAlmostEqual(max(first), positions[0]["most"])
 
+    def test_what_the_table_says_of_attention(self):
+        out = rill(*SHORT, env=self.environment)[0].decode()
+        self.assertRegex(out, r"attention +heads above +in layer")
+        self.assertRegex(out, r"mean +0\.3 +of a head")
+        self.assertIn("all tokens that see it, itself among them", out)
+        self.assertIn("more than 0.3 in this mean", out)
+
     def test_recommendation(self):
         err = self.run_auto()[1]
         self.assertIn("sinks: 4: nothing was measured", err)
