@@ -140,7 +140,7 @@ struct rill__file_writer {
     char *path;       // where it shall appear: links followed
     char *directory;  // of path
     char *temporary;  // what is written, in directory; NULL when writing into something that is no
-                      // file
+                      // file, or has no name
     int fd;
     bool failed;  // a write failed: the content is incomplete
     uint64_t offset;
@@ -208,12 +208,13 @@ static rill_status open_temporary(rill__file_writer *w, rill_error *err) {
 
 static rill_status open_target(rill__file_writer *w, const char *path, rill_error *err) {
     struct stat info;
-    bool straight = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+    // A file without a name (/proc/self/fd/N of a temporary one) has no place to be renamed to.
+    bool straight = stat(path, &info) == 0 && (!S_ISREG(info.st_mode) || info.st_nlink == 0);
     w->path = straight ? rill__strdup(path) : final_path(path);
     w->directory = w->path ? directory_of(w->path) : NULL;
     if (!w->directory) return rill__fail_memory(err, "a path", strlen(path));
     if (!straight) return open_temporary(w, err);
-    w->fd = open(path, O_WRONLY | O_CLOEXEC);
+    w->fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
     return w->fd < 0 ? fail_system(err, path, "cannot write") : RILL_OK;
 }
 

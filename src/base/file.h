@@ -32,7 +32,8 @@ char *rill__path_join(const char *directory, const char *name);
 
 // A file that appears whole or not at all: bytes go to a temporary file in the same directory;
 // commit flushes, fsyncs it, renames it over `path` and fsyncs the directory; discard unlinks it.
-// Writing to something that is not a regular file (/dev/null, a pipe) goes straight there.
+// Writing to something that is not a regular file (/dev/null, a pipe), or to a file that has no
+// name (/proc/self/fd/N of one that was removed), goes straight there.
 typedef struct rill__file_writer rill__file_writer;
 RILL_NODISCARD rill_status rill__writer_open(const char *path, rill__file_writer **out,
                                              rill_error *err);

@@ -4,17 +4,19 @@
 #include "eval/arc.h"
 
 #include "eval/perplexity.h"
+#include "eval/room.h"
 #include "eval/streameval.h"
 
 #include "base/buffer.h"
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { MAX_CHOICE = 64 };  // tokens whose logits are held at once
@@ -27,7 +29,8 @@ typedef struct measurement {
     rill__case *journal;
     rill__arc *out;
     bool one_by_one;
-    char folder[PATH_MAX], snapshot[PATH_MAX + 16];  // "" until it is needed
+    int file;  // the snapshot: it has no name, so nothing can be left of it; -1 until it is needed
+    char snapshot[32];  // what leads to it while it is open
     size_t vocabulary;
     float *logits;  // [MAX_CHOICE, vocabulary]
     float *first;   // [vocabulary], where the choices begin
@@ -107,30 +110,34 @@ rill_status rill__quiz_tokens(const rill_model *model, const rill__quiz *quiz, u
 
 // ---- The stream, put back -------------------------------------------------------------------
 
-// A folder of our own for the snapshot: in memory if it has room for it twice.
-static rill_status make_folder(measurement *m, rill_error *err) {
-    static const char memory[] = "/dev/shm";
+// A file in memory if there is room for it twice, else in $TMPDIR or /tmp; -1 with errno.
+static int open_nameless(uint64_t bytes) {
+    char path[PATH_MAX];
+    const char *folder = getenv("TMPDIR");
+    if (!folder || !*folder) folder = "/tmp";
+    int file = rill__room() / 2 > bytes ? memfd_create("rill-arc", MFD_CLOEXEC) : -1;
+    if (file < 0) file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file >= 0) return file;
+    // Not every file system makes files without a name.
+    snprintf(path, sizeof path, "%s/rill-arc-XXXXXX", folder);
+    file = mkostemp(path, O_CLOEXEC);
+    if (file >= 0) (void)unlink(path);
+    return file;
+}
+
+static rill_status open_snapshot(measurement *m, rill_error *err) {
     rill_stream_report report;
-    struct statvfs room;
-    const char *parent = getenv("TMPDIR");
-    if (!parent || !*parent) parent = "/tmp";
     rill_stream_get_report(m->stream, &report);
-    if (statvfs(memory, &room) == 0 && access(memory, W_OK) == 0 &&
-        (uint64_t)room.f_bavail * room.f_frsize / 2 > report.bytes.total)
-        parent = memory;
-    snprintf(m->folder, sizeof m->folder, "%s/rill-arc-XXXXXX", parent);
-    if (!mkdtemp(m->folder)) {
-        rill_status status = rill__fail(err, RILL_EIO, "%.400s: %s", m->folder, strerror(errno));
-        m->folder[0] = 0;
-        return status;
-    }
-    snprintf(m->snapshot, sizeof m->snapshot, "%s/stream", m->folder);
+    m->file = open_nameless(report.bytes.total);
+    if (m->file < 0)
+        return rill__fail(err, RILL_EIO, "a temporary file for the stream: %s", strerror(errno));
+    snprintf(m->snapshot, sizeof m->snapshot, "/proc/self/fd/%d", m->file);
     return RILL_OK;
 }
 
 static rill_status keep_state(measurement *m, rill_error *err) {
     double began = rill__seconds();
-    rill_status status = m->folder[0] ? RILL_OK : make_folder(m, err);
+    rill_status status = m->file >= 0 ? RILL_OK : open_snapshot(m, err);
     if (status == RILL_OK) status = rill_stream_save(m->stream, m->snapshot, err);
     m->out->copying_seconds += rill__seconds() - began;
     return status;
@@ -300,6 +307,7 @@ rill_status rill__arc_measure(rill_model *model, const rill_stream_options *opti
                      .quiz = quiz,
                      .journal = c,
                      .out = out,
+                     .file = -1,
                      .one_by_one = arc_options->one_by_one};
     rill_model_info info;
     size_t bytes;
@@ -317,10 +325,7 @@ rill_status rill__arc_measure(rill_model *model, const rill_stream_options *opti
         status = run(&m, progress, user, err);
     }
     rill_stream_close(&m.stream);
-    if (m.folder[0]) {
-        (void)unlink(m.snapshot);
-        (void)rmdir(m.folder);
-    }
+    if (m.file >= 0) close(m.file);
     rill__free(m.logits);
     return status;
 }

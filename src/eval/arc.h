@@ -66,7 +66,8 @@ void rill__arc_deinit(rill__arc *a);
 // Reads the quiz with a new stream, or goes on where the case (NULL: no journal) was, and fills
 // *out, also as far as it came when it fails. `progress` (NULL allowed) is called with questions
 // done; false ends it with RILL_EINTERRUPTED, what is done is in the journal then. The stream is
-// put back by a snapshot in memory (/dev/shm) if there is room, else in $TMPDIR or /tmp.
+// put back by a snapshot in memory if there is room, else in $TMPDIR or /tmp, in a file without a
+// name: however the process ends, nothing is left of it.
 // RILL_ECONTEXT: dense, and its capacity is full. Other failures as rill_stream_open,
 // rill_stream_feed, rill_stream_save and the journal's.
 RILL_NODISCARD rill_status rill__arc_measure(rill_model *model, const rill_stream_options *options,

@@ -4,16 +4,27 @@
 #include "eval/arc.h"
 
 #include "eval/perplexity.h"
+#include "eval/room.h"
 
 #include "support/open.h"
 #include "unit/scratch.h"
 
+#include <dirent.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { QUESTIONS = 5, WINDOW = 60 };
 
 static rill_model *model;
 static char questions[512];
+static uint64_t room = UINT64_MAX;
+
+// In the place of what the system says: whether a snapshot is kept in memory.
+uint64_t rill__room(void) {
+    return room;
+}
 
 static int setup(void **state) {
     if (scratch_make(state) != 0) return -1;
@@ -148,6 +159,55 @@ static void an_interrupted_one_goes_on(void **state) {
     rill__quiz_close(&quiz);
 }
 
+static size_t count_files(const char *folder, const char *beginning) {
+    size_t n = 0;
+    DIR *open = opendir(folder);
+    for (const struct dirent *entry; open && (entry = readdir(open));)
+        n += entry->d_name[0] != '.' && !strncmp(entry->d_name, beginning, strlen(beginning));
+    if (open) closedir(open);
+    return n;
+}
+
+static bool die_at_three(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    (void)total;
+    if (done == 3) kill(getpid(), SIGKILL);
+    return true;
+}
+
+// A process that ends at once leaves no snapshot, neither in memory nor on a disk.
+static void nothing_is_left_behind(void **state) {
+    (void)state;
+    char folder[256];
+    snprintf(folder, sizeof folder, "%s", scratch_path("temporary"));
+    assert_int_equal(mkdir(folder, 0777), 0);
+    assert_int_equal(setenv("TMPDIR", folder, 1), 0);
+    for (int in_memory = 0; in_memory < 2; in_memory++) {
+        size_t before = count_files("/dev/shm", "rill-");
+        room = in_memory ? UINT64_MAX : 0;
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            rill_stream_options o = options_of(RILL_METHOD_STREAMING);
+            const rill__arc_options how = {0};
+            rill__arc result;
+            rill_error err;
+            _exit((int)rill__arc_measure(model, &o, open_quiz(), &how, NULL, die_at_three, NULL,
+                                         &result, &err));
+        }
+        int end;
+        assert_int_equal(waitpid(child, &end, 0), child);
+        assert_true(WIFSIGNALED(end) && WTERMSIG(end) == SIGKILL);
+        assert_int_equal(count_files(folder, ""), 0);
+        assert_true(count_files("/dev/shm", "rill-") <= before);
+    }
+    check(RILL_METHOD_STREAMING, false);  // in memory
+    room = 0;
+    check(RILL_METHOD_STREAMING, false);
+    room = UINT64_MAX;
+    assert_int_equal(unsetenv("TMPDIR"), 0);
+}
+
 static void files_of_all_shapes(void **state) {
     (void)state;
     static const char text[] =
@@ -204,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_choice_is_scored_from_one_state),
         cmocka_unit_test(an_interrupted_one_goes_on),
+        cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(files_of_all_shapes),
         cmocka_unit_test(files_are_checked),
     };

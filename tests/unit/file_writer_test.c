@@ -287,6 +287,22 @@ static void memory_may_run_out_anywhere(void **state) {
     failing_allocator_remove();
 }
 
+// What has no name is written in its place, and is then only as long as what was written.
+static void a_file_without_a_name(void **state) {
+    (void)state;
+    char path[64];
+    int file = open(in("gone"), O_RDWR | O_CREAT, 0600);
+    assert_true(file >= 0);
+    assert_int_equal(unlink(in("gone")), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    assert_int_equal(write_text(path, "a long text", NULL), RILL_OK);
+    assert_content(path, "a long text");
+    assert_int_equal(write_text(path, "short", NULL), RILL_OK);
+    assert_content(path, "short");
+    assert_int_equal(count_entries(), 0);
+    close(file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(readonly_directory_is_named), IN_DIRECTORY(written_file_appears_whole),
@@ -294,7 +310,7 @@ int main(void) {
         IN_DIRECTORY(links_are_followed),          IN_DIRECTORY(relative_paths_work),
         IN_DIRECTORY(full_disk_is_said),           IN_DIRECTORY(failed_write_keeps_the_old_file),
         IN_DIRECTORY(interrupted_writes_go_on),    IN_DIRECTORY(killed_writer_loses_nothing),
-        IN_DIRECTORY(memory_may_run_out_anywhere),
+        IN_DIRECTORY(memory_may_run_out_anywhere), IN_DIRECTORY(a_file_without_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
