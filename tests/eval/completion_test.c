@@ -5,85 +5,21 @@
 #include "failing_allocator.h"
 
 #include "support/open.h"
-
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "support/server.h"
 
 enum { LONG_KEY = 9000, LONG_TEXT = 300000, MIB = 1 << 20 };
 
-// A server of one connection at a time that says the same to everybody.
-static struct {
-    int listener;
-    pthread_t thread;
-    char url[64];
-    char head[1 << 14];  // of the last request
-    const char *text;    // what it says: `n_texts` times
-    size_t n_texts;
-} server;
-
-// Reads a request to its end.
-static void read_request(int connection) {
-    static char buffer[1 << 16];
-    size_t length = 0, body = 0;
-    char *end = NULL;
-    while (length + 1 < sizeof buffer) {
-        ssize_t n = recv(connection, buffer + length, sizeof buffer - length - 1, 0);
-        if (n <= 0) break;
-        length += (size_t)n;
-        buffer[length] = 0;
-        end = strstr(buffer, "\r\n\r\n");
-        const char *size = end ? strstr(buffer, "Content-Length: ") : NULL;
-        if (size) body = strtoul(size + 16, NULL, 10);
-        if (end && length >= (size_t)(end + 4 - buffer) + body) break;
-    }
-    if (end) end[2] = 0;
-    snprintf(server.head, sizeof server.head, "%.*s", (int)sizeof server.head - 1, buffer);
-}
-
-static bool say(int connection, const char *text) {
-    size_t length = strlen(text);
-    while (length) {
-        ssize_t n = send(connection, text, length, MSG_NOSIGNAL);
-        if (n <= 0) return false;
-        text += n;
-        length -= (size_t)n;
-    }
-    return true;
-}
-
-static void *serve(void *unused) {
-    for (;;) {
-        int connection = accept(server.listener, NULL, NULL);
-        if (connection < 0) return unused;
-        read_request(connection);
-        bool there = say(connection, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-                                     "{\"choices\": [{\"text\": \"");
-        for (size_t i = 0; i < server.n_texts && there; i++) there = say(connection, server.text);
-        if (there) say(connection, "\"}]}");
-        close(connection);
-    }
-}
+static test_server *server;
 
 static int setup(void **state) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof address;
     (void)state;
-    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(server.listener, (struct sockaddr *)&address, size) != 0 ||
-        listen(server.listener, 8) != 0 ||
-        getsockname(server.listener, (struct sockaddr *)&address, &size) != 0)
-        return -1;
-    snprintf(server.url, sizeof server.url, "http://127.0.0.1:%d", ntohs(address.sin_port));
-    return pthread_create(&server.thread, NULL, serve, NULL);
+    server = test_server_start();
+    return server ? 0 : -1;
 }
 
 static int teardown(void **state) {
     (void)state;
-    shutdown(server.listener, SHUT_RDWR);
-    pthread_join(server.thread, NULL);
-    close(server.listener);
+    test_server_stop();
     return 0;
 }
 
@@ -101,24 +37,24 @@ static rill_status ask(const rill__completer_options *options, const char *promp
 static void a_key_of_any_length(void **state) {
     (void)state;
     static char key[LONG_KEY + 1], wanted[LONG_KEY + 64];
-    const rill__completer_options options = {.url = server.url, .key = key};
+    const rill__completer_options options = {.url = server->url, .key = key};
     rill__bytes reply;
     rill_error err;
     memset(key, 'k', LONG_KEY);
     key[LONG_KEY - 1] = 'e';  // its end is not cut off
     snprintf(wanted, sizeof wanted, "Authorization: Bearer %s\r\n", key);
-    server.text = "42";
-    server.n_texts = 1;
+    server->text = "42";
+    server->n_texts = 1;
     must(ask(&options, "What is it?", &reply, &err), &err);
     assert_string_equal(reply.data, "42");
-    assert_non_null(strstr(server.head, wanted));
+    assert_non_null(strstr(server->head, wanted));
     rill__bytes_deinit(&reply);
 }
 
 static void what_is_no_utf8_is_refused(void **state) {
     (void)state;
-    const rill__completer_options plain = {.url = server.url};
-    const rill__completer_options named = {.url = server.url, .model = "caf\xe9"};
+    const rill__completer_options plain = {.url = server->url};
+    const rill__completer_options named = {.url = server->url, .model = "caf\xe9"};
     rill__bytes reply;
     rill_error err;
     assert_int_equal(ask(&plain, "caf\xe9", &reply, &err), RILL_EINVAL);
@@ -130,12 +66,12 @@ static void what_is_no_utf8_is_refused(void **state) {
 static void a_reply_that_is_too_long(void **state) {
     (void)state;
     static char text[MIB + 1];
-    const rill__completer_options options = {.url = server.url};
+    const rill__completer_options options = {.url = server->url};
     rill__bytes reply;
     rill_error err;
     memset(text, 'a', MIB);
-    server.text = text;
-    server.n_texts = 17;
+    server->text = text;
+    server->n_texts = 17;
     assert_int_equal(ask(&options, "Say more.", &reply, &err), RILL_EFORMAT);
     assert_non_null(strstr(err.message, "longer than 16 MiB"));
 }
@@ -144,12 +80,12 @@ static void a_reply_that_is_too_long(void **state) {
 static void memory_that_runs_out(void **state) {
     (void)state;
     static char text[LONG_TEXT + 1];
-    const rill__completer_options options = {.url = server.url, .model = "m", .key = "k"};
+    const rill__completer_options options = {.url = server->url, .model = "m", .key = "k"};
     rill__bytes reply;
     rill_error err;
     memset(text, 'a', LONG_TEXT);
-    server.text = text;
-    server.n_texts = 1;
+    server->text = text;
+    server->n_texts = 1;
     failing_allocator_install();
     bool fired = true;
     for (uint64_t n = 1; fired; n++) {
