@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -228,6 +229,13 @@ static rill_status read_item(rill__records *r, rill__item *out, rill_error *err)
     if (status != RILL_OK) return status;
     r->rest = r->buffer.data;
     return take_record(r, out, err);
+}
+
+void rill__item_stop(const rill__item *question, char out[RILL_MAX_CHARACTER]) {
+    uint32_t code;
+    size_t length = rill__utf8_decode(question->end, strlen(question->end), &code);
+    memcpy(out, question->end, length);
+    out[length] = 0;
 }
 
 // ---- Both -----------------------------------------------------------------------------------

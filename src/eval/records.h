@@ -44,6 +44,10 @@ typedef struct rill__item {
     uint64_t distance;   // of a question: lines back to the record that it asks for
 } rill__item;
 
+// The first character of a question's `end`: an answer ends before it, or with the text.
+enum { RILL_MAX_CHARACTER = 5 };
+void rill__item_stop(const rill__item *question, char out[RILL_MAX_CHARACTER]);
+
 // Makes the text. The options are copied. RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__records_make(const rill__records_options *options,
                                               rill__records **out, rill_error *err);

@@ -225,6 +225,23 @@ static rill_status compare(measurement *m, const float *logits, rill_token truth
     return status;
 }
 
+// An answer must end where it should, 271 or 271828 is none where 27182 was asked for: with what
+// follows in the text, a token of it at least, or with the text, as it does for a server that says
+// no more.
+static rill_status check_end(measurement *m, const float *logits, const rill__item *item,
+                             rill__answer *a, rill_error *err) {
+    char stop[RILL_MAX_CHARACTER], given[MAX_WORD];
+    size_t n;
+    rill_token token = likeliest(logits, m->vocabulary);
+    if (rill_is_end(m->model, token)) return RILL_OK;
+    rill_status status = word(m->model, token, given, &n, err);
+    rill__item_stop(item, stop);
+    // A token may be less than a character.
+    size_t compared = n < strlen(stop) ? n : strlen(stop);
+    if (status == RILL_OK && (n == 0 || memcmp(given, stop, compared) != 0)) a->right = 0;
+    return status;
+}
+
 // Tokens of the record that the stream's last token sees.
 static uint32_t visible(const rill_stream *stream, const rill__span *record) {
     rill_stream_report r;
@@ -243,8 +260,6 @@ static rill_status try_answer(measurement *m, const rill__item *item, const rill
                               size_t n, rill__answer *a, rill_error *err) {
     const rill__span *record = &m->records.items[m->records.n - 1 - item->distance];
     const float *logits;
-    char closing[MAX_WORD] = "";
-    size_t length = 0;
     rill_status status = feed_waiting(m, err);
     if (status == RILL_OK) status = rill_stream_logits(m->stream, &logits, err);
     if (status != RILL_OK) return status;
@@ -263,11 +278,7 @@ static rill_status try_answer(measurement *m, const rill__item *item, const rill
     a->visible_last = visible(m->stream, record);
     for (size_t i = 1; i < n && status == RILL_OK; i++)
         status = compare(m, m->logits + (i - 1) * m->vocabulary, answer[i], a, err);
-    // The answer must end where it should: 271 is no answer where 27182 was asked for, nor 271828.
-    if (status == RILL_OK)
-        status = word(m->model, likeliest(m->logits + (n - 1) * m->vocabulary, m->vocabulary),
-                      closing, &length, err);
-    if (length == 0 || closing[0] != item->end[0]) a->right = 0;
+    if (status == RILL_OK) status = check_end(m, m->logits + (n - 1) * m->vocabulary, item, a, err);
     return status;
 }
 

@@ -3,7 +3,9 @@
 //
 // An answer is given greedily, with the true one fed in its place: at each of its tokens the
 // likeliest is compared with the truth, which is read then. So it is right if, and only if, the
-// stream would have written it by itself, and a wrong one does not spoil the text that follows.
+// stream would have written it by itself, and then either the first character of what follows or
+// the end of its text; and a wrong one does not spoil the text that follows. A server's reply is
+// judged by the same rule.
 #ifndef RILL_EVAL_STREAMEVAL_H
 #define RILL_EVAL_STREAMEVAL_H
 
@@ -23,7 +25,7 @@ typedef struct rill__answer {
     uint32_t visible_last;   // ... and when the last of it was predicted
     uint32_t n_characters;   // of the true answer
     uint32_t n_matching;     // of them, those given right
-    uint32_t right;          // 1 if all of them, and the answer ended there; else 0
+    uint32_t right;          // 1 if all of them, and the answer, or the text, ended there; else 0
 } rill__answer;
 
 // How much of the record could be seen.
@@ -78,8 +80,8 @@ typedef struct rill__server_context {
     const rill_model *tokenizer;  // counts them; NULL: lengths are in characters
 } rill__server_context;
 
-// The same, asked of a server: for each question it is sent the text so far, and must begin its
-// completion with the answer and what ends it. Failures as rill__completer_ask.
+// The same, asked of a server: for each question it is sent the text so far, and its completion
+// must be the answer, or begin with the answer and what ends it. Failures as rill__completer_ask.
 RILL_NODISCARD rill_status rill__streameval_ask(rill__completer *server,
                                                 const rill__server_context *context,
                                                 rill__records *records, rill__case *c,

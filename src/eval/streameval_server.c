@@ -112,9 +112,9 @@ static void drop_lines(asking *a, size_t first) {
     for (size_t i = 0; i < a->n_lines; i++) a->lines[i].start -= cut;
 }
 
-static void judge(const asking *s, const rill__item *item, rill__answer *a) {
+static void judge(const asking *s, const rill__item *item, const char *end, rill__answer *a) {
     const char *given = s->reply.data ? s->reply.data : "";
-    const char *stop = strchr(given, item->end[0]);
+    const char *stop = strstr(given, end);
     size_t n_given = stop ? (size_t)(stop - given) : strlen(given), n = strlen(item->answer);
     for (size_t i = 0; i < n; i++) a->n_matching += i < n_given && given[i] == item->answer[i];
     a->n_characters = (uint32_t)n;
@@ -123,7 +123,7 @@ static void judge(const asking *s, const rill__item *item, rill__answer *a) {
 
 static rill_status ask(asking *s, const rill__item *item, rill_error *err) {
     const rill__span *record = &s->records.items[s->records.n - 1 - item->distance];
-    const char stop[] = {item->end[0], 0};
+    char stop[RILL_MAX_CHARACTER];
     uint64_t sent;
     size_t first = first_sent(s, &sent), at = s->lines[first].start;
     uint64_t begin = s->n_units - sent, end = record->start + record->length;
@@ -137,11 +137,12 @@ static rill_status ask(asking *s, const rill__item *item, rill_error *err) {
         .visible_first = (uint32_t)(end > from ? end - from : 0),
     };
     a.visible_last = a.visible_first;
+    rill__item_stop(item, stop);
     rill_status status =
         rill__completer_ask(s->server, s->text.data + at, s->text.length - at,
                             (uint32_t)strlen(item->answer) + SLACK, stop, &s->reply, err);
     if (status != RILL_OK) return status;
-    judge(s, item, &a);
+    judge(s, item, stop, &a);
     drop_lines(s, first);
     return rill__streameval_take(s->out, s->journal, &a, err);
 }

@@ -4,6 +4,8 @@
 // happened.
 #include "eval/streameval.h"
 
+#include "base/file.h"
+
 #include "support/open.h"
 #include "unit/scratch.h"
 
@@ -42,16 +44,15 @@ static rill_stream *open_stream(const rill_stream_options *o) {
 
 // ---- Right and wrong ------------------------------------------------------------------------
 
-// What the model says after the text, at most n tokens; its tokens are what the text encodes to.
-static bool greedy(const char *text, const rill_stream_options *o, size_t n, char *out,
-                   size_t capacity, char *after) {
+// What the model says after the text, n tokens, and the next token. Feeds them.
+static void continue_text(const char *text, const rill_stream_options *o, size_t n,
+                          rill_token said[8]) {
     rill_stream *stream = open_stream(o);
-    rill_token *tokens, said[8];
-    size_t n_tokens, length;
+    rill_token *tokens;
+    size_t n_tokens;
     const float *logits;
     rill_model_info info;
     rill_error err;
-    char *words;
     rill_model_get_info(model, &info);
     must(rill_encode(model, text, strlen(text), RILL_TEXT_ADD_SPECIAL, &tokens, &n_tokens, &err),
          &err);
@@ -65,6 +66,16 @@ static bool greedy(const char *text, const rill_stream_options *o, size_t n, cha
         must(rill_stream_feed(stream, &said[i], 1, NULL, &err), &err);
     }
     rill_stream_close(&stream);
+}
+
+// The same as text; false unless its tokens are what the text encodes to.
+static bool greedy(const char *text, const rill_stream_options *o, size_t n, char *out,
+                   size_t capacity, char *after) {
+    rill_token *tokens, said[8];
+    size_t n_tokens, length;
+    rill_error err;
+    char *words;
+    continue_text(text, o, n, said);
     must(rill_decode(model, &said[n], 1, &words, &length, &err), &err);
     after[0] = words[0], after[1] = 0;
     rill_text_free(words);
@@ -75,7 +86,7 @@ static bool greedy(const char *text, const rill_stream_options *o, size_t n, cha
     must(rill_encode(model, out, length, RILL_TEXT_CONTINUES, &tokens, &n_tokens, &err), &err);
     bool same = n_tokens == n && !memcmp(tokens, said, n * sizeof *said);
     rill_tokens_free(tokens);
-    return same && (unsigned char)after[0] > ' ';
+    return same;
 }
 
 // Questions of a story, the model's own words the answer to some: a text, and which are right.
@@ -98,8 +109,8 @@ static const char *write_story(const rill_stream_options *o, bool right[QUESTION
         size_t saved = n;
         n += (size_t)snprintf(text + n, sizeof text - n, "%s", question);
         if (!greedy(text, o, 2 + (size_t)made % 3, answer, sizeof answer, after) ||
-            strchr(answer, '\n') || strchr(answer, '"') || strchr(answer, '\\') ||
-            after[0] == '"' || after[0] == '\\') {
+            (unsigned char)after[0] <= ' ' || strchr(answer, '\n') || strchr(answer, '"') ||
+            strchr(answer, '\\') || after[0] == '"' || after[0] == '\\') {
             n = saved;  // no words of which a file can be made
             text[n] = 0;
             continue;
@@ -138,6 +149,56 @@ static void answers_are_what_the_model_would_write(void **state) {
     }
     rill__streameval_deinit(&result);
     rill__records_close(&records);
+}
+
+// The shipped model with another token for the end of a text, in a file of its own.
+static rill_model *with_end_token(rill_token end) {
+    static const char key[] = "tokenizer.ggml.eos_token_id";
+    char *bytes, *at;
+    size_t length;
+    rill_error err;
+    uint32_t value = (uint32_t)end;
+    must(rill__file_read(test_shipped_model(), SIZE_MAX / 2, &bytes, &length, &err), &err);
+    at = memmem(bytes, length, key, sizeof key - 1);
+    assert_non_null(at);
+    memcpy(at + sizeof key - 1 + 4, &value, 4);  // behind the type of the value
+    const char *path = scratch_file("ends.gguf", bytes, length);
+    rill__free(bytes);
+    return test_model(path, &(rill_device_options){.threads = 1});
+}
+
+// An answer behind which the model ends its text is as right as one that ends as the text goes on.
+static void an_answer_may_end_the_text(void **state) {
+    (void)state;
+    static const char record[] = "The old man went to the house.\n";
+    char text[512], question[64], answer[256], after[2];
+    rill_token said[8];
+    rill_stream_options o = options_of(RILL_METHOD_STREAMING);
+    rill__records *records;
+    rill__streameval result;
+    rill_error err;
+    for (int i = 0, found = 0; !found; i++) {
+        assert_true(i < 200);
+        snprintf(question, sizeof question, "And number %d said:", i);
+        snprintf(text, sizeof text, "%s%s", record, question);
+        found = greedy(text, &o, 2, answer, sizeof answer, after) && !strpbrk(answer, "\n\"\\");
+    }
+    continue_text(text, &o, 2, said);
+    snprintf(text, sizeof text,
+             "{\"text\":\"%.*s\\n\"}\n{\"question\":\"%s\",\"answer\":\"%s\",\"end\":\"#\\n\","
+             "\"distance\":0}\n",
+             (int)strlen(record) - 1, record, question, answer);
+    for (uint32_t ends = 0; ends < 2; ends++) {
+        rill_model *other = ends ? with_end_token(said[2]) : model;
+        must(rill__records_open(scratch_text("end.jsonl", text), &records, &err), &err);
+        must(rill__streameval_measure(other, &o, records, NULL, NULL, NULL, &result, &err), &err);
+        assert_int_equal(result.n_answers, 1);
+        assert_int_equal(result.answers[0].n_matching, result.answers[0].n_characters);
+        assert_int_equal(result.answers[0].right, ends);
+        rill__streameval_deinit(&result);
+        rill__records_close(&records);
+        if (ends) rill_model_close(&other);
+    }
 }
 
 // ---- What can be seen -----------------------------------------------------------------------
@@ -351,6 +412,7 @@ static void a_trained_model_knows_what_it_sees(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_what_the_model_would_write),
+        cmocka_unit_test(an_answer_may_end_the_text),
         cmocka_unit_test(what_is_seen_is_what_the_stream_says),
         cmocka_unit_test(an_interrupted_one_goes_on),
         cmocka_unit_test(a_full_dense_stream_ends),
