@@ -316,3 +316,19 @@ void rill__writer_discard(rill__file_writer **writer) {
     rill__free(w->path);
     rill__free(w);
 }
+
+rill_status rill__file_write(const char *path, const void *data, size_t bytes, rill_error *err) {
+    rill__file_writer *w = NULL;
+    rill_status status = rill__writer_open(path, &w, err);
+    if (status == RILL_OK) status = rill__writer_write(w, data, bytes, err);
+    if (status == RILL_OK) return rill__writer_commit(&w, err);
+    rill__writer_discard(&w);
+    return status;
+}
+
+rill_status rill__file_check_writable(const char *path, rill_error *err) {
+    rill__file_writer *w = NULL;
+    rill_status status = rill__writer_open(path, &w, err);
+    rill__writer_discard(&w);
+    return status;
+}

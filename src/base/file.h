@@ -47,4 +47,11 @@ RILL_NODISCARD rill_status rill__writer_commit(rill__file_writer **w, rill_error
 // Gives up: nothing of it remains on disk. NULL and half-built writers are legal.
 void rill__writer_discard(rill__file_writer **w);
 
+// A whole file at once, in the same way. RILL_EIO, RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__file_write(const char *path, const void *data, size_t bytes,
+                                            rill_error *err);
+// Whether a file can be made there: to know before hours of work. Leaves what is there as it is;
+// what is no regular file is opened. RILL_EIO, RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__file_check_writable(const char *path, rill_error *err);
+
 #endif

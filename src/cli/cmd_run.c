@@ -113,10 +113,7 @@ static rill_status check_save(const char *path, rill_error *err) {
     struct stat info;
     if (!path || (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
         return RILL_OK;
-    rill__file_writer *writer = NULL;
-    rill_status status = rill__writer_open(path, &writer, err);
-    rill__writer_discard(&writer);
-    return status;
+    return rill__file_check_writable(path, err);
 }
 
 static rill_status read_prompt(run_state *r, const char *path, rill_error *err) {

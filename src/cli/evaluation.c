@@ -35,14 +35,6 @@ static rill_status probe(rill__evaluation *e, rill_error *err) {
     return status;
 }
 
-// Whether a file can be made there: to know before hours of work.
-static rill_status check_writable(const char *path, rill_error *err) {
-    rill__file_writer *writer = NULL;
-    rill_status status = rill__writer_open(path, &writer, err);
-    rill__writer_discard(&writer);
-    return status;
-}
-
 // What a server is called, and the tokenizer to count its tokens with if one is named.
 static rill_status open_server(rill__evaluation *e, rill_error *err) {
     const rill__settings *s = e->s;
@@ -94,7 +86,7 @@ rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, cons
     *e = (rill__evaluation){.s = s, .measure = measure};
     rill_status status = check_options(s, err);
     if (status == RILL_OK && s->figure) status = rill__figure_check(s->figure, err);
-    if (status == RILL_OK && s->csv) status = check_writable(s->csv, err);
+    if (status == RILL_OK && s->csv) status = rill__file_check_writable(s->csv, err);
     if (status == RILL_OK) status = open_model(e, err);
     if (status == RILL_OK && s->journal) {
         status = rill__journal_open(s->journal, &e->journal, err);
@@ -185,15 +177,6 @@ static void part_path(char *out, size_t capacity, const char *path, const char *
              path + stem);
 }
 
-static rill_status write_file(const char *path, const rill__bytes *text, rill_error *err) {
-    rill__file_writer *writer = NULL;
-    rill_status status = rill__writer_open(path, &writer, err);
-    if (status == RILL_OK) status = rill__writer_write(writer, text->data, text->length, err);
-    if (status == RILL_OK) return rill__writer_commit(&writer, err);
-    rill__writer_discard(&writer);
-    return status;
-}
-
 static rill_status write_table(const rill__evaluation *e, const rill__table *table,
                                unsigned readers, bool first, rill_error *err) {
     char path[4096];
@@ -211,7 +194,7 @@ static rill_status write_table(const rill__evaluation *e, const rill__table *tab
     if (status == RILL_OK && e->s->csv && readers & RILL_TO_CSV) {
         part_path(path, sizeof path, e->s->csv, rill__table_part(table));
         status = rill__table_print(table, RILL_TABLE_CSV, &text, err);
-        if (status == RILL_OK) status = write_file(path, &text, err);
+        if (status == RILL_OK) status = rill__file_write(path, text.data, text.length, err);
     }
     rill__bytes_deinit(&text);
     return status;

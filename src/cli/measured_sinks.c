@@ -45,16 +45,6 @@ static void make_folders(char *path) {
     }
 }
 
-static rill_status write_bytes(const char *path, const char *bytes, size_t length,
-                               rill_error *err) {
-    rill__file_writer *writer = NULL;
-    rill_status status = rill__writer_open(path, &writer, err);
-    if (status == RILL_OK) status = rill__writer_write(writer, bytes, length, err);
-    if (status == RILL_OK) return rill__writer_commit(&writer, err);
-    rill__writer_discard(&writer);
-    return status;
-}
-
 rill_status rill__measured_sinks_save(const rill_model_info *model,
                                       const rill__measured_sinks *found, char **path,
                                       rill_error *err) {
@@ -74,7 +64,7 @@ rill_status rill__measured_sinks_save(const rill_model_info *model,
     json_decref(object);
     *path = rill__strdup(place);
     rill_status status = length > 0 && length < sizeof text && *path
-                             ? write_bytes(place, text, length, err)
+                             ? rill__file_write(place, text, length, err)
                              : rill__fail_memory(err, "measured sinks", sizeof text);
     if (status == RILL_OK) return RILL_OK;
     rill__free(*path);

@@ -385,13 +385,10 @@ static bool target(char *out, size_t capacity, const char *path, int i) {
 
 // Whether a file can be made there.
 static rill_status check_target(const char *path, rill_error *err) {
-    rill__file_writer *writer = NULL;
     if (strlen(path) > MAX_PATH - 32)
         return rill__fail(err, RILL_EINVAL, "figure: %.80s...: too long for the name of a file",
                           path);
-    rill_status status = rill__writer_open(path, &writer, err);
-    rill__writer_discard(&writer);
-    return status;
+    return rill__file_check_writable(path, err);
 }
 
 rill_status rill__figure_check(const char *path, rill_error *err) {

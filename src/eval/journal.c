@@ -107,13 +107,7 @@ static rill_status check_description(const char *path, const char *description, 
         rill__free(before);
         return status;
     }
-    rill__file_writer *writer = NULL;
-    rill_status status = rill__writer_open(path, &writer, err);
-    if (status == RILL_OK)
-        status = rill__writer_write(writer, description, strlen(description), err);
-    if (status == RILL_OK) return rill__writer_commit(&writer, err);
-    rill__writer_discard(&writer);
-    return status;
+    return rill__file_write(path, description, strlen(description), err);
 }
 
 static rill_status fail_file(const rill__case *c, rill_error *err) {

@@ -29,16 +29,7 @@ static int count_entries(void) {
 }
 
 static rill_status write_text(const char *path, const char *text, rill_error *err) {
-    rill__file_writer *w = NULL;
-    rill_status status = rill__writer_open(path, &w, err);
-    if (status == RILL_OK) status = rill__writer_write(w, text, strlen(text), err);
-    if (status != RILL_OK) {
-        rill__writer_discard(&w);
-        return status;
-    }
-    status = rill__writer_commit(&w, err);
-    assert_null(w);
-    return status;
+    return rill__file_write(path, text, strlen(text), err);
 }
 
 static mode_t mode_of(const char *path) {
@@ -287,6 +278,19 @@ static void memory_may_run_out_anywhere(void **state) {
     failing_allocator_remove();
 }
 
+static void whether_a_file_can_be_made(void **state) {
+    (void)state;
+    rill_error err;
+    put(in("there"), "before");
+    assert_int_equal(rill__file_check_writable(in("there"), &err), RILL_OK);
+    assert_content(in("there"), "before");
+    assert_int_equal(rill__file_check_writable(in("new"), &err), RILL_OK);
+    assert_int_equal(rill__file_check_writable("/dev/null", &err), RILL_OK);
+    assert_int_equal(rill__file_check_writable(in("nowhere/new"), &err), RILL_EIO);
+    assert_non_null(strstr(err.message, in("nowhere/new")));
+    assert_int_equal(count_entries(), 1);
+}
+
 // What has no name is written in its place, and is then only as long as what was written.
 static void a_file_without_a_name(void **state) {
     (void)state;
@@ -310,7 +314,8 @@ int main(void) {
         IN_DIRECTORY(links_are_followed),          IN_DIRECTORY(relative_paths_work),
         IN_DIRECTORY(full_disk_is_said),           IN_DIRECTORY(failed_write_keeps_the_old_file),
         IN_DIRECTORY(interrupted_writes_go_on),    IN_DIRECTORY(killed_writer_loses_nothing),
-        IN_DIRECTORY(memory_may_run_out_anywhere), IN_DIRECTORY(a_file_without_a_name),
+        IN_DIRECTORY(memory_may_run_out_anywhere), IN_DIRECTORY(whether_a_file_can_be_made),
+        IN_DIRECTORY(a_file_without_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
