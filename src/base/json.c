@@ -135,3 +135,13 @@ rill_status rill__json_load(const char *path, size_t ceiling, json_t **out, rill
     rill__free(text);
     return status;
 }
+
+static int append(const char *bytes, size_t length, void *out) {
+    return rill__bytes_append(out, bytes, length, NULL) == RILL_OK ? 0 : -1;
+}
+
+rill_status rill__json_append(const json_t *value, size_t flags, rill__bytes *out,
+                              rill_error *err) {
+    if (value && json_dump_callback(value, append, out, flags) == 0) return RILL_OK;
+    return rill__fail_memory(err, "text of JSON", out->length);
+}

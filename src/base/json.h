@@ -4,6 +4,7 @@
 #define RILL_BASE_JSON_H
 
 #include "base/base.h"
+#include "base/buffer.h"
 
 #include <jansson.h>
 
@@ -20,5 +21,10 @@ RILL_NODISCARD rill_status rill__json_parse(const char *name, const char *text, 
 // Reads and parses a file of at most `ceiling` bytes.
 RILL_NODISCARD rill_status rill__json_load(const char *path, size_t ceiling, json_t **out,
                                            rill_error *err);
+
+// Appends a value as text, with jansson's flags (JSON_COMPACT ...). RILL_ENOMEM, also if `value` is
+// NULL: what jansson gives where memory was out.
+RILL_NODISCARD rill_status rill__json_append(const json_t *value, size_t flags, rill__bytes *out,
+                                             rill_error *err);
 
 #endif

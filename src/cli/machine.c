@@ -5,6 +5,7 @@
 #include "cli/terminal.h"
 
 #include "base/buffer.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 json_t *rill__machine_text(const char *text, size_t length) {
@@ -37,18 +38,13 @@ void rill__machine_report(json_t *object, const rill_stream_report *report) {
     json_object_set_new(object, "total_bytes", json_integer((json_int_t)report->bytes.total));
 }
 
-static int append(const char *data, size_t length, void *user) {
-    return rill__bytes_append(user, data, length, NULL) == RILL_OK ? 0 : -1;
-}
-
 // One write a line: a reader that follows never sees half of one.
 bool rill__machine_line(json_t *object) {
     rill__bytes line;
     rill__bytes_init(&line, 0);
     bool ok =
-        object &&
-        json_dump_callback(object, append, &line, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0 &&
-        append("\n", 1, &line) == 0 && rill__output(line.data, line.length);
+        rill__json_append(object, JSON_COMPACT | JSON_REAL_PRECISION(12), &line, NULL) == RILL_OK &&
+        rill__bytes_append(&line, "\n", 1, NULL) == RILL_OK && rill__output(line.data, line.length);
     json_decref(object);
     rill__bytes_deinit(&line);
     return ok;

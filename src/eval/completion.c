@@ -138,10 +138,6 @@ void rill__completer_close(rill__completer **completer) {
     *completer = NULL;
 }
 
-static int append(const char *bytes, size_t length, void *to) {
-    return rill__bytes_append(to, bytes, length, NULL) == RILL_OK ? 0 : -1;
-}
-
 static rill_status write_request(rill__completer *c, const char *prompt, size_t length,
                                  uint32_t max_tokens, const char *stop, rill_error *err) {
     rill__bytes_reset(&c->request);
@@ -150,10 +146,11 @@ static rill_status write_request(rill__completer *c, const char *prompt, size_t 
         return rill__fail(err, RILL_EINVAL, "%s: the text to send is not UTF-8", c->url);
     json_t *o = json_pack("{s:s%,s:I,s:i,s:s,s:b}", "prompt", prompt, length, "max_tokens",
                           (json_int_t)max_tokens, "temperature", 0, "stop", stop, "stream", 0);
-    bool ok = o && (!c->model || json_object_set_new(o, "model", json_string(c->model)) == 0) &&
-              json_dump_callback(o, append, &c->request, JSON_COMPACT) == 0;
+    bool named = !c->model || json_object_set_new(o, "model", json_string(c->model)) == 0;
+    rill_status status = named ? rill__json_append(o, JSON_COMPACT, &c->request, err)
+                               : rill__fail_memory(err, "a request", length);
     json_decref(o);
-    return ok ? RILL_OK : rill__fail_memory(err, "a request", length);
+    return status;
 }
 
 static rill_status not_understood(const rill__completer *c, const char *what, rill_error *err) {

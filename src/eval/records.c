@@ -286,18 +286,13 @@ rill_status rill__records_scan(rill__records *r, bool (*go_on)(void), rill__reco
 
 // ---- Writing --------------------------------------------------------------------------------
 
-static int append_bytes(const char *bytes, size_t length, void *to) {
-    return rill__bytes_append(to, bytes, length, NULL) == RILL_OK ? 0 : -1;
-}
-
 static rill_status write_object(rill__file_writer *w, json_t *object, rill_error *err) {
     rill__bytes line;
     rill__bytes_init(&line, 0);
-    bool ok = object && json_dump_callback(object, append_bytes, &line, JSON_COMPACT) == 0 &&
-              append_bytes("\n", 1, &line) == 0;
+    rill_status status = rill__json_append(object, JSON_COMPACT, &line, err);
+    if (status == RILL_OK) status = rill__bytes_append(&line, "\n", 1, err);
+    if (status == RILL_OK) status = rill__writer_write(w, line.data, line.length, err);
     json_decref(object);
-    rill_status status = ok ? rill__writer_write(w, line.data, line.length, err)
-                            : rill__fail_memory(err, "a line of JSON", line.length);
     rill__bytes_deinit(&line);
     return status;
 }

@@ -2,7 +2,8 @@
 // Tables: cells are kept as numbers and texts, and take their form when they are printed.
 #include "eval/table.h"
 
-#include <jansson.h>
+#include "base/json.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,16 +157,12 @@ static rill_status csv(const rill__table *t, rill__bytes *out, rill_error *err) 
     return status;
 }
 
-static int append_json(const char *data, size_t length, void *user) {
-    return rill__bytes_append(user, data, length, NULL) == RILL_OK ? 0 : -1;
-}
-
 static rill_status json_text(rill__bytes *out, const char *text, rill_error *err) {
     json_t *value = json_string(text);
     if (!value) value = json_string("?");  // bytes that are no UTF-8
-    int bad = !value || json_dump_callback(value, append_json, out, JSON_ENCODE_ANY);
+    rill_status status = rill__json_append(value, JSON_ENCODE_ANY, out, err);
     json_decref(value);
-    return bad ? rill__fail_memory(err, "a table", strlen(text)) : RILL_OK;
+    return status;
 }
 
 // "key": value, after a comma unless it is the first.

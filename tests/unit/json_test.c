@@ -172,6 +172,21 @@ static void files_are_loaded_up_to_a_ceiling(void **state) {
     assert_null(value);
 }
 
+// As text again, behind what is there; NULL stands for memory that was out.
+static void values_are_written(void **state) {
+    (void)state;
+    rill__bytes out;
+    rill_error err;
+    json_t *value = json_pack("{s:i}", "a", 5);
+    rill__bytes_init(&out, 12);
+    assert_int_equal(rill__json_append(value, JSON_COMPACT, &out, &err), RILL_OK);
+    assert_string_equal(out.data, "{\"a\":5}");
+    assert_int_equal(rill__json_append(NULL, JSON_COMPACT, &out, &err), RILL_ENOMEM);
+    assert_int_equal(rill__json_append(value, JSON_COMPACT, &out, &err), RILL_ENOMEM);
+    rill__bytes_deinit(&out);
+    json_decref(value);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_keeps_its_own_memory_for_jansson),
@@ -181,6 +196,7 @@ int main(void) {
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(large_values_come_back),
         cmocka_unit_test(files_are_loaded_up_to_a_ceiling),
+        cmocka_unit_test(values_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
