@@ -64,6 +64,12 @@ bool rill__utf8_valid(const char *s, size_t length) {
     return true;
 }
 
+size_t rill__utf8_count(const char *s, size_t length) {
+    size_t n = 0;
+    for (size_t i = 0; i < length; i++) n += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return n;
+}
+
 size_t rill__utf8_incomplete_tail(const char *s, size_t length) {
     const uint8_t *b = (const uint8_t *)s;
     for (size_t back = 1; back <= 3 && back <= length; back++) {

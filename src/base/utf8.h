@@ -13,6 +13,8 @@ size_t rill__utf8_decode(const char *s, size_t length, uint32_t *code);
 // length.
 size_t rill__utf8_encode(uint32_t code, char out[4]);
 bool rill__utf8_valid(const char *s, size_t length);
+// Characters of valid UTF-8: bytes that begin one.
+size_t rill__utf8_count(const char *s, size_t length);
 // How many bytes at the end of s are the beginning of a character that more bytes could complete:
 // 0 to 3. What a streaming decoder holds back.
 size_t rill__utf8_incomplete_tail(const char *s, size_t length);

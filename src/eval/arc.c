@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -171,10 +172,8 @@ static rill_status score(measurement *m, const rill_token *tokens, size_t n, boo
     return RILL_OK;
 }
 
-static size_t characters(const char *text) {
-    size_t n = 0;
-    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
+static double size_of(const char *choice) {
+    return (double)rill__utf8_count(choice, strlen(choice));
 }
 
 // Scores all choices; the stream has read the question, and the true choice in the end.
@@ -244,8 +243,7 @@ static rill_status ask(measurement *m, size_t index, rill_error *err) {
     memcpy(m->first, logits, m->vocabulary * sizeof *logits);
     status = score_choices(m, item, scores, err);
     if (status != RILL_OK) return status;
-    for (size_t i = 0; i < item->n_choices; i++)
-        by_size[i] = scores[i] / (double)characters(item->choices[i]);
+    for (size_t i = 0; i < item->n_choices; i++) by_size[i] = scores[i] / size_of(item->choices[i]);
     const rill__quiz_answer answer = {.place = report.seen,
                                       .right = (uint32_t)item->right,
                                       .chosen = (uint32_t)best(scores, item->n_choices),

@@ -4,6 +4,7 @@
 #include "eval/streameval.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -34,17 +35,11 @@ typedef struct asking {
     rill__bytes reply;
 } asking;
 
-static uint64_t count_characters(const char *text, size_t length) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < length; i++) n += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return n;
-}
-
 static rill_status count_units(const asking *a, const char *text, uint64_t *n, rill_error *err) {
     rill_token *tokens;
     size_t n_tokens;
     if (!a->context->tokenizer) {
-        *n = count_characters(text, strlen(text));
+        *n = rill__utf8_count(text, strlen(text));
         return RILL_OK;
     }
     rill_status status =
@@ -76,7 +71,7 @@ static rill_status add_text(asking *a, const char *text, bool begins_line, uint6
     line *last = &a->lines[a->n_lines - 1];
     last->n_bytes += length;
     last->n_units += *n_units;
-    last->n_characters += count_characters(text, length);
+    last->n_characters += rill__utf8_count(text, length);
     a->n_units += *n_units;
     a->begun = true;
     return RILL_OK;

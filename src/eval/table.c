@@ -3,6 +3,7 @@
 #include "eval/table.h"
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -240,11 +241,9 @@ static const char *shown(const rill__column *column, const cell *c, char number[
     return number;
 }
 
-// Characters, not bytes: continuation bytes do not count.
+// Characters, not bytes.
 static size_t width_of(const char *text) {
-    size_t n = 0;
-    for (; *text; text++) n += (*text & 0xc0) != 0x80;
-    return n;
+    return rill__utf8_count(text, strlen(text));
 }
 
 // 0 if nobody is shown the column.

@@ -93,6 +93,7 @@ static void every_code_point_survives_the_round_trip(void **state) {
         uint32_t back;
         bool legal = code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff);
         size_t n = rill__utf8_encode(code, text);
+        assert_int_equal(rill__utf8_count(text, n), 1);
         assert_int_equal(grammar((const uint8_t *)text, n), n);
         assert_int_equal(rill__utf8_decode(text, n, &back), n);
         assert_int_equal(back, legal ? code : 0xfffd);
