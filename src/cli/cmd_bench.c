@@ -5,11 +5,11 @@
 // run. The share says how near to it we are.
 #include "cli/command.h"
 #include "cli/machine.h"
-#include "cli/number.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 
 #include "base/clock.h"
+#include "base/number.h"
 
 #include "eval/cost.h"
 

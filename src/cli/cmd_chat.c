@@ -3,11 +3,11 @@
 #include "cli/command.h"
 #include "cli/editor.h"
 #include "cli/machine.h"
-#include "cli/number.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 
 #include "base/buffer.h"
+#include "base/number.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,10 +2,11 @@
 // rill info: what a model is, and what an endless stream of it costs against keeping everything.
 #include "cli/command.h"
 #include "cli/machine.h"
-#include "cli/number.h"
 #include "cli/session.h"
 #include "cli/shape.h"
 #include "cli/terminal.h"
+
+#include "base/number.h"
 
 enum { DEFAULT_SINKS = 4, DEFAULT_CONTEXT = 1024, DEFAULT_TOKENS = 10000 };
 

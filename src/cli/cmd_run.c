@@ -2,13 +2,13 @@
 // rill run: endless text on stdout, a status line on stderr.
 #include "cli/command.h"
 #include "cli/machine.h"
-#include "cli/number.h"
 #include "cli/reader.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/number.h"
 
 #include <stdio.h>
 #include <string.h>

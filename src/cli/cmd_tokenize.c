@@ -2,10 +2,11 @@
 // rill tokenize: text to ids, ids to text.
 #include "cli/command.h"
 #include "cli/machine.h"
-#include "cli/number.h"
 #include "cli/reader.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
+
+#include "base/number.h"
 
 #include <stdio.h>
 #include <string.h>

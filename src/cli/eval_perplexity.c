@@ -2,7 +2,8 @@
 // rill eval perplexity: a text of any length under each configuration.
 #include "cli/command.h"
 #include "cli/eval_text.h"
-#include "cli/number.h"
+
+#include "base/number.h"
 
 #include <inttypes.h>
 #include <math.h>

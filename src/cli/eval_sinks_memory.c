@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The sinks, window and cache type that predict best within --memory.
 #include "cli/eval_sinks.h"
-#include "cli/number.h"
+
+#include "base/number.h"
 
 enum { MAX_FITTING = (RILL_SIZES_TRIED + 1) * RILL_MAX_LIST };
 

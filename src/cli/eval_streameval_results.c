@@ -3,7 +3,7 @@
 // be seen, and by length of the stream.
 #include "cli/eval_streameval.h"
 
-#include "cli/number.h"
+#include "base/number.h"
 
 #include <inttypes.h>
 #include <math.h>

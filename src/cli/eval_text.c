@@ -2,8 +2,9 @@
 // Measures on a text: from the command line to losses by configuration.
 #include "cli/eval_text.h"
 
-#include "cli/number.h"
 #include "cli/terminal.h"
+
+#include "base/number.h"
 
 #include <inttypes.h>
 #include <math.h>

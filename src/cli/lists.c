@@ -2,7 +2,7 @@
 // Lists of values: cut at commas, each item read as the option's single value would be.
 #include "cli/lists.h"
 
-#include "cli/number.h"
+#include "base/number.h"
 
 #include "eval/names.h"
 

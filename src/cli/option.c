@@ -3,9 +3,9 @@
 #include "cli/option.h"
 
 #include "cli/lists.h"
-#include "cli/number.h"
 
 #include "base/base.h"
+#include "base/number.h"
 
 #include <float.h>
 #include <stddef.h>

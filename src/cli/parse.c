@@ -2,9 +2,8 @@
 // Reads a command line by the option table, and says what would have been right.
 #include "cli/option.h"
 
-#include "cli/number.h"
-
 #include "base/base.h"
+#include "base/number.h"
 
 #include <stdio.h>
 #include <string.h>

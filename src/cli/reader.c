@@ -2,10 +2,10 @@
 // Reads text piece by piece through the model's encoder, and lists of ids.
 #include "cli/reader.h"
 
-#include "cli/number.h"
 #include "cli/terminal.h"
 
 #include "base/buffer.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,9 +4,9 @@
 
 #include "cli/command.h"
 #include "cli/measured_sinks.h"
-#include "cli/number.h"
 
 #include "base/file.h"
+#include "base/number.h"
 
 #include <dirent.h>
 #include <limits.h>

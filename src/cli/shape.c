@@ -2,7 +2,7 @@
 // The sizes of a model that one does not have, as --shape gives them.
 #include "cli/shape.h"
 
-#include "cli/number.h"
+#include "base/number.h"
 
 #include <stdio.h>
 #include <string.h>

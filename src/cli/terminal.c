@@ -2,9 +2,8 @@
 // Signals, stdout and the status line. These are the process's own, hence the file-static state.
 #include "cli/terminal.h"
 
-#include "cli/number.h"
-
 #include "base/clock.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <signal.h>

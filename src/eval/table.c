@@ -3,6 +3,7 @@
 #include "eval/table.h"
 
 #include "base/json.h"
+#include "base/number.h"
 #include "base/utf8.h"
 
 #include <math.h>
@@ -199,22 +200,10 @@ static rill_status json(const rill__table *t, rill__bytes *out, rill_error *err)
 
 // ---- For people -----------------------------------------------------------------------------
 
-static void grouped(char out[MAX_NUMBER], double value) {
-    char digits[MAX_NUMBER];
-    int length = snprintf(digits, sizeof digits, "%.0f", value);
-    size_t used = 0;
-    for (int i = 0; i < length && used + 2 < MAX_NUMBER; i++) {
-        if (i && (length - i) % 3 == 0 && digits[i - 1] != '-') out[used++] = ',';
-        out[used++] = digits[i];
-    }
-    out[used] = 0;
-}
-
-static void binary_bytes(char out[MAX_NUMBER], double value) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    size_t unit = 0;
-    for (; value >= 1024 && unit < 5; unit++) value /= 1024;
-    snprintf(out, MAX_NUMBER, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+// A count or bytes: 0 or more, and what no such number is at its limit.
+static uint64_t whole(double value) {
+    const double limit = 18446744073709551616.0;  // 2^64
+    return value >= limit ? UINT64_MAX : value > 0 ? (uint64_t)rint(value) : 0;
 }
 
 // The cell's text: its own, or in `number`.
@@ -231,8 +220,8 @@ static const char *shown(const rill__column *column, const cell *c, char number[
     case RILL_COLUMN_MILLISECONDS:
         snprintf(number, MAX_NUMBER, "%.*f", column->digits, 1000 * c->number);
         break;
-    case RILL_COLUMN_COUNT: grouped(number, c->number); break;
-    case RILL_COLUMN_BYTES: binary_bytes(number, c->number); break;
+    case RILL_COLUMN_COUNT: rill__number_grouped(number, MAX_NUMBER, whole(c->number)); break;
+    case RILL_COLUMN_BYTES: rill__number_bytes(number, MAX_NUMBER, whole(c->number)); break;
     case RILL_COLUMN_FLAG: return c->number != 0 ? "yes" : "no";
     case RILL_COLUMN_SHARE:
         snprintf(number, MAX_NUMBER, "%.*f%%", column->digits, 100 * c->number);

@@ -15,7 +15,7 @@
 
 typedef enum rill__column_kind {
     RILL_COLUMN_TEXT,          // to the left
-    RILL_COLUMN_COUNT,         // a whole number; people see 1,234,567
+    RILL_COLUMN_COUNT,         // a whole number, 0 or more; people see 1,234,567
     RILL_COLUMN_REAL,          // people see `digits` after the point
     RILL_COLUMN_MILLISECONDS,  // machines see seconds
     RILL_COLUMN_BYTES,         // people see 144.0 MiB

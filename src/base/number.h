@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Numbers as people type them, read strictly.
-#ifndef RILL_CLI_NUMBER_H
-#define RILL_CLI_NUMBER_H
+#ifndef RILL_BASE_NUMBER_H
+#define RILL_BASE_NUMBER_H
 
 #include "base/base.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Strict numbers in, readable numbers out.
-#include "cli/number.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <math.h>
