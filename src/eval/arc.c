@@ -5,7 +5,7 @@
 
 #include "eval/perplexity.h"
 #include "eval/room.h"
-#include "eval/streameval.h"
+#include "eval/text.h"
 
 #include "base/buffer.h"
 #include "base/clock.h"

@@ -2,6 +2,8 @@
 // StreamEval on a stream: records are read in chunks, answers compared token by token.
 #include "eval/streameval.h"
 
+#include "eval/text.h"
+
 #include "base/clock.h"
 
 #include <math.h>
@@ -91,19 +93,6 @@ void rill__spans_deinit(rill__spans *spans) {
 }
 
 // ---- Tokens ---------------------------------------------------------------------------------
-
-rill_status rill__encode_piece(const rill_model *model, const char *text, bool begins,
-                               rill_token **tokens, size_t *n, rill_error *err) {
-    return rill_encode(model, text, strlen(text), begins ? 0 : RILL_TEXT_CONTINUES, tokens, n, err);
-}
-
-rill_status rill__encode_begin(const rill_model *model, rill_token **tokens, size_t *n,
-                               rill_error *err) {
-    rill_status status = rill_encode(model, "", 0, RILL_TEXT_ADD_SPECIAL, tokens, n, err);
-    // What ends a text is not put behind one that goes on; some models begin with their end token.
-    if (status == RILL_OK && *n > 1 && rill_is_end(model, (*tokens)[*n - 1])) --*n;
-    return status;
-}
 
 rill_status rill__streameval_tokens(const rill_model *model, rill__records *records,
                                     bool (*go_on)(void), uint64_t *n, rill_error *err) {

@@ -110,13 +110,4 @@ RILL_NODISCARD rill_status rill__streameval_take(rill__streameval *s, rill__case
 RILL_NODISCARD rill_status rill__streameval_recall(rill__streameval *s, rill__case *c,
                                                    rill_error *err);
 
-// The model's tokens of a text that goes on where other text ended, or of one that begins. The
-// caller's: rill_tokens_free.
-RILL_NODISCARD rill_status rill__encode_piece(const rill_model *model, const char *text,
-                                              bool begins, rill_token **tokens, size_t *n,
-                                              rill_error *err);
-// What the tokenizer puts in front of a text. The caller's: rill_tokens_free.
-RILL_NODISCARD rill_status rill__encode_begin(const rill_model *model, rill_token **tokens,
-                                              size_t *n, rill_error *err);
-
 #endif

@@ -3,6 +3,8 @@
 // question.
 #include "eval/streameval.h"
 
+#include "eval/text.h"
+
 #include "base/clock.h"
 #include "base/utf8.h"
 

@@ -243,3 +243,18 @@ void rill__text_close(rill__text **text) {
 const rill__text_facts *rill__text_get_facts(const rill__text *t) {
     return &t->facts;
 }
+
+// ---- Text that is put together --------------------------------------------------------------
+
+rill_status rill__encode_piece(const rill_model *model, const char *text, bool begins,
+                               rill_token **tokens, size_t *n, rill_error *err) {
+    return rill_encode(model, text, strlen(text), begins ? 0 : RILL_TEXT_CONTINUES, tokens, n, err);
+}
+
+rill_status rill__encode_begin(const rill_model *model, rill_token **tokens, size_t *n,
+                               rill_error *err) {
+    rill_status status = rill_encode(model, "", 0, RILL_TEXT_ADD_SPECIAL, tokens, n, err);
+    // What ends a text is not put behind one that goes on; some models begin with their end token.
+    if (status == RILL_OK && *n > 1 && rill_is_end(model, (*tokens)[*n - 1])) --*n;
+    return status;
+}

@@ -41,4 +41,15 @@ RILL_NODISCARD rill_status rill__text_seek(rill__text *text, uint64_t index, ril
 RILL_NODISCARD rill_status rill__text_read(rill__text *text, rill_token *out, size_t capacity,
                                            size_t *n, rill_error *err);
 
+// ---- Text that is put together --------------------------------------------------------------
+
+// The model's tokens of a text that goes on where other text ended, or of one that begins. The
+// caller's: rill_tokens_free.
+RILL_NODISCARD rill_status rill__encode_piece(const rill_model *model, const char *text,
+                                              bool begins, rill_token **tokens, size_t *n,
+                                              rill_error *err);
+// What the tokenizer puts in front of a text. The caller's: rill_tokens_free.
+RILL_NODISCARD rill_status rill__encode_begin(const rill_model *model, rill_token **tokens,
+                                              size_t *n, rill_error *err);
+
 #endif
