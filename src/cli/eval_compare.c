@@ -247,7 +247,6 @@ static rill_status open_all(comparison *p, const rill__settings *s, rill_error *
     c->options = (rill__perplexity_options){
         .every = s->every ? s->every : EVERY,
         .bucket = (c->total - 1) / CURVE_POINTS + 1,
-        .message = -1,
         .factor = s->factor,
         .timed = STEPS,
     };

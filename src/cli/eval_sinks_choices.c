@@ -22,14 +22,14 @@ static void most_attended(const rill__sinks_eval *e, uint32_t out[2]) {
     }
 }
 
-// The last token of a line's end by itself; -1 if there is none.
-static rill_token find_newline(const rill__sinks_eval *e) {
-    rill_token *tokens = NULL, newline = -1;
+// The last token of a line's end by itself; false if there is none.
+static bool find_newline(const rill__sinks_eval *e, rill_token *out) {
+    rill_token *tokens = NULL;
     size_t n = 0;
-    if (rill_encode(e->all.session.model, "\n", 1, 0, &tokens, &n, NULL) == RILL_OK && n > 0)
-        newline = tokens[n - 1];
+    if (rill_encode(e->all.session.model, "\n", 1, 0, &tokens, &n, NULL) != RILL_OK) return false;
+    if (n > 0) *out = tokens[n - 1];
     rill_tokens_free(tokens);
-    return newline;
+    return n > 0;
 }
 
 static void choice_words(const rill__sinks_eval *e, const rill__sinks_choice *c,
@@ -46,9 +46,12 @@ static void choice_words(const rill__sinks_eval *e, const rill__sinks_choice *c,
 // Those for which there is room in the capacity.
 static size_t find_choices(const rill__sinks_eval *e, rill__sinks_choice *out) {
     uint32_t most[2];
+    rill_token newline;
     size_t n = 0;
     if (e->attention) most_attended(e, most);
-    size_t n_all = rill__sinks_choices(&e->text, e->attention ? most : NULL, find_newline(e), out);
+    bool lines = find_newline(e, &newline);
+    size_t n_all =
+        rill__sinks_choices(&e->text, e->attention ? most : NULL, lines ? &newline : NULL, out);
     for (size_t i = 0; i < n_all; i++)
         if (out[i].n < e->capacity) out[n++] = out[i];
     return n;

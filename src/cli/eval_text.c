@@ -18,12 +18,11 @@ rill_status rill__text_eval_open(rill__text_eval *p, const char *measure, const 
     return rill__evaluation_open(&p->shared, measure, s, err);
 }
 
-// The token that --message-token names, in *out; -1 without it.
+// The token that --message-token names, in *out.
 static rill_status message_token(const rill__text_eval *p, rill_token *out, rill_error *err) {
     const char *text = p->shared.s->message_token;
     rill_token *tokens;
     size_t n;
-    *out = -1;
     if (!text) return RILL_OK;
     rill_status status = rill_encode(p->shared.session.model, text, strlen(text),
                                      RILL_TEXT_PARSE_SPECIAL, &tokens, &n, err);
@@ -41,6 +40,7 @@ rill_status rill__text_eval_read(rill__text_eval *p, uint64_t n_tokens, rill_err
     const rill__settings *s = p->shared.s;
     unsigned flags = s->synthetic ? RILL__TEXT_BYTES : RILL_TEXT_ADD_SPECIAL;
     if (s->message_token) flags |= RILL_TEXT_PARSE_SPECIAL;
+    p->options.by_message = s->message_token != NULL;
     rill_status status = message_token(p, &p->options.message, err);
     rill__reading(p->name);
     // One more than is predicted: the first token is given.
@@ -72,7 +72,7 @@ static void input_line(const rill__text_eval *p, const rill__eval_case *c, char 
         (size_t)snprintf(out, capacity,
                          "%" PRIu64 " tokens, %016" PRIx64 ", every %" PRIu64 ", timed %" PRIu64,
                          p->facts->n_tokens, p->facts->hash, o->every, o->timed);
-    if (o->message >= 0)
+    if (o->by_message)
         n += (size_t)snprintf(out + n, capacity - n, ", messages at %d", (int)o->message);
     if (o->timed)
         snprintf(out + n, capacity - n, ", chunk %u, %s", c->stream.chunk,

@@ -144,7 +144,7 @@ static rill_status open_stream(measurement *m, rill_model *model,
 }
 
 static bool begins_message(const measurement *m, rill_token token) {
-    return token == m->options->message;
+    return m->options->by_message && token == m->options->message;
 }
 
 // Feeds tokens[0 ... n), and says where messages begin. logits: [n, vocabulary], or NULL.

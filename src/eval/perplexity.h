@@ -21,7 +21,8 @@ typedef struct rill__bucket {
 typedef struct rill__perplexity_options {
     uint64_t every;      // recompute predicts tokens N, 2N, 3N ... only; 1: all
     uint64_t bucket;     // tokens in a bucket, 1 or more
-    rill_token message;  // begins a message: where eviction by message may cut; -1: there is none
+    bool by_message;     // a text of messages: eviction by message may cut ...
+    rill_token message;  // ... where this token begins one
     // 0, or what the running loss may be of its start: rill__perplexity.reached.
     double factor;
     uint64_t timed;  // the last tokens are read one by one, and timed

@@ -41,15 +41,15 @@ static size_t most_attended(const rill__sinks_text *t, const uint32_t by_attenti
 }
 
 size_t rill__sinks_choices(const rill__sinks_text *t, const uint32_t by_attention[2],
-                           rill_token newline, rill__sinks_choice *out) {
+                           const rill_token *newline, rill__sinks_choice *out) {
     size_t n = 0, n_head = t->n_head < RILL_SINKS_MOST_FED ? t->n_head : RILL_SINKS_MOST_FED;
     const rill_token *head = t->n_head ? t->head : t->body;
     out[n++] = make("first_4", "the first 4 tokens", 4, head, n_head);
     out[n++] = make("first_1", "the first token", 1, head, n_head);
     if (by_attention) n += most_attended(t, by_attention, out + n);
     if (t->n_head) out[n++] = make("no_begin", "the first 4, no begin token", 4, t->body, 0);
-    if (newline >= 0) {
-        const rill_token lines[4] = {newline, newline, newline, newline};
+    if (newline) {
+        const rill_token lines[4] = {*newline, *newline, *newline, *newline};
         out[n++] = make("newline_4", "4 newlines", 4, lines, 4);
     }
     out[n++] = make("middle_4", "4 tokens of the middle", 4, t->body + t->n_body / 2, 4);

@@ -32,11 +32,11 @@ typedef struct rill__sinks_choice {
 // The choices that a text offers, most interesting first: its first four tokens and the first, the
 // tokens at the two positions of `by_attention` (positions in head and body together, most
 // attention first; below n_head + n_body; in the keys; NULL: not known), the first four without
-// what the tokenizer puts in front, `newline` four times (-1: the model has none), and four tokens
-// of the middle of the text. Returns how many were written to out[RILL_SINKS_MOST_CHOICES]. The
-// body has at least 16 tokens.
+// what the tokenizer puts in front, `newline` four times (NULL: the model has none), and four
+// tokens of the middle of the text. Returns how many were written to out[RILL_SINKS_MOST_CHOICES].
+// The body has at least 16 tokens.
 size_t rill__sinks_choices(const rill__sinks_text *text, const uint32_t by_attention[2],
-                           rill_token newline, rill__sinks_choice *out);
+                           const rill_token *newline, rill__sinks_choice *out);
 
 // What was measured for one configuration.
 typedef struct rill__sinks_trial {

@@ -70,8 +70,7 @@ static bool die_at_the_end(void *user, uint64_t done, uint64_t total) {
 // All tokens are read, and the case is not finished yet: there must be a step left to time.
 static void killed_before_it_finished(void **state) {
     (void)state;
-    const rill__perplexity_options options = {
-        .every = 1, .bucket = TOKENS, .message = -1, .timed = TIMED};
+    const rill__perplexity_options options = {.every = 1, .bucket = TOKENS, .timed = TIMED};
     rill__perplexity result;
     rill_error err;
     pid_t child = fork();

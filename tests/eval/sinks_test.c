@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-static const rill_token head[] = {1};
+static const rill_token head[] = {1}, newline = 7;
 static const rill_token body[] = {100, 101, 102, 103, 104, 105, 106, 107, 108, 109,
                                   110, 111, 112, 113, 114, 115, 116, 117, 118, 119};
 
@@ -38,7 +38,7 @@ static void test_choices(void **state) {
     rill__sinks_choice c[RILL_SINKS_MOST_CHOICES];
     const rill__sinks_text text = {head, 1, body, 20};
     const uint32_t by_attention[2] = {3, 0};
-    size_t n = rill__sinks_choices(&text, by_attention, 7, c);
+    size_t n = rill__sinks_choices(&text, by_attention, &newline, c);
     assert_int_equal(n, 7);
     check_fed(find(c, n, "first_4"), 4, head, 1);
     check_fed(find(c, n, "first_1"), 1, head, 1);
@@ -56,7 +56,7 @@ static void test_fewer_choices(void **state) {
     rill__sinks_choice c[RILL_SINKS_MOST_CHOICES];
     const rill__sinks_text text = {NULL, 0, body, 20};
     const uint32_t by_attention[2] = {0, 5};
-    size_t n = rill__sinks_choices(&text, by_attention, -1, c);
+    size_t n = rill__sinks_choices(&text, by_attention, NULL, c);
     assert_int_equal(n, 4);
     check_fed(find(c, n, "first_4"), 4, NULL, 0);
     check_fed(find(c, n, "first_1"), 1, NULL, 0);
@@ -65,7 +65,7 @@ static void test_fewer_choices(void **state) {
     assert_null(find(c, n, "no_begin"));
     assert_null(find(c, n, "newline_4"));
     // Nobody looked where attention goes.
-    n = rill__sinks_choices(&text, NULL, -1, c);
+    n = rill__sinks_choices(&text, NULL, NULL, c);
     assert_int_equal(n, 3);
     assert_null(find(c, n, "most_0_5"));
 }
