@@ -73,21 +73,21 @@ typedef struct evaluation {
 static rill_status measure_case(evaluation *e, const rill__eval_case *c, bool one_by_one,
                                 const char *title, rill_error *err) {
     char input[128], name[128];
-    rill__case *journal = NULL;
     const rill__arc_options options = {.one_by_one = one_by_one};
     rill__bar bar = {.label = title, .unit = "questions"};
+    rill__job job = {.progress = rill__progress, .user = &bar};
     snprintf(name, sizeof name, "%s%s", one_by_one ? "one-by-one-" : "", c->name);
     snprintf(input, sizeof input, "%zu questions, %016" PRIx64 ", %s", rill__quiz_count(e->quiz),
              rill__quiz_hash(e->quiz), one_by_one ? "one by one" : "in one stream");
     rill__warn_past_context(&e->shared.session, &c->stream);
     rill_status status = rill__evaluation_stream_case(&e->shared, name, &c->stream, input,
-                                                      sizeof(rill__quiz_answer), &journal, err);
-    bool recalled = rill__case_count(journal) > 0;
+                                                      sizeof(rill__quiz_answer), &job.journal, err);
+    bool recalled = rill__case_count(job.journal) > 0;
     if (status == RILL_OK)
-        status = rill__arc_measure(e->shared.session.model, &c->stream, e->quiz, &options, journal,
-                                   rill__progress, &bar, &e->result, err);
+        status = rill__arc_measure(e->shared.session.model, &c->stream, e->quiz, &options, &job,
+                                   &e->result, err);
     if (recalled) e->result.copying_seconds = NAN;  // the journal does not know those of before
-    rill__case_close(&journal);
+    rill__case_close(&job.journal);
     rill__progress_clear();
     return status;
 }

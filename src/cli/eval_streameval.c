@@ -88,17 +88,17 @@ static void input_line(const rill__streameval_evaluation *e, char *out, size_t c
 static rill_status measure_stream(rill__streameval_evaluation *e, size_t i, rill_error *err) {
     char title[96], input[128];
     const rill__eval_case *c = &e->cases[i];
-    rill__case *journal = NULL;
     rill__bar bar = {.label = title, .unit = "questions"};
+    rill__job job = {.progress = rill__progress, .user = &bar};
     rill__evaluation_title(title, sizeof title, c->label, i, e->n_cases);
     input_line(e, input, sizeof input);
     rill__warn_past_context(&e->shared.session, &c->stream);
     rill_status status = rill__evaluation_stream_case(&e->shared, c->name, &c->stream, input,
-                                                      sizeof(rill__answer), &journal, err);
+                                                      sizeof(rill__answer), &job.journal, err);
     if (status == RILL_OK)
-        status = rill__streameval_measure(e->shared.session.model, &c->stream, e->records, journal,
-                                          rill__progress, &bar, &e->results[i].measured, err);
-    rill__case_close(&journal);
+        status = rill__streameval_measure(e->shared.session.model, &c->stream, e->records, &job,
+                                          &e->results[i].measured, err);
+    rill__case_close(&job.journal);
     rill__progress_clear();
     return status;
 }
@@ -106,7 +106,6 @@ static rill_status measure_stream(rill__streameval_evaluation *e, size_t i, rill
 static rill_status measure_server(rill__streameval_evaluation *e, rill_error *err) {
     const rill__settings *s = e->shared.s;
     char input[512];
-    rill__case *journal = NULL;
     rill__completer *server = NULL;
     const char *key = getenv("RILL_SERVER_KEY");
     const rill__completer_options options = {.url = s->server,
@@ -118,6 +117,7 @@ static rill_status measure_server(rill__streameval_evaluation *e, rill_error *er
                                           .tokens = s->server_tokens,
                                           .tokenizer = e->shared.session.model};
     rill__bar bar = {.label = "server", .unit = "questions"};
+    rill__job job = {.progress = rill__progress, .user = &bar};
     input_line(e, input, sizeof input);
     size_t n = strlen(input);
     // The text's tokens stand for the tokenizer, which decides where it is cut.
@@ -127,12 +127,12 @@ static rill_status measure_server(rill__streameval_evaluation *e, rill_error *er
     rill_status status = rill__completer_open(&options, &server, err);
     if (status == RILL_OK)
         status = rill__evaluation_case(&e->shared, "server", NULL, input, sizeof(rill__answer),
-                                       &journal, err);
+                                       &job.journal, err);
     if (status == RILL_OK)
-        status = rill__streameval_ask(server, &context, e->records, journal, rill__progress, &bar,
-                                      &e->results[0].measured, err);
+        status =
+            rill__streameval_ask(server, &context, e->records, &job, &e->results[0].measured, err);
     rill__completer_close(&server);
-    rill__case_close(&journal);
+    rill__case_close(&job.journal);
     rill__progress_clear();
     return status;
 }

@@ -82,18 +82,18 @@ static void input_line(const rill__text_eval *p, const rill__eval_case *c, char 
 rill_status rill__text_eval_measure(rill__text_eval *p, size_t i, bool *any, rill_error *err) {
     char label[96], input[512];
     const rill__eval_case *c = &p->cases[i];
-    rill__case *journal = NULL;
     rill__bar bar = {.label = label, .unit = "tokens"};
+    rill__job job = {.progress = rill__progress, .user = &bar};
     rill__evaluation_title(label, sizeof label, c->label, i, p->n_cases);
     input_line(p, c, input, sizeof input);
     rill__reading(p->name);  // again, up to where the journal was
     rill_status status = rill__evaluation_stream_case(&p->shared, c->name, &c->stream, input,
-                                                      RILL_PERPLEXITY_RECORD, &journal, err);
+                                                      RILL_PERPLEXITY_RECORD, &job.journal, err);
     if (status == RILL_OK)
         status = rill__perplexity_measure(p->shared.session.model, &c->stream, p->text, &p->options,
-                                          journal, rill__progress, &bar, &p->results[i], err);
+                                          &job, &p->results[i], err);
     *any = p->results[i].all.n > 0;
-    rill__case_close(&journal);
+    rill__case_close(&job.journal);
     rill__progress_clear();
     return status;
 }

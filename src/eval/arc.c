@@ -27,7 +27,7 @@ typedef struct measurement {
     rill_stream *stream;
     const rill_stream_options *stream_options;
     const rill__quiz *quiz;
-    rill__case *journal;
+    rill__job *job;
     rill__arc *out;
     bool one_by_one;
     int file;  // the snapshot: it has no name, so nothing can be left of it; -1 until it is needed
@@ -35,16 +35,11 @@ typedef struct measurement {
     size_t vocabulary;
     float *logits;  // [MAX_CHOICE, vocabulary]
     float *first;   // [vocabulary], where the choices begin
-    double began, before;
 } measurement;
 
 void rill__arc_deinit(rill__arc *a) {
     rill__free(a->answers);
     a->answers = NULL;
-}
-
-static double seconds(const measurement *m) {
-    return m->before + rill__seconds() - m->began;
 }
 
 // ---- Texts ----------------------------------------------------------------------------------
@@ -220,7 +215,7 @@ static rill_status feed_begin(measurement *m, rill_error *err) {
 
 static rill_status take(measurement *m, const rill__quiz_answer *answer, rill_error *err) {
     m->out->answers[m->out->n_answers++] = *answer;
-    return rill__case_append(m->journal, answer, 1, err);
+    return rill__case_append(m->job->journal, answer, 1, err);
 }
 
 static rill_status ask(measurement *m, size_t index, rill_error *err) {
@@ -252,58 +247,46 @@ static rill_status ask(measurement *m, size_t index, rill_error *err) {
     return take(m, &answer, err);
 }
 
-static rill_status ask_all(measurement *m, rill_progress_fn progress, void *user, rill_error *err) {
+static rill_status ask_all(measurement *m, rill_error *err) {
     size_t n = rill__quiz_count(m->quiz);
-    for (size_t i = m->out->n_answers; i < n; i++) {
-        bool going_on = !progress || progress(user, i, n);
+    for (size_t i = m->out->n_answers;; i++) {
         rill_status status = RILL_OK;
-        if (!going_on || rill__case_due(m->journal))
-            status = rill__case_save(m->journal, m->stream, seconds(m), err);
-        if (status == RILL_OK && !going_on)
-            status =
-                rill__fail(err, RILL_EINTERRUPTED, "interrupted after %zu of %zu questions", i, n);
+        if (rill__job_tell(m->job, i, n))
+            status = rill__job_save(m->job, m->stream, "questions", err);
+        if (status == RILL_OK && i == n) return RILL_OK;
         if (status == RILL_OK) status = ask(m, i, err);
         if (status != RILL_OK) return status;
     }
-    if (progress) (void)progress(user, n, n);
-    return RILL_OK;
 }
 
 // ---- All ------------------------------------------------------------------------------------
 
 static rill_status recall(measurement *m, rill_error *err) {
-    uint64_t n = rill__case_count(m->journal);
+    uint64_t n = rill__case_count(m->job->journal);
     if (n > rill__quiz_count(m->quiz))
         return rill__fail(err, RILL_EFORMAT,
                           "the journal has more answers than there are questions");
     m->out->n_answers = (size_t)n;
-    return rill__case_read(m->journal, 0, (size_t)n, m->out->answers, err);
+    return rill__case_read(m->job->journal, 0, (size_t)n, m->out->answers, err);
 }
 
-static rill_status run(measurement *m, rill_progress_fn progress, void *user, rill_error *err) {
-    bool finished = rill__case_finished(m->journal);
-    m->began = rill__seconds();
-    rill_status status =
-        finished ? RILL_OK : rill__case_load(m->journal, m->model, &m->stream, err);
-    m->before = rill__case_seconds(m->journal);
+static rill_status run(measurement *m, rill_error *err) {
+    bool finished = rill__case_finished(m->job->journal);
+    rill_status status = rill__job_begin(m->job, m->model, &m->stream, err);
     if (status == RILL_OK) status = recall(m, err);
-    if (status == RILL_OK && !finished && !m->stream)
-        status = rill_stream_open(m->model, m->stream_options, &m->stream, err);
-    if (status == RILL_OK && !finished) status = ask_all(m, progress, user, err);
-    m->out->seconds = finished ? m->before : seconds(m);
-    if (status == RILL_OK && !finished)
-        status = rill__case_finish(m->journal, m->out->seconds, err);
-    return status;
+    if (status != RILL_OK || finished) return status;
+    if (!m->stream) status = rill_stream_open(m->model, m->stream_options, &m->stream, err);
+    if (status == RILL_OK) status = ask_all(m, err);
+    return status == RILL_OK ? rill__job_finish(m->job, err) : status;
 }
 
 rill_status rill__arc_measure(rill_model *model, const rill_stream_options *options,
                               const rill__quiz *quiz, const rill__arc_options *arc_options,
-                              rill__case *c, rill_progress_fn progress, void *user, rill__arc *out,
-                              rill_error *err) {
+                              rill__job *job, rill__arc *out, rill_error *err) {
     measurement m = {.model = model,
                      .stream_options = options,
                      .quiz = quiz,
-                     .journal = c,
+                     .job = job,
                      .out = out,
                      .file = -1,
                      .one_by_one = arc_options->one_by_one};
@@ -320,8 +303,9 @@ rill_status rill__arc_measure(rill_model *model, const rill_stream_options *opti
         m.logits && out->answers ? RILL_OK : rill__fail_memory(err, "logits", bytes);
     if (status == RILL_OK) {
         m.first = m.logits + (size_t)MAX_CHOICE * m.vocabulary;
-        status = run(&m, progress, user, err);
+        status = run(&m, err);
     }
+    out->seconds = rill__job_seconds(job);
     rill_stream_close(&m.stream);
     if (m.file >= 0) close(m.file);
     rill__free(m.logits);

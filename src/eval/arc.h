@@ -7,7 +7,7 @@
 #ifndef RILL_EVAL_ARC_H
 #define RILL_EVAL_ARC_H
 
-#include "eval/journal.h"
+#include "eval/job.h"
 
 typedef struct rill__quiz rill__quiz;
 
@@ -63,17 +63,14 @@ typedef struct rill__arc {
 // Frees what a measurement filled in; a zeroed one is allowed.
 void rill__arc_deinit(rill__arc *a);
 
-// Reads the quiz with a new stream, or goes on where the case (NULL: no journal) was, and fills
-// *out, also as far as it came when it fails. `progress` (NULL allowed) is called with questions
-// done; false ends it with RILL_EINTERRUPTED, what is done is in the journal then. The stream is
-// put back by a snapshot in memory if there is room, else in $TMPDIR or /tmp, in a file without a
-// name: however the process ends, nothing is left of it.
-// RILL_ECONTEXT: dense, and its capacity is full. Other failures as rill_stream_open,
-// rill_stream_feed, rill_stream_save and the journal's.
+// Reads the quiz with a new stream, or goes on where the job's case was, and fills *out, also as
+// far as it came when it fails. The job is told questions. The stream is put back by a snapshot in
+// memory if there is room, else in $TMPDIR or /tmp, in a file without a name: however the process
+// ends, nothing is left of it. RILL_ECONTEXT: dense, and its capacity is full. Other failures as
+// rill_stream_open, rill_stream_feed, rill_stream_save and the job's.
 RILL_NODISCARD rill_status rill__arc_measure(rill_model *model, const rill_stream_options *options,
                                              const rill__quiz *quiz,
-                                             const rill__arc_options *arc_options, rill__case *c,
-                                             rill_progress_fn progress, void *user, rill__arc *out,
-                                             rill_error *err);
+                                             const rill__arc_options *arc_options, rill__job *job,
+                                             rill__arc *out, rill_error *err);
 
 #endif

@@ -39,7 +39,7 @@ typedef struct measurement {
     rill_stream *stream;
     rill__text *text;
     const rill__perplexity_options *options;
-    rill__case *journal;
+    rill__job *job;
     rill__perplexity *out;
     watch watch;
     double step_seconds;  // of n_steps tokens fed one by one
@@ -48,8 +48,6 @@ typedef struct measurement {
     uint64_t total;      // tokens to predict
     size_t vocabulary;   // floats in a row of logits
     float *logits;       // [PIECE, vocabulary]
-    double began;        // this process
-    double before;       // seconds, of those it goes on from
     rill_token carried;  // the last token read from the text: predicted, and not yet fed
 } measurement;
 
@@ -95,20 +93,17 @@ static rill_status take_loss(measurement *m, uint64_t t, const float *logits, ri
                              rill_error *err) {
     double loss = rill__nll(logits, m->vocabulary, token);
     count_loss(m, t, loss);
-    return rill__case_append(m->journal, &loss, 1, err);
-}
-
-static double seconds(const measurement *m) {
-    return m->before + rill__seconds() - m->began;
+    return rill__case_append(m->job->journal, &loss, 1, err);
 }
 
 // Counts the losses in the journal again, in the same order: sums are the same to the bit. With
 // `timed` a finished case has one number more, the time of a step.
 static rill_status recall(measurement *m, rill_error *err) {
     double losses[256];
-    uint64_t n = rill__case_count(m->journal);
-    if (n && m->options->timed && rill__case_finished(m->journal)) {
-        rill_status status = rill__case_read(m->journal, --n, 1, &m->out->step_seconds, err);
+    rill__case *journal = m->job->journal;
+    uint64_t n = rill__case_count(journal);
+    if (n && m->options->timed && rill__case_finished(journal)) {
+        rill_status status = rill__case_read(journal, --n, 1, &m->out->step_seconds, err);
         if (status != RILL_OK) return status;
     }
     uint64_t stride = m->sparse ? m->options->every : 1;
@@ -117,7 +112,7 @@ static rill_status recall(measurement *m, rill_error *err) {
                           (unsigned long long)n, (unsigned long long)(m->total / stride));
     for (uint64_t i = 0; i < n;) {
         size_t some = n - i < 256 ? (size_t)(n - i) : 256;
-        rill_status status = rill__case_read(m->journal, i, some, losses, err);
+        rill_status status = rill__case_read(journal, i, some, losses, err);
         if (status != RILL_OK) return status;
         for (size_t j = 0; j < some; j++, i++) count_loss(m, (i + 1) * stride, losses[j]);
     }
@@ -128,7 +123,7 @@ static rill_status recall(measurement *m, rill_error *err) {
 static rill_status open_stream(measurement *m, rill_model *model,
                                const rill_stream_options *options, rill_error *err) {
     rill_stream_report report = {0};
-    rill_status status = rill__case_load(m->journal, model, &m->stream, err);
+    rill_status status = rill__job_begin(m->job, model, &m->stream, err);
     if (status == RILL_OK) status = recall(m, err);
     if (status == RILL_OK && !m->stream) status = rill_stream_open(model, options, &m->stream, err);
     if (status != RILL_OK) return status;
@@ -138,8 +133,6 @@ static rill_status open_stream(measurement *m, rill_model *model,
     size_t n;
     status = rill__text_seek(m->text, report.seen, err);
     if (status == RILL_OK) status = rill__text_read(m->text, &m->carried, 1, &n, err);
-    m->before = rill__case_seconds(m->journal);
-    m->began = rill__seconds();
     return status;
 }
 
@@ -211,42 +204,38 @@ static size_t room(const measurement *m, uint64_t fed, size_t piece) {
     return (size_t)(o->window - fed);
 }
 
-static rill_status read_on(measurement *m, size_t piece, rill_progress_fn progress, void *user,
-                           rill_error *err) {
+// Reads a piece, and predicts what it does of it.
+static rill_status read_piece(measurement *m, size_t piece, rill_error *err) {
     rill_token tokens[PIECE + 1];
     uint64_t fed = m->out->n_computed;
+    size_t n;
+    tokens[0] = m->carried;
+    rill_status status = rill__text_read(m->text, tokens + 1, room(m, fed, piece), &n, err);
+    if (status == RILL_OK && n == 0)
+        status = rill__fail(err, RILL_EIO, "the text is shorter than it was");
+    if (status == RILL_OK)
+        status =
+            m->sparse ? feed_sparse(m, fed, tokens, n, err) : feed_dense(m, fed, tokens, n, err);
+    if (status != RILL_OK) return status;
+    m->carried = tokens[n];
+    m->out->n_computed += n;
+    return RILL_OK;
+}
+
+static rill_status read_on(measurement *m, size_t piece, rill_error *err) {
     rill_status status = RILL_OK;
-    while (fed < m->total) {
-        if (progress && !progress(user, fed, m->total)) {
-            status = rill__case_save(m->journal, m->stream, seconds(m), err);
-            return status == RILL_OK
-                       ? rill__fail(err, RILL_EINTERRUPTED, "interrupted after %llu of %llu tokens",
-                                    (unsigned long long)fed, (unsigned long long)m->total)
-                       : status;
-        }
-        size_t n;
-        tokens[0] = m->carried;
-        status = rill__text_read(m->text, tokens + 1, room(m, fed, piece), &n, err);
-        if (status == RILL_OK && n == 0)
-            status = rill__fail(err, RILL_EIO, "the text is shorter than it was");
-        if (status == RILL_OK)
-            status = m->sparse ? feed_sparse(m, fed, tokens, n, err)
-                               : feed_dense(m, fed, tokens, n, err);
-        if (status != RILL_OK) return status;
-        m->carried = tokens[n];
-        fed += n;
-        m->out->n_computed = fed;
-        // After the last token comes the end: a save there would leave no step to time.
-        if (fed < m->total && rill__case_due(m->journal)) {
-            status = rill__case_save(m->journal, m->stream, seconds(m), err);
-            if (status != RILL_OK) return status;
-        }
+    for (;;) {
+        if (rill__job_tell(m->job, m->out->n_computed, m->total))
+            status = rill__job_save(m->job, m->stream, "tokens", err);
+        if (status != RILL_OK || m->out->n_computed == m->total) break;
+        status = read_piece(m, piece, err);
+        if (status != RILL_OK) break;
     }
-    if (progress) (void)progress(user, m->total, m->total);
-    m->out->seconds = seconds(m);
+    if (status != RILL_OK) return status;
     if (m->n_steps) m->out->step_seconds = m->step_seconds / (double)m->n_steps;
-    if (m->options->timed) status = rill__case_append(m->journal, &m->out->step_seconds, 1, err);
-    return status == RILL_OK ? rill__case_finish(m->journal, m->out->seconds, err) : status;
+    if (m->options->timed)
+        status = rill__case_append(m->job->journal, &m->out->step_seconds, 1, err);
+    return status == RILL_OK ? rill__job_finish(m->job, err) : status;
 }
 
 // What a finished case has: nothing but its records.
@@ -257,7 +246,6 @@ static rill_status recall_finished(measurement *m, const rill_model *model,
     if (status != RILL_OK) return status;
     m->out->cache_bytes = bytes.cache;
     m->out->n_computed = m->total;
-    m->out->seconds = rill__case_seconds(m->journal);
     return recall(m, err);
 }
 
@@ -284,27 +272,26 @@ static rill_status prepare(measurement *m, const rill_model *model, rill_error *
 
 rill_status rill__perplexity_measure(rill_model *model, const rill_stream_options *stream_options,
                                      rill__text *text, const rill__perplexity_options *options,
-                                     rill__case *c, rill_progress_fn progress, void *user,
-                                     rill__perplexity *out, rill_error *err) {
+                                     rill__job *job, rill__perplexity *out, rill_error *err) {
     bool recompute = stream_options->method == RILL_METHOD_RECOMPUTE;
     // Each prediction costs recompute a pass of its own: shorter pieces keep it answering.
     size_t piece = recompute && options->every < PIECE ? (size_t)options->every : PIECE;
     measurement m = {
         .text = text,
         .options = options,
-        .journal = c,
+        .job = job,
         .out = out,
         .sparse = recompute && options->every > 1,
     };
     *out = (rill__perplexity){.step_seconds = NAN};
     rill_status status = prepare(&m, model, err);
-    if (status == RILL_OK && rill__case_finished(c)) {
+    if (status == RILL_OK && rill__case_finished(job->journal)) {
         status = recall_finished(&m, model, stream_options, err);
     } else if (status == RILL_OK) {
         status = open_stream(&m, model, stream_options, err);
-        if (status == RILL_OK) status = read_on(&m, piece, progress, user, err);
-        if (status != RILL_OK && m.began > 0) out->seconds = seconds(&m);
+        if (status == RILL_OK) status = read_on(&m, piece, err);
     }
+    out->seconds = rill__job_seconds(job);
     rill_stream_close(&m.stream);
     rill__free(m.logits);
     rill__free(m.watch.recent);

@@ -3,7 +3,7 @@
 #ifndef RILL_EVAL_PERPLEXITY_H
 #define RILL_EVAL_PERPLEXITY_H
 
-#include "eval/journal.h"
+#include "eval/job.h"
 #include "eval/text.h"
 
 // Losses of a part of the text, in nats.
@@ -53,15 +53,16 @@ double rill__losses_mean(const rill__losses *l);
 // The size of a journal's record of this measure: a loss, as a double.
 enum { RILL_PERPLEXITY_RECORD = sizeof(double) };
 
-// Reads the text (of 2 tokens or more) with a new stream, or goes on where the case (NULL: no
-// journal) was, and fills *out, also as far as it came when it fails. `progress` (NULL allowed) is
-// called now and then with tokens done; false ends it with RILL_EINTERRUPTED, what is done is in
-// the journal then. RILL_ECONTEXT: dense, and its capacity is full. Other failures as
-// rill_stream_open, rill_stream_feed and the journal's. The text's place afterwards is anywhere.
-RILL_NODISCARD rill_status rill__perplexity_measure(
-    rill_model *model, const rill_stream_options *stream_options, rill__text *text,
-    const rill__perplexity_options *options, rill__case *c, rill_progress_fn progress, void *user,
-    rill__perplexity *out, rill_error *err);
+// Reads the text (of 2 tokens or more) with a new stream, or goes on where the job's case was, and
+// fills *out, also as far as it came when it fails. The job is told tokens. RILL_ECONTEXT: dense,
+// and its capacity is full. Other failures as rill_stream_open, rill_stream_feed and the job's. The
+// text's place afterwards is anywhere.
+RILL_NODISCARD rill_status rill__perplexity_measure(rill_model *model,
+                                                    const rill_stream_options *stream_options,
+                                                    rill__text *text,
+                                                    const rill__perplexity_options *options,
+                                                    rill__job *job, rill__perplexity *out,
+                                                    rill_error *err);
 // Frees what measure filled in; a zeroed one is allowed.
 void rill__perplexity_deinit(rill__perplexity *p);
 

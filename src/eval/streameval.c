@@ -4,8 +4,6 @@
 
 #include "eval/text.h"
 
-#include "base/clock.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -131,7 +129,7 @@ rill_status rill__streameval_tokens(const rill_model *model, rill__records *reco
 typedef struct measurement {
     rill_model *model;
     rill_stream *stream;
-    rill__case *journal;
+    rill__job *job;
     rill__streameval *out;
     size_t vocabulary;
     float *logits;  // [MAX_ANSWER, vocabulary]
@@ -140,12 +138,7 @@ typedef struct measurement {
     size_t n_waiting;
     uint64_t n_tokens;  // read from the text; those waiting included
     uint64_t n_known;   // tokens that the journal's stream has seen: read again, not fed
-    double began, before;
 } measurement;
-
-static double seconds(const measurement *m) {
-    return m->before + rill__seconds() - m->began;
-}
 
 static rill_status feed_waiting(measurement *m, rill_error *err) {
     size_t n = m->n_waiting;
@@ -286,40 +279,28 @@ static rill_status answer_question(measurement *m, const rill__item *item, rill_
                             item->answer, n, MAX_ANSWER);
     } else {
         status = try_answer(m, item, answer, n, &a, err);
-        if (status == RILL_OK) status = rill__streameval_take(m->out, m->journal, &a, err);
+        if (status == RILL_OK) status = rill__streameval_take(m->out, m->job->journal, &a, err);
     }
     rill_tokens_free(answer);
     return status == RILL_OK ? push_text(m, item->end, false, err) : status;
 }
 
+// Reads all items; what the journal knows is not told again.
 static rill_status read_on(measurement *m, rill__records *records, uint64_t n_questions,
-                           rill_progress_fn progress, void *user, rill_error *err) {
+                           rill_error *err) {
     for (;;) {
         rill__item item;
         rill_status status = rill__records_next(records, &item, err);
-        if (status != RILL_OK) return status;
-        if (item.kind == RILL_ITEM_END) return RILL_OK;
-        if (item.kind == RILL_ITEM_RECORD) {
-            status = push_record(m, &item, err);
-            if (status != RILL_OK) return status;
-            continue;
-        }
+        if (status != RILL_OK || item.kind == RILL_ITEM_END) return status;
         bool known = m->n_tokens < m->n_known;
-        status = answer_question(m, &item, err);
-        if (status == RILL_OK && !known && rill__case_due(m->journal)) {
+        status = item.kind == RILL_ITEM_RECORD ? push_record(m, &item, err)
+                                               : answer_question(m, &item, err);
+        if (status == RILL_OK && item.kind == RILL_ITEM_QUESTION && !known &&
+            rill__job_tell(m->job, m->out->n_answers, n_questions)) {
             status = feed_waiting(m, err);
-            if (status == RILL_OK) status = rill__case_save(m->journal, m->stream, seconds(m), err);
+            if (status == RILL_OK) status = rill__job_save(m->job, m->stream, "questions", err);
         }
         if (status != RILL_OK) return status;
-        if (progress && !known && !progress(user, m->out->n_answers, n_questions)) {
-            status = feed_waiting(m, err);
-            if (status == RILL_OK) status = rill__case_save(m->journal, m->stream, seconds(m), err);
-            return status == RILL_OK
-                       ? rill__fail(err, RILL_EINTERRUPTED,
-                                    "interrupted after %zu of %llu questions", m->out->n_answers,
-                                    (unsigned long long)n_questions)
-                       : status;
-        }
     }
 }
 
@@ -327,20 +308,18 @@ static rill_status read_on(measurement *m, rill__records *records, uint64_t n_qu
 static rill_status open_stream(measurement *m, const rill_stream_options *options,
                                rill_error *err) {
     rill_stream_report report = {0};
-    rill_status status = rill__case_load(m->journal, m->model, &m->stream, err);
-    if (status == RILL_OK) status = rill__streameval_recall(m->out, m->journal, err);
+    rill_status status = rill__job_begin(m->job, m->model, &m->stream, err);
+    if (status == RILL_OK) status = rill__streameval_recall(m->out, m->job->journal, err);
     if (status == RILL_OK && !m->stream)
         status = rill_stream_open(m->model, options, &m->stream, err);
     if (status != RILL_OK) return status;
     rill_stream_get_report(m->stream, &report);
     m->n_known = report.seen;
-    m->before = rill__case_seconds(m->journal);
-    m->began = rill__seconds();
     return RILL_OK;
 }
 
 static rill_status run(measurement *m, const rill_stream_options *options, rill__records *records,
-                       rill_progress_fn progress, void *user, rill_error *err) {
+                       rill_error *err) {
     rill__records_facts facts;
     rill_token *begin = NULL;
     size_t n;
@@ -350,22 +329,20 @@ static rill_status run(measurement *m, const rill_stream_options *options, rill_
     if (status != RILL_OK) return status;
     status = push(m, begin, n, err);
     rill_tokens_free(begin);
-    if (status == RILL_OK) status = read_on(m, records, facts.n_questions, progress, user, err);
-    m->out->seconds = seconds(m);
-    return status == RILL_OK ? rill__case_finish(m->journal, m->out->seconds, err) : status;
+    if (status == RILL_OK) status = read_on(m, records, facts.n_questions, err);
+    return status == RILL_OK ? rill__job_finish(m->job, err) : status;
 }
 
 rill_status rill__streameval_measure(rill_model *model, const rill_stream_options *options,
-                                     rill__records *records, rill__case *c,
-                                     rill_progress_fn progress, void *user, rill__streameval *out,
+                                     rill__records *records, rill__job *job, rill__streameval *out,
                                      rill_error *err) {
-    measurement m = {.model = model, .journal = c, .out = out};
+    measurement m = {.model = model, .job = job, .out = out};
     rill_model_info info;
     size_t bytes;
     *out = (rill__streameval){0};
-    if (rill__case_finished(c)) {
-        out->seconds = rill__case_seconds(c);
-        return rill__streameval_recall(out, c, err);
+    if (rill__case_finished(job->journal)) {
+        out->seconds = rill__job_seconds(job);
+        return rill__streameval_recall(out, job->journal, err);
     }
     rill_model_get_info(model, &info);
     m.vocabulary = info.vocab_size;
@@ -374,7 +351,8 @@ rill_status rill__streameval_measure(rill_model *model, const rill_stream_option
     m.logits = rill__malloc(bytes);
     m.waiting = rill__malloc(CHUNK * sizeof *m.waiting);
     rill_status status = m.logits && m.waiting ? RILL_OK : rill__fail_memory(err, "logits", bytes);
-    if (status == RILL_OK) status = run(&m, options, records, progress, user, err);
+    if (status == RILL_OK) status = run(&m, options, records, err);
+    out->seconds = rill__job_seconds(job);
     rill_stream_close(&m.stream);
     rill__spans_deinit(&m.records);
     rill__free(m.logits);

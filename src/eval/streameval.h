@@ -10,7 +10,7 @@
 #define RILL_EVAL_STREAMEVAL_H
 
 #include "eval/completion.h"
-#include "eval/journal.h"
+#include "eval/job.h"
 #include "eval/records.h"
 
 // One question. Also the journal's record. Lengths are in tokens, or in characters for a server
@@ -62,15 +62,13 @@ RILL_NODISCARD rill_status rill__streameval_tokens(const rill_model *model, rill
                                                    bool (*go_on)(void), uint64_t *n,
                                                    rill_error *err);
 
-// Reads all items with a new stream, or goes on where the case (NULL: no journal) was, and fills
-// *out, also as far as it came when it fails. `progress` (NULL allowed) is called with questions
-// done; false ends it with RILL_EINTERRUPTED, what is done is in the journal then. RILL_ECONTEXT:
-// dense, and its capacity is full. RILL_EINVAL: an answer of more than 32 tokens, or of none. Other
-// failures as rill_stream_open, rill_stream_feed, rill__records_next and the journal's.
+// Reads all items with a new stream, or goes on where the job's case was, and fills *out, also as
+// far as it came when it fails. The job is told questions. RILL_ECONTEXT: dense, and its capacity
+// is full. RILL_EINVAL: an answer of more than 32 tokens, or of none. Other failures as
+// rill_stream_open, rill_stream_feed, rill__records_next and the job's.
 RILL_NODISCARD rill_status rill__streameval_measure(rill_model *model,
                                                     const rill_stream_options *options,
-                                                    rill__records *records, rill__case *c,
-                                                    rill_progress_fn progress, void *user,
+                                                    rill__records *records, rill__job *job,
                                                     rill__streameval *out, rill_error *err);
 
 // How much of the text so far a server is sent, whole lines, the latest ones.
@@ -84,8 +82,7 @@ typedef struct rill__server_context {
 // must be the answer, or begin with the answer and what ends it. Failures as rill__completer_ask.
 RILL_NODISCARD rill_status rill__streameval_ask(rill__completer *server,
                                                 const rill__server_context *context,
-                                                rill__records *records, rill__case *c,
-                                                rill_progress_fn progress, void *user,
+                                                rill__records *records, rill__job *job,
                                                 rill__streameval *out, rill_error *err);
 
 // ---- What both share ------------------------------------------------------------------------

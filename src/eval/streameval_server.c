@@ -5,7 +5,6 @@
 
 #include "eval/text.h"
 
-#include "base/clock.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -23,7 +22,7 @@ typedef struct line {
 typedef struct asking {
     rill__completer *server;
     const rill__server_context *context;
-    rill__case *journal;
+    rill__job *job;
     rill__streameval *out;
     rill__bytes text;  // the latest lines
     line *lines;       // of it
@@ -31,8 +30,6 @@ typedef struct asking {
     rill__spans records;
     uint64_t n_units;  // of the text so far
     bool begun;
-    rill_progress_fn progress;
-    void *user;
     uint64_t n_questions;
     rill__bytes reply;
 } asking;
@@ -141,7 +138,7 @@ static rill_status ask(asking *s, const rill__item *item, rill_error *err) {
     if (status != RILL_OK) return status;
     judge(s, item, stop, &a);
     drop_lines(s, first);
-    return rill__streameval_take(s->out, s->journal, &a, err);
+    return rill__streameval_take(s->out, s->job->journal, &a, err);
 }
 
 static rill_status take_question(asking *s, const rill__item *item, uint64_t index,
@@ -162,21 +159,15 @@ static rill_status take_record(asking *s, const rill__item *item, rill_error *er
 }
 
 // What was answered is safe, whatever stopped the evaluation.
-static rill_status save(asking *s, double began, rill_status why, rill_error *err) {
+static rill_status save(const asking *s, rill_status why, rill_error *err) {
     rill_error failed;
-    double seconds = rill__case_seconds(s->journal) + rill__seconds() - began;
-    rill_status status = rill__case_save(s->journal, NULL, seconds, &failed);
+    rill_status status = rill__job_save(s->job, NULL, "questions", &failed);
     if (why != RILL_OK || status == RILL_OK) return why;
     if (err) *err = failed;
     return status;
 }
 
-static rill_status stopped(const asking *s, rill_error *err) {
-    return rill__fail(err, RILL_EINTERRUPTED, "interrupted after %zu of %llu questions",
-                      s->out->n_answers, (unsigned long long)s->n_questions);
-}
-
-static rill_status read_on(asking *s, rill__records *records, double began, rill_error *err) {
+static rill_status read_on(asking *s, rill__records *records, rill_error *err) {
     for (uint64_t index = 0;;) {
         rill__item item;
         rill_status status = rill__records_next(records, &item, err);
@@ -188,34 +179,29 @@ static rill_status read_on(asking *s, rill__records *records, double began, rill
         }
         status = take_question(s, &item, index++, err);
         bool asked = status == RILL_OK && index == s->out->n_answers;
-        if (asked && s->progress && !s->progress(s->user, index, s->n_questions))
-            status = stopped(s, err);
-        if (status != RILL_OK || rill__case_due(s->journal)) status = save(s, began, status, err);
+        bool due = asked && rill__job_tell(s->job, index, s->n_questions);
+        if (status != RILL_OK || due) status = save(s, status, err);
         if (status != RILL_OK) return status;
     }
 }
 
 rill_status rill__streameval_ask(rill__completer *server, const rill__server_context *context,
-                                 rill__records *records, rill__case *c, rill_progress_fn progress,
-                                 void *user, rill__streameval *out, rill_error *err) {
-    asking s = {.server = server,
-                .context = context,
-                .journal = c,
-                .out = out,
-                .progress = progress,
-                .user = user};
+                                 rill__records *records, rill__job *job, rill__streameval *out,
+                                 rill_error *err) {
+    asking s = {.server = server, .context = context, .job = job, .out = out};
     rill__records_facts facts = {0};
-    double began = rill__seconds();
     *out = (rill__streameval){0};
     rill__bytes_init(&s.text, 0);
     rill__bytes_init(&s.reply, 0);
-    rill_status status = rill__streameval_recall(out, c, err);
+    rill_status status = rill__job_begin(job, NULL, NULL, err);
+    if (status == RILL_OK) status = rill__streameval_recall(out, job->journal, err);
     if (status == RILL_OK) status = rill__records_scan(records, NULL, &facts, err);
     s.n_questions = facts.n_questions;
-    bool finished = rill__case_finished(c);
-    if (status == RILL_OK && !finished) status = read_on(&s, records, began, err);
-    out->seconds = rill__case_seconds(c) + (finished ? 0 : rill__seconds() - began);
-    if (status == RILL_OK && !finished) status = rill__case_finish(c, out->seconds, err);
+    if (status == RILL_OK && !rill__case_finished(job->journal)) {
+        status = read_on(&s, records, err);
+        if (status == RILL_OK) status = rill__job_finish(job, err);
+    }
+    out->seconds = rill__job_seconds(job);
     rill__bytes_deinit(&s.text);
     rill__bytes_deinit(&s.reply);
     rill__spans_deinit(&s.records);

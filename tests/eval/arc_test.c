@@ -90,7 +90,7 @@ static void check(rill_method method, bool one_by_one) {
     rill__arc result;
     rill_error err;
     size_t n = 0;
-    must(rill__arc_measure(model, &o, quiz, &how, NULL, NULL, NULL, &result, &err), &err);
+    must(rill__arc_measure(model, &o, quiz, &how, &(rill__job){0}, &result, &err), &err);
     assert_int_equal(result.n_answers, QUESTIONS);
     for (size_t q = 0; q < QUESTIONS; q++) {
         const rill__quiz_item *item = rill__quiz_item_at(quiz, q);
@@ -137,16 +137,16 @@ static void an_interrupted_one_goes_on(void **state) {
     const rill__arc_options how = {0};
     rill__arc straight, halves;
     rill__journal *journal;
-    rill__case *c;
     rill_error err;
-    must(rill__arc_measure(model, &o, quiz, &how, NULL, NULL, NULL, &straight, &err), &err);
+    must(rill__arc_measure(model, &o, quiz, &how, &(rill__job){0}, &straight, &err), &err);
     must(rill__journal_open(scratch_path("journal"), &journal, &err), &err);
     for (int run = 0; run < 3; run++) {
-        must(rill__journal_case(journal, "case", "text", sizeof(rill__quiz_answer), &c, &err),
+        rill__job job = {.progress = run == 0 ? until_two : NULL};
+        must(rill__journal_case(journal, "case", "text", sizeof(rill__quiz_answer), &job.journal,
+                                &err),
              &err);
-        rill_status status = rill__arc_measure(model, &o, quiz, &how, c,
-                                               run == 0 ? until_two : NULL, NULL, &halves, &err);
-        rill__case_close(&c);
+        rill_status status = rill__arc_measure(model, &o, quiz, &how, &job, &halves, &err);
+        rill__case_close(&job.journal);
         assert_int_equal(status, run == 0 ? RILL_EINTERRUPTED : RILL_OK);
         assert_int_equal(halves.n_answers, run == 0 ? 2 : QUESTIONS);
         assert_memory_equal(halves.answers, straight.answers,
@@ -191,9 +191,9 @@ static void nothing_is_left_behind(void **state) {
             rill_stream_options o = options_of(RILL_METHOD_STREAMING);
             const rill__arc_options how = {0};
             rill__arc result;
+            rill__job job = {.progress = die_at_three};
             rill_error err;
-            _exit((int)rill__arc_measure(model, &o, open_quiz(), &how, NULL, die_at_three, NULL,
-                                         &result, &err));
+            _exit((int)rill__arc_measure(model, &o, open_quiz(), &how, &job, &result, &err));
         }
         int end;
         assert_int_equal(waitpid(child, &end, 0), child);

@@ -48,14 +48,14 @@ static rill_status measure(const rill__perplexity_options *options, rill_progres
                            rill__perplexity *out, rill_error *err) {
     rill_stream_options o = stream_options();
     rill__journal *journal = NULL;
-    rill__case *c = NULL;
+    rill__job job = {.progress = progress};
     rill__text *text = NULL;  // a process has a place of its own in it
     must(rill__text_open(model, scratch_path("text"), RILL__TEXT_BYTES, 0, NULL, &text, err), err);
     must(rill__journal_open(scratch_path("journal"), &journal, err), err);
-    must(rill__journal_case(journal, "case", "test\n", RILL_PERPLEXITY_RECORD, &c, err), err);
-    rill_status status =
-        rill__perplexity_measure(model, &o, text, options, c, progress, NULL, out, err);
-    rill__case_close(&c);
+    must(rill__journal_case(journal, "case", "test\n", RILL_PERPLEXITY_RECORD, &job.journal, err),
+         err);
+    rill_status status = rill__perplexity_measure(model, &o, text, options, &job, out, err);
+    rill__case_close(&job.journal);
     rill__journal_close(&journal);
     rill__text_close(&text);
     return status;

@@ -34,9 +34,9 @@ static rill_status ask(rill__records *records, rill__case *c, rill__streameval *
     const rill__completer_options options = {.url = server->url};
     const rill__server_context context = {0};
     rill__completer *completer;
+    rill__job job = {.journal = c};
     must(rill__completer_open(&options, &completer, err), err);
-    rill_status status =
-        rill__streameval_ask(completer, &context, records, c, NULL, NULL, out, err);
+    rill_status status = rill__streameval_ask(completer, &context, records, &job, out, err);
     rill__completer_close(&completer);
     return status;
 }

@@ -138,7 +138,7 @@ static void answers_are_what_the_model_would_write(void **state) {
     rill__streameval result;
     rill_error err;
     must(rill__records_open(write_story(&o, right), &records, &err), &err);
-    must(rill__streameval_measure(model, &o, records, NULL, NULL, NULL, &result, &err), &err);
+    must(rill__streameval_measure(model, &o, records, &(rill__job){0}, &result, &err), &err);
     assert_int_equal(result.n_answers, QUESTIONS);
     for (int i = 0; i < QUESTIONS; i++) {
         const rill__answer *a = &result.answers[i];
@@ -191,7 +191,7 @@ static void an_answer_may_end_the_text(void **state) {
     for (uint32_t ends = 0; ends < 2; ends++) {
         rill_model *other = ends ? with_end_token(said[2]) : model;
         must(rill__records_open(scratch_text("end.jsonl", text), &records, &err), &err);
-        must(rill__streameval_measure(other, &o, records, NULL, NULL, NULL, &result, &err), &err);
+        must(rill__streameval_measure(other, &o, records, &(rill__job){0}, &result, &err), &err);
         assert_int_equal(result.n_answers, 1);
         assert_int_equal(result.answers[0].n_matching, result.answers[0].n_characters);
         assert_int_equal(result.answers[0].right, ends);
@@ -280,7 +280,7 @@ static void check_sight(rill_method method, uint32_t window, const layout *l,
     unsigned kinds[3] = {0};
     o.window = window;
     o.over_context = true;
-    must(rill__streameval_measure(model, &o, records, NULL, NULL, NULL, &result, &err), &err);
+    must(rill__streameval_measure(model, &o, records, &(rill__job){0}, &result, &err), &err);
     must(rill__records_rewind(records, &err), &err);
     assert_int_equal(result.n_answers, l->n_questions);
     rill_stream *stream = open_stream(&o);
@@ -336,18 +336,17 @@ static void an_interrupted_one_goes_on(void **state) {
     rill__records *records = make_records(ASKED);
     rill__streameval straight, halves;
     rill__journal *journal;
-    rill__case *c;
     rill_error err;
-    must(rill__streameval_measure(model, &o, records, NULL, NULL, NULL, &straight, &err), &err);
+    must(rill__streameval_measure(model, &o, records, &(rill__job){0}, &straight, &err), &err);
     must(rill__journal_open(scratch_path("journal"), &journal, &err), &err);
     for (int run = 0; run < 3; run++) {
         must(rill__records_rewind(records, &err), &err);
-        must(rill__journal_case(journal, "case", "text", sizeof(rill__answer), &c, &err), &err);
-        assert_int_equal(rill__case_finished(c), run == 2);
-        rill_status status =
-            rill__streameval_measure(model, &o, records, c, run == 0 ? until_five : NULL, NULL,
-                                     &halves, &err);
-        rill__case_close(&c);
+        rill__job job = {.progress = run == 0 ? until_five : NULL};
+        must(rill__journal_case(journal, "case", "text", sizeof(rill__answer), &job.journal, &err),
+             &err);
+        assert_int_equal(rill__case_finished(job.journal), run == 2);
+        rill_status status = rill__streameval_measure(model, &o, records, &job, &halves, &err);
+        rill__case_close(&job.journal);
         assert_int_equal(status, run == 0 ? RILL_EINTERRUPTED : RILL_OK);
         assert_int_equal(halves.n_answers, run == 0 ? 5 : ASKED);
         assert_memory_equal(halves.answers, straight.answers,
@@ -366,7 +365,7 @@ static void a_full_dense_stream_ends(void **state) {
     rill__streameval result;
     rill_error err;
     o.window = 500;
-    assert_int_equal(rill__streameval_measure(model, &o, records, NULL, NULL, NULL, &result, &err),
+    assert_int_equal(rill__streameval_measure(model, &o, records, &(rill__job){0}, &result, &err),
                      RILL_ECONTEXT);
     assert_true(result.n_answers > 0 && result.n_answers < ASKED);
     assert_true(result.answers[result.n_answers - 1].place <= 500);
@@ -395,7 +394,7 @@ static void a_trained_model_knows_what_it_sees(void **state) {
     o.sinks = 4;
     o.window = 508;
     must(rill__records_make(&made, &records, &err), &err);
-    must(rill__streameval_measure(trained, &o, records, NULL, NULL, NULL, &result, &err), &err);
+    must(rill__streameval_measure(trained, &o, records, &(rill__job){0}, &result, &err), &err);
     for (size_t i = 0; i < result.n_answers; i++)
         rill__accuracy_add(&sums[rill__answer_visibility(&result.answers[i])], &result.answers[i]);
     assert_int_equal(sums[RILL_VISIBLE_WHOLLY].n, 40);
