@@ -96,7 +96,7 @@ static rill_status run_case(rill__latency_evaluation *e, const rill__latency_gro
                             rill__latency_series *one, uint32_t run, rill_error *err) {
     char name[96], input[512], types[RILL_TYPES_NAME];
     rill__latency_case c = one->plan;
-    rill__case *journal = NULL;
+    rill__job job = {.progress = show_progress, .user = e};
     c.seed = run;
     c.roof = e->roof;
     rill__types_name(types, c.stream.key_type, c.stream.value_type);
@@ -105,12 +105,12 @@ static rill_status run_case(rill__latency_evaluation *e, const rill__latency_gro
     snprintf(input, sizeof input, "%zu timed, chunk %u, %s", c.n, c.stream.chunk,
              rill_device_describe(e->all.session.device));
     rill_status status = rill__evaluation_stream_case(&e->all, name, &c.stream, input,
-                                                      RILL_LATENCY_RECORD, &journal, err);
-    bool recalled = rill__case_finished(journal);
+                                                      rill__latency_record(&c), &job.journal, err);
+    bool recalled = rill__case_finished(job.journal);
     if (status == RILL_OK)
-        status = rill__latency_resume(e->all.session.model, &c, journal, one->seconds + run * c.n,
-                                      &one->run, show_progress, e, err);
-    rill__case_close(&journal);
+        status = rill__latency_resume(e->all.session.model, &c, &job, one->seconds + run * c.n,
+                                      &one->run, err);
+    rill__case_close(&job.journal);
     if (status != RILL_OK) return status;
     // What was read from the journal is not work.
     if (recalled)

@@ -5,8 +5,6 @@
 #include "cli/eval_sinks.h"
 #include "cli/terminal.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -57,18 +55,27 @@ static rill_stream_options stream_options(const rill__sinks_eval *e) {
     return rill__sinks_stream(e, &t);
 }
 
-static rill_status watch(rill__sinks_eval *e, const rill_stream_options *o, size_t n,
-                         rill_error *err) {
+// What is watched: the first n tokens, with a stream of these options.
+typedef struct watching {
+    rill__sinks_eval *e;
+    rill_stream_options options;
+    size_t n;
+} watching;
+
+// `values` are those of e->attention, where the stream's rows are added.
+static rill_status watch(void *user, void *values, size_t n_values, rill_error *err) {
+    const watching *w = user;
     rill_stream *stream = NULL;
     rill__bar bar = {.label = "attention", .unit = "tokens"};
-    rill_status status = rill_stream_open(e->all.session.model, o, &stream, err);
+    (void)values, (void)n_values;
+    rill_status status = rill_stream_open(w->e->all.session.model, &w->options, &stream, err);
     if (status == RILL_OK)
-        status = rill_stream_observe(stream, rill__attention_add, e->attention, err);
-    for (size_t done = 0; done < n && status == RILL_OK;) {
-        size_t piece = n - done < PIECE ? n - done : PIECE;
-        status = rill_stream_feed(stream, e->tokens + done, piece, NULL, err);
+        status = rill_stream_observe(stream, rill__attention_add, w->e->attention, err);
+    for (size_t done = 0; done < w->n && status == RILL_OK;) {
+        size_t piece = w->n - done < PIECE ? w->n - done : PIECE;
+        status = rill_stream_feed(stream, w->e->tokens + done, piece, NULL, err);
         done += piece;
-        if (status == RILL_OK && !rill__progress(&bar, done, n))
+        if (status == RILL_OK && !rill__progress(&bar, done, w->n))
             status = rill__fail(err, RILL_EINTERRUPTED, "interrupted");
     }
     rill_stream_close(&stream);
@@ -77,26 +84,20 @@ static rill_status watch(rill__sinks_eval *e, const rill_stream_options *o, size
 
 // From the journal, or by watching.
 static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
-    rill_stream_options o = stream_options(e);
+    watching w = {.e = e, .options = stream_options(e), .n = n};
+    const rill__sinks_trial types = {.key_type = e->key_type, .value_type = e->value_type};
     rill__case *journal = NULL;
     char input[160], name[80], type[24];
     size_t n_values;
-    double *values = rill__attention_values(e->attention, &n_values), start = rill__seconds();
-    const rill__sinks_trial types = {.key_type = e->key_type, .value_type = e->value_type};
+    double *values = rill__attention_values(e->attention, &n_values);
     rill__sinks_type_name(&types, type);
     // All that may be asked for otherwise with the same text is in the name.
-    snprintf(name, sizeof name, "attention %u+%u %s %zu", o.sinks, o.window, type, n);
+    snprintf(name, sizeof name, "attention %u+%u %s %zu", w.options.sinks, w.options.window, type,
+             n);
     snprintf(input, sizeof input, "%s, attention of the first %zu", e->input, n);
-    rill_status status = rill__sinks_case(e, name, &o, input, sizeof *values, &journal, err);
-    if (status == RILL_OK && rill__case_finished(journal)) {
-        status = rill__case_read(journal, 0, n_values, values, err);
-    } else if (status == RILL_OK) {
-        rill_stream *none = NULL;
-        if (journal) status = rill__case_load(journal, e->all.session.model, &none, err);
-        if (status == RILL_OK) status = watch(e, &o, n, err);
-        if (status == RILL_OK) status = rill__case_append(journal, values, n_values, err);
-        if (status == RILL_OK) status = rill__case_finish(journal, rill__seconds() - start, err);
-    }
+    rill_status status =
+        rill__sinks_case(e, name, &w.options, input, sizeof *values, &journal, err);
+    if (status == RILL_OK) status = rill__case_once(journal, values, n_values, watch, &w, err);
     rill__case_close(&journal);
     rill__progress_clear();
     return status;

@@ -330,3 +330,13 @@ rill_status rill__case_finish(rill__case *c, double seconds, rill_error *err) {
     if (status == RILL_OK) status = sync_file(c, err);
     return status == RILL_OK ? remove_stream(c, err) : status;
 }
+
+rill_status rill__case_once(rill__case *c, void *records, size_t n, rill__fill_fn fill, void *user,
+                            rill_error *err) {
+    if (rill__case_finished(c)) return rill__case_read(c, 0, n, records, err);
+    double began = rill__seconds();
+    rill_status status = c ? cut(c, 0, err) : RILL_OK;
+    if (status == RILL_OK) status = fill(user, records, n, err);
+    if (status == RILL_OK) status = rill__case_append(c, records, n, err);
+    return status == RILL_OK ? rill__case_finish(c, rill__seconds() - began, err) : status;
+}

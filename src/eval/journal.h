@@ -68,4 +68,11 @@ RILL_NODISCARD rill_status rill__case_save(rill__case *c, const rill_stream *str
 // Saves, marks the case as finished, and removes the snapshot.
 RILL_NODISCARD rill_status rill__case_finish(rill__case *c, double seconds, rill_error *err);
 
+// Fills n records; `user` is whoever asked.
+typedef rill_status (*rill__fill_fn)(void *user, void *records, size_t n, rill_error *err);
+// A case that is done in one go. The n records of a finished one are read; else what there is of
+// them is dropped, `fill` fills them, and they are kept. Failures as fill's, and as above.
+RILL_NODISCARD rill_status rill__case_once(rill__case *c, void *records, size_t n,
+                                           rill__fill_fn fill, void *user, rill_error *err);
+
 #endif

@@ -184,28 +184,42 @@ rill_status rill__latency_measure(rill_model *model, const rill__latency_case *c
     return status;
 }
 
-// In the journal: what the run saw, in as many records as it takes, then the times.
-rill_status rill__latency_resume(rill_model *model, const rill__latency_case *c,
-                                 rill__case *journal, double *seconds, rill__latency_run *out,
-                                 rill_progress_fn progress, void *user, rill_error *err) {
-    enum { HEAD = (sizeof *out + RILL_LATENCY_RECORD - 1) / RILL_LATENCY_RECORD };
-    double head[HEAD] = {0}, start = rill__seconds();
-    rill_status status = RILL_OK;
-    rill_stream *none = NULL;
-    if (rill__case_finished(journal)) {
-        status = rill__case_read(journal, 0, HEAD, head, err);
-        if (status == RILL_OK) status = rill__case_read(journal, HEAD, c->n, seconds, err);
-        if (status == RILL_OK) memcpy(out, head, sizeof *out);
-        return status;
-    }
-    if (journal) status = rill__case_load(journal, model, &none, err);  // drops half a run
-    if (status == RILL_OK)
-        status = rill__latency_measure(model, c, seconds, out, progress, user, err);
+size_t rill__latency_record(const rill__latency_case *c) {
+    return sizeof(rill__latency_run) + c->n * sizeof(double);
+}
+
+typedef struct resumed {
+    rill_model *model;
+    const rill__latency_case *c;
+    const rill__job *job;
+    double *seconds;
+    rill__latency_run *out;
+} resumed;
+
+static rill_status fill_record(void *user, void *record, size_t n, rill_error *err) {
+    const resumed *r = user;
+    (void)n;
+    rill_status status = rill__latency_measure(r->model, r->c, r->seconds, r->out, r->job->progress,
+                                               r->job->user, err);
     if (status != RILL_OK) return status;
-    memcpy(head, out, sizeof *out);
-    status = rill__case_append(journal, head, HEAD, err);
-    if (status == RILL_OK) status = rill__case_append(journal, seconds, c->n, err);
-    if (status == RILL_OK) status = rill__case_finish(journal, rill__seconds() - start, err);
+    memcpy(record, r->out, sizeof *r->out);
+    memcpy((char *)record + sizeof *r->out, r->seconds, r->c->n * sizeof *r->seconds);
+    return RILL_OK;
+}
+
+rill_status rill__latency_resume(rill_model *model, const rill__latency_case *c,
+                                 const rill__job *job, double *seconds, rill__latency_run *out,
+                                 rill_error *err) {
+    resumed r = {model, c, job, seconds, out};
+    size_t bytes = rill__latency_record(c);
+    char *record = rill__malloc(bytes);
+    if (!record) return rill__fail_memory(err, "times", bytes);
+    rill_status status = rill__case_once(job->journal, record, 1, fill_record, &r, err);
+    if (status == RILL_OK) {
+        memcpy(out, record, sizeof *out);
+        memcpy(seconds, record + sizeof *out, c->n * sizeof *seconds);
+    }
+    rill__free(record);
     return status;
 }
 

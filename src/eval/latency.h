@@ -3,7 +3,7 @@
 #ifndef RILL_EVAL_LATENCY_H
 #define RILL_EVAL_LATENCY_H
 
-#include "eval/journal.h"
+#include "eval/job.h"
 
 // What is timed: a method, or a reading.
 typedef enum rill__latency_kind {
@@ -65,15 +65,14 @@ RILL_NODISCARD rill_status rill__latency_measure(rill_model *model, const rill__
                                                  rill_progress_fn progress, void *user,
                                                  rill_error *err);
 
-// The size of a journal's record of this measure.
-enum { RILL_LATENCY_RECORD = sizeof(double) };
+// The size of the journal's one record of a run: what it saw, and the times.
+size_t rill__latency_record(const rill__latency_case *c);
 
-// The same with a journal's case: what was finished there is read, not measured again; what was not
+// The same with the job's case: what was finished there is read, not measured again; what was not
 // is measured from its beginning. Failures of the journal as well.
 RILL_NODISCARD rill_status rill__latency_resume(rill_model *model, const rill__latency_case *c,
-                                                rill__case *journal, double *seconds,
-                                                rill__latency_run *out, rill_progress_fn progress,
-                                                void *user, rill_error *err);
+                                                const rill__job *job, double *seconds,
+                                                rill__latency_run *out, rill_error *err);
 
 // The value at a rank, in thousandths, of n (1 or more) sorted values: the least that at least so
 // many of them do not exceed. 500 is the median, 990 the 99th percentile, 1000 the worst.

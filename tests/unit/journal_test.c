@@ -159,47 +159,6 @@ static void a_kill_between_two_appends(void **state) {
     rill__journal_close(&j);
 }
 
-// The records of a save are there, its snapshot is not yet: the one before counts.
-static void killed_between_records_and_snapshot(rill__journal *j) {
-    rill_error err;
-    rill__case *c = open_case(j, "d\n");
-    rill_stream *s = open_stream();
-    work(s, c, 5);
-    must(rill__case_save(c, s, 1, &err), &err);
-    work(s, c, 3);
-    // A directory in the snapshot's place, for a moment, stops it where a kill would.
-    must(rill_stream_save(s, scratch_path("kept"), &err), &err);
-    assert_int_equal(rename(file_of_case("stream"), scratch_path("kept")), 0);
-    assert_int_equal(mkdir(file_of_case("stream"), 0777), 0);
-    assert_int_not_equal(rill__case_save(c, s, 2, &err), RILL_OK);
-    assert_int_equal(rmdir(file_of_case("stream")), 0);
-    assert_int_equal(rename(scratch_path("kept"), file_of_case("stream")), 0);
-}
-
-static void a_kill_between_records_and_snapshot(void **state) {
-    (void)state;
-    in_killed_process(killed_between_records_and_snapshot, "between");
-    rill_error err;
-    rill_stream *s;
-    rill__journal *j = open_journal("between");
-    rill__case *c = open_case(j, "d\n");
-    must(rill__case_load(c, model, &s, &err), &err);
-    assert_non_null(s);
-    assert_true(rill__case_seconds(c) == 1);
-    check_records(c, 10);
-    // And it goes on from there, through the next save.
-    work(s, c, 1);
-    must(rill__case_save(c, s, 3, &err), &err);
-    rill_stream_close(&s);
-    rill__case_close(&c);
-    c = open_case(j, "d\n");
-    must(rill__case_load(c, model, &s, &err), &err);
-    check_records(c, 12);
-    rill_stream_close(&s);
-    rill__case_close(&c);
-    rill__journal_close(&j);
-}
-
 // ---- Killed at every step -------------------------------------------------------------------
 
 // Calls that change what is on disk, counted. At number `at` the process is killed: in front of it,
@@ -440,6 +399,43 @@ static void what_is_foreign_is_refused(void **state) {
     assert_int_equal(rill__journal_open(scratch_text("file", "text"), &j, &err), RILL_EIO);
 }
 
+static rill_status count_up(void *user, void *records, size_t n, rill_error *err) {
+    (void)err;
+    for (size_t i = 0; i < n; i++) {
+        char record[RECORD] = {0};
+        snprintf(record, sizeof record, "%u", (unsigned)i);
+        memcpy((char *)records + i * RECORD, record, RECORD);
+    }
+    return *(int *)user ? RILL_OK : RILL_EIO;
+}
+
+// What is done in one go: half of it counts for nothing, and all of it is not done twice.
+static void a_case_of_one_go(void **state) {
+    (void)state;
+    rill_error err;
+    char records[3 * RECORD], again[3 * RECORD];
+    int succeeds = 0;
+    rill__journal *j = open_journal("once");
+    rill__case *c = open_case(j, "d\n");
+    must(rill__case_append(c, "half a line", 1, &err), &err);
+    must(rill__case_save(c, NULL, 1, &err), &err);
+    assert_int_equal(rill__case_once(c, records, 3, count_up, &succeeds, &err), RILL_EIO);
+    assert_false(rill__case_finished(c));
+    rill__case_close(&c);
+    c = open_case(j, "d\n");
+    succeeds = 1;
+    must(rill__case_once(c, records, 3, count_up, &succeeds, &err), &err);
+    rill__case_close(&c);
+    c = open_case(j, "d\n");
+    assert_true(rill__case_finished(c));
+    check_records(c, 3);
+    succeeds = 0;  // it is not asked
+    must(rill__case_once(c, again, 3, count_up, &succeeds, &err), &err);
+    assert_memory_equal(again, records, sizeof records);
+    rill__case_close(&c);
+    rill__journal_close(&j);
+}
+
 static void no_journal_does_nothing(void **state) {
     (void)state;
     rill__case *c;
@@ -453,19 +449,23 @@ static void no_journal_does_nothing(void **state) {
     assert_int_equal(rill__case_finish(c, 1, NULL), RILL_OK);
     assert_false(rill__case_due(c) || rill__case_finished(c));
     assert_int_equal(rill__case_count(c), 0);
+    char record[RECORD] = {0};
+    int succeeds = 1;
+    assert_int_equal(rill__case_once(c, record, 1, count_up, &succeeds, NULL), RILL_OK);
+    assert_string_equal(record, "0");
     rill__case_close(&c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kill_between_two_appends),
-        cmocka_unit_test(a_kill_between_records_and_snapshot),
         cmocka_unit_test(a_kill_at_any_step),
         cmocka_unit_test(without_a_snapshot_it_begins_anew),
         cmocka_unit_test(what_no_save_made_safe_is_no_record),
         cmocka_unit_test(a_file_cut_short),
         cmocka_unit_test(a_finished_case_cut_short),
         cmocka_unit_test(what_is_foreign_is_refused),
+        cmocka_unit_test(a_case_of_one_go),
         cmocka_unit_test(no_journal_does_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
