@@ -3,7 +3,7 @@
 #include "cli/eval_sinks.h"
 #include "cli/terminal.h"
 
-#include "eval/trial.h"
+#include "eval/perplexity.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -51,26 +51,37 @@ rill__sinks_trial rill__sinks_at_capacity(const rill__sinks_eval *e, uint32_t si
                                .value_type = e->value_type};
 }
 
+// What is fed is a part of what is measured.
+static void describe(const rill__sinks_eval *e, const rill__sinks_fed *fed, char *out,
+                     size_t capacity) {
+    size_t used = (size_t)snprintf(out, capacity, "%s, after", e->input);
+    for (size_t i = 0; i < fed->n && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, " %d", (int)fed->tokens[i]);
+    if (!fed->n) snprintf(out + used, capacity - used, " nothing");
+}
+
 static rill_status measure(rill__sinks_eval *e, const char *name, const char *label,
                            const rill__sinks_fed *fed, rill__sinks_trial *t, rill_error *err) {
-    const rill__trial trial = {.stream = rill__sinks_stream(e, t),
-                               .fed = fed->tokens,
-                               .n_fed = fed->n,
-                               .tokens = e->text.body,
-                               .n_tokens = e->text.n_body};
+    const rill__perplexity_options options = {
+        .every = 1, .bucket = e->text.n_body, .prefix = fed->tokens, .n_prefix = fed->n};
+    rill_stream_options stream = rill__sinks_stream(e, t);
     rill__bar bar = {.label = label, .unit = "tokens"};
-    rill__case *journal = NULL;
+    rill__job job = {.progress = rill__progress, .user = &bar};
+    rill__perplexity result = {0};
+    rill__text *text = NULL;
     char input[256];
-    size_t used = (size_t)snprintf(input, sizeof input, "%s, after", e->input);
-    for (size_t i = 0; i < fed->n && used < sizeof input; i++)
-        used += (size_t)snprintf(input + used, sizeof input - used, " %d", (int)fed->tokens[i]);
-    if (!fed->n) snprintf(input + used, sizeof input - used, " nothing");
+    describe(e, fed, input, sizeof input);
     rill_status status =
-        rill__sinks_case(e, name, &trial.stream, input, RILL_TRIAL_RECORD, &journal, err);
+        rill__sinks_case(e, name, &stream, input, RILL_PERPLEXITY_RECORD, &job.journal, err);
+    if (status == RILL_OK) status = rill__text_of_tokens(e->text.body, e->text.n_body, &text, err);
     if (status == RILL_OK)
-        status = rill__trial_measure(e->all.session.model, &trial, journal, rill__progress, &bar,
-                                     &t->perplexity, &t->cache_bytes, err);
-    rill__case_close(&journal);
+        status = rill__perplexity_measure(e->all.session.model, &stream, text, &options, &job,
+                                          &result, err);
+    t->perplexity = exp(rill__losses_mean(&result.all));
+    t->cache_bytes = result.cache_bytes;
+    rill__perplexity_deinit(&result);
+    rill__text_close(&text);
+    rill__case_close(&job.journal);
     rill__progress_clear();
     return status;
 }

@@ -119,21 +119,25 @@ static rill_status recall(measurement *m, rill_error *err) {
     return RILL_OK;
 }
 
-// Opens the stream, or the one that the journal has kept.
+// Opens the stream, or the one that the journal has kept: it has read the prefix.
 static rill_status open_stream(measurement *m, rill_model *model,
                                const rill_stream_options *options, rill_error *err) {
+    const rill__perplexity_options *o = m->options;
     rill_stream_report report = {0};
     rill_status status = rill__job_begin(m->job, model, &m->stream, err);
     if (status == RILL_OK) status = recall(m, err);
-    if (status == RILL_OK && !m->stream) status = rill_stream_open(model, options, &m->stream, err);
+    if (status == RILL_OK && !m->stream) {
+        status = rill_stream_open(model, options, &m->stream, err);
+        if (status == RILL_OK && o->n_prefix)
+            status = rill_stream_feed(m->stream, o->prefix, o->n_prefix, NULL, err);
+    }
     if (status != RILL_OK) return status;
     rill_stream_get_report(m->stream, &report);
     m->out->cache_bytes = report.bytes.cache;
-    m->out->n_computed = report.seen;
+    m->out->n_computed = report.seen - o->n_prefix;
     size_t n;
-    status = rill__text_seek(m->text, report.seen, err);
-    if (status == RILL_OK) status = rill__text_read(m->text, &m->carried, 1, &n, err);
-    return status;
+    status = rill__text_seek(m->text, m->out->n_computed, err);
+    return status == RILL_OK ? rill__text_read(m->text, &m->carried, 1, &n, err) : status;
 }
 
 static bool begins_message(const measurement *m, rill_token token) {
@@ -196,12 +200,12 @@ static rill_status feed_sparse(measurement *m, uint64_t first, const rill_token 
 // takes what fits, or nothing.
 static size_t room(const measurement *m, uint64_t fed, size_t piece) {
     const rill_stream_options *o = rill_stream_get_options(m->stream);
-    uint64_t left = m->total - fed;
+    uint64_t left = m->total - fed, seen = fed + m->options->n_prefix;
     if (!m->sparse && m->options->timed && left < m->options->timed + piece)
         piece = left > m->options->timed ? (size_t)(left - m->options->timed) : 1;
-    if (o->method != RILL_METHOD_DENSE || fed >= o->window || o->window - fed >= piece)
+    if (o->method != RILL_METHOD_DENSE || seen >= o->window || o->window - seen >= piece)
         return piece;
-    return (size_t)(o->window - fed);
+    return (size_t)(o->window - seen);
 }
 
 // Reads a piece, and predicts what it does of it.

@@ -19,8 +19,11 @@ typedef struct rill__bucket {
 } rill__bucket;
 
 typedef struct rill__perplexity_options {
-    uint64_t every;      // recompute predicts tokens N, 2N, 3N ... only; 1: all
-    uint64_t bucket;     // tokens in a bucket, 1 or more
+    uint64_t every;   // recompute predicts tokens N, 2N, 3N ... only; 1: all
+    uint64_t bucket;  // tokens in a bucket, 1 or more
+    // What the stream is fed in front of the text, and does not predict: tokens that it shall keep.
+    const rill_token *prefix;
+    size_t n_prefix;
     bool by_message;     // a text of messages: eviction by message may cut ...
     rill_token message;  // ... where this token begins one
     // 0, or what the running loss may be of its start: rill__perplexity.reached.
@@ -40,7 +43,7 @@ typedef struct rill__perplexity {
     uint64_t reached;
     size_t running;
     double step_seconds;  // with `timed`: for a token, read by itself; NAN if none was
-    uint64_t n_computed;  // tokens read by this process and those it went on from ...
+    uint64_t n_computed;  // tokens of the text read by this process and those it went on from ...
     double seconds;       // ... and the time they took
     uint64_t cache_bytes;
 } rill__perplexity;

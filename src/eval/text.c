@@ -14,7 +14,8 @@ enum { PIECE = 32 * 1024, COUNTED = 4096, CONTEXT = 16 };
 
 struct rill__text {
     const rill_model *model;
-    char *name;  // for messages
+    const rill_token *tokens;  // in memory, in the place of a file; NULL otherwise
+    char *name;                // for messages
     unsigned flags;
     int file;    // what is read
     int source;  // a pipe, copied while it is read the first time; -1 otherwise
@@ -91,6 +92,12 @@ static rill_status rewind_text(rill__text *t, rill_error *err) {
     t->next = 0;
     t->n_pending = 0;
     t->ended = false;
+    if (t->tokens) {
+        t->pending = t->tokens;
+        t->n_pending = (size_t)t->facts.n_tokens;
+        t->ended = true;
+        return RILL_OK;
+    }
     if (t->source < 0 && lseek(t->file, 0, SEEK_SET) < 0) return fail_file(t, err);
     return t->ids ? RILL_OK : rill_encoder_open(t->model, t->flags, &t->encoder, err);
 }
@@ -223,6 +230,23 @@ rill_status rill__text_open(const rill_model *model, const char *path, unsigned 
     else
         rill__text_close(&t);
     return status;
+}
+
+rill_status rill__text_of_tokens(const rill_token *tokens, size_t n, rill__text **out,
+                                 rill_error *err) {
+    rill__text *t = rill__calloc(1, sizeof *t);
+    if (t) t->name = rill__strdup("the tokens");
+    if (!t || !t->name) {
+        rill__free(t);
+        return rill__fail_memory(err, "a text", sizeof *t);
+    }
+    t->tokens = tokens;
+    t->file = t->source = -1;
+    t->limit = UINT64_MAX;
+    t->facts.n_tokens = n;
+    t->facts.hash = XXH3_64bits(tokens, n * sizeof *tokens);
+    *out = t;
+    return rewind_text(t, err);
 }
 
 void rill__text_close(rill__text **text) {

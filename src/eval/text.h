@@ -29,6 +29,10 @@ enum { RILL__TEXT_BYTES = 1 << 16 };
 RILL_NODISCARD rill_status rill__text_open(const rill_model *model, const char *path,
                                            unsigned flags, uint64_t max_tokens, bool (*go_on)(void),
                                            rill__text **out, rill_error *err);
+// A text of n tokens in memory, which are borrowed. Bytes and words are not known of it: 0.
+// RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__text_of_tokens(const rill_token *tokens, size_t n,
+                                                rill__text **out, rill_error *err);
 // Sets *text to NULL; NULL in it is allowed.
 void rill__text_close(rill__text **text);
 
