@@ -4,6 +4,7 @@
 Each *_test.py is one subject, a program of its own; RILL names the command, RILL_MODEL the folder of
 the shipped model, RILL_TEST_DATA the data of all tests.
 """
+import csv
 import fcntl
 import json
 import os
@@ -22,6 +23,20 @@ RILL = os.environ["RILL"]
 DATA = os.environ["RILL_TEST_DATA"]
 GOLDEN = os.path.join(DATA, "golden", "llama")  # a model without a tokenizer
 SMALL = ["--sinks", "4", "--window", "28"]  # a window that rolls over soon
+
+with open(os.path.join(DATA, "cli", "text.txt"), "rb") as source:
+    TEXT = source.read()
+
+
+def rows(out):
+    """The objects of JSON lines."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def table(path):
+    """The rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def start(*args, **options):
@@ -143,6 +158,37 @@ class Watched(Screen):
             pass
         os.close(self.file)
         return self.process.returncode, out
+
+
+class Eval(Test):
+    """A measure of rill eval on the text of these tests."""
+
+    def text(self, times=1):
+        return self.write("text.txt", TEXT * times)
+
+    def rows(self, measure, *args, **options):
+        return rows(rill("eval", measure, "--json", *args, **options)[0])
+
+
+class Interrupted(Eval):
+    """Measurements that a signal ends, and that go on."""
+
+    def interrupted(self, *args, during):
+        """The rows of a measurement that was interrupted during this configuration."""
+        measuring = Watched("eval", *args)
+        measuring.until(during)
+        measuring.until("/s ")
+        status, out = measuring.end(signal.SIGTERM)
+        self.assertEqual(status, 130)
+        self.assertIn("the same command goes on from there", measuring.text)
+        return rows(out)
+
+    def streams(self, journal):
+        return sorted(name for name in os.listdir(journal) if name.endswith(".stream"))
+
+    def numbers(self, out):
+        """All but the speed, which is never twice the same."""
+        return [{k: v for k, v in row.items() if "second" not in k} for row in rows(out)]
 
 
 class Terminal(Screen):
