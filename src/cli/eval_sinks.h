@@ -6,6 +6,7 @@
 #include "cli/evaluation.h"
 
 #include "eval/attention.h"
+#include "eval/names.h"
 #include "eval/sinks.h"
 
 enum {
@@ -92,9 +93,6 @@ RILL_NODISCARD rill_status rill__sinks_try(rill__sinks_eval *e, const rill__sink
 // then those that have a result, whatever ended it.
 RILL_NODISCARD rill_status rill__sinks_try_first(rill__sinks_eval *e, rill__sinks_trial *trials,
                                                  size_t n, size_t *done, rill_error *err);
-
-// "f16", or "f16/q8_0" where the types of keys and values differ.
-void rill__sinks_type_name(const rill__sinks_trial *trial, char out[24]);
 
 // Makes a table of trials; NULL is the main one.
 RILL_NODISCARD rill_status rill__sinks_table(rill__sinks_eval *e, const char *part,

@@ -85,12 +85,11 @@ static rill_status watch(void *user, void *values, size_t n_values, rill_error *
 // From the journal, or by watching.
 static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
     watching w = {.e = e, .options = stream_options(e), .n = n};
-    const rill__sinks_trial types = {.key_type = e->key_type, .value_type = e->value_type};
     rill__case *journal = NULL;
-    char input[160], name[80], type[24];
+    char input[160], name[80], type[RILL_TYPES_NAME];
     size_t n_values;
     double *values = rill__attention_values(e->attention, &n_values);
-    rill__sinks_type_name(&types, type);
+    rill__types_name(type, e->key_type, e->value_type);
     // All that may be asked for otherwise with the same text is in the name.
     snprintf(name, sizeof name, "attention %u+%u %s %zu", w.options.sinks, w.options.window, type,
              n);

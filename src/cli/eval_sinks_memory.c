@@ -105,12 +105,12 @@ static rill_status note_types(const rill__sinks_eval *e, rill__table *table, ril
         const rill__sinks_trial t = {.sinks = rill__sinks_least_count(e),
                                      .key_type = e->key_types[i],
                                      .value_type = e->value_types[i]};
-        char type[24], bytes[32];
+        char type[RILL_TYPES_NAME], bytes[32];
         uint64_t least;
         bool fits;
         status = rill__sinks_fits(e, &t, &least, &fits, err);
         if (status != RILL_OK || fits) continue;
-        rill__sinks_type_name(&t, type);
+        rill__types_name(type, t.key_type, t.value_type);
         rill__number_bytes(bytes, sizeof bytes, least);
         rill__table_note(table, "%s is left out: it wants at least %s.", type, bytes);
     }
@@ -118,7 +118,7 @@ static rill_status note_types(const rill__sinks_eval *e, rill__table *table, ril
 }
 
 static rill_status show(rill__sinks_eval *e, const search *s, rill_error *err) {
-    char memory[32], type[24];
+    char memory[32], type[RILL_TYPES_NAME];
     rill__table *table;
     size_t best;
     bool all = s->n_done == s->n, any = rill__sinks_best(s->trials, s->n_done, &best);
@@ -129,7 +129,7 @@ static rill_status show(rill__sinks_eval *e, const search *s, rill_error *err) {
     rill__sinks_rows(e, table, s->trials, s->n_done, s->n, NULL, all && any ? &best : NULL);
     if (all && any) {
         const rill__sinks_trial *t = &s->trials[best];
-        rill__sinks_type_name(t, type);
+        rill__types_name(type, t->key_type, t->value_type);
         rill__table_note(table, "Best of these: --sinks %u --window %u --cache-type %s", t->sinks,
                          t->window, type);
     }

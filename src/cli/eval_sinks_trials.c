@@ -37,11 +37,6 @@ static const rill__column columns[COLUMNS] = {
     [ERROR] = {"error", NULL, NULL, RILL_COLUMN_TEXT, 0},
 };
 
-void rill__sinks_type_name(const rill__sinks_trial *t, char out[24]) {
-    snprintf(out, 24, t->key_type == t->value_type ? "%s" : "%s/%s", rill_type_name(t->key_type),
-             rill_type_name(t->value_type));
-}
-
 // ---- Measuring ------------------------------------------------------------------------------
 
 rill__sinks_trial rill__sinks_at_capacity(const rill__sinks_eval *e, uint32_t sinks) {
@@ -88,9 +83,9 @@ static rill_status measure(rill__sinks_eval *e, const char *name, const char *la
 
 rill_status rill__sinks_try(rill__sinks_eval *e, const rill__sinks_fed *fed, size_t number,
                             size_t count, rill__sinks_trial *t, rill_error *err) {
-    char type[24], label[128];
+    char type[RILL_TYPES_NAME], label[128];
     rill__named_trial *kept = &e->trials[e->n_trials];
-    rill__sinks_type_name(t, type);
+    rill__types_name(type, t->key_type, t->value_type);
     snprintf(kept->name, sizeof kept->name, "%u+%u %s %s", t->sinks, t->window, type, fed->name);
     for (size_t i = 0; i < e->n_trials; i++)
         if (!strcmp(e->trials[i].name, kept->name)) {
@@ -130,8 +125,8 @@ rill_status rill__sinks_table(rill__sinks_eval *e, const char *part, rill__table
 
 static void add_row(const rill__sinks_eval *e, rill__table *table, const rill__sinks_trial *t,
                     double best) {
-    char type[24], counts[32];
-    rill__sinks_type_name(t, type);
+    char type[RILL_TYPES_NAME], counts[32];
+    rill__types_name(type, t->key_type, t->value_type);
     snprintf(counts, sizeof counts, "%u+%u", t->sinks, t->window);
     rill__table_row(table);
     rill__table_text(table, MODEL, e->all.session.info.name);
