@@ -131,6 +131,7 @@ static rill_status make_cases(comparison *p, rill_error *err) {
     rill_stream_options o = s->stream;
     rill_stream_bytes bytes;
     rill_status status = RILL_OK;
+    o.rope_factor = 0;  // is of the ways that stretch RoPE
     if (s->capacity) status = rill__capacity_fill(s->capacity, &o, err);
     if (status == RILL_OK)
         status = rill_stream_estimate(c->shared.session.model, &o, &o, &bytes, err);

@@ -47,6 +47,12 @@ class Compare(Interrupted):
         page = rill("eval", "compare", "-f", self.text(), "--tokens", "60", "--factor", "1.7")[0]
         self.assertIn(b"loss <= 1.7 x", page)
 
+    def test_the_factor_is_of_the_stretched_ways(self):
+        made = {r["way"]: r["kept"] for r in self.rows("compare", "-f", self.text(), "--tokens", "60",
+                                                       "--rope-factor", "4")}
+        self.assertEqual({way: kept for way, kept in made.items() if "x" in kept},
+                         {"interpolation": "all, x4", "NTK-aware": "all, x4"})
+
     def test_stable_to_is_what_it_says(self):
         args = ["-f", self.text(8), "--tokens", "200"]
         losses = [r["mean_nll"] for r in self.rows(
