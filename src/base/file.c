@@ -206,10 +206,15 @@ static rill_status open_temporary(rill__file_writer *w, rill_error *err) {
     return RILL_OK;
 }
 
+// Whether what is at path is written in its place: no file, or one without a name
+// (/proc/self/fd/N of a temporary one), which has no place to be renamed to.
+static bool is_written_straight(const char *path, struct stat *info) {
+    return stat(path, info) == 0 && (!S_ISREG(info->st_mode) || info->st_nlink == 0);
+}
+
 static rill_status open_target(rill__file_writer *w, const char *path, rill_error *err) {
     struct stat info;
-    // A file without a name (/proc/self/fd/N of a temporary one) has no place to be renamed to.
-    bool straight = stat(path, &info) == 0 && (!S_ISREG(info.st_mode) || info.st_nlink == 0);
+    bool straight = is_written_straight(path, &info);
     w->path = straight ? rill__strdup(path) : final_path(path);
     w->directory = w->path ? directory_of(w->path) : NULL;
     if (!w->directory) return rill__fail_memory(err, "a path", strlen(path));
@@ -328,6 +333,13 @@ rill_status rill__file_write(const char *path, const void *data, size_t bytes, r
 
 rill_status rill__file_check_writable(const char *path, rill_error *err) {
     rill__file_writer *w = NULL;
+    struct stat info;
+    // Not opened: a file would be emptied, and a pipe's reader would take the closing for the end.
+    if (is_written_straight(path, &info)) {
+        errno = EISDIR;
+        bool right = !S_ISDIR(info.st_mode) && access(path, W_OK) == 0;
+        return right ? RILL_OK : fail_system(err, path, "cannot write");
+    }
     rill_status status = rill__writer_open(path, &w, err);
     rill__writer_discard(&w);
     return status;

@@ -110,10 +110,7 @@ static void summary(run_state *r, rill_stop stop) {
 
 // Hours of writing that cannot be saved at the end would be lost: find out now.
 static rill_status check_save(const char *path, rill_error *err) {
-    struct stat info;
-    if (!path || (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
-        return RILL_OK;
-    return rill__file_check_writable(path, err);
+    return path ? rill__file_check_writable(path, err) : RILL_OK;
 }
 
 static rill_status read_prompt(run_state *r, const char *path, rill_error *err) {

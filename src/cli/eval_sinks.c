@@ -12,7 +12,6 @@
 
 #include "base/utf8.h"
 
-#include "eval/room.h"
 #include "eval/text.h"
 
 #include <stdio.h>
@@ -42,8 +41,10 @@ static rill_status read_text(rill__sinks_eval *e, rill_error *err) {
     const rill__settings *s = e->all.s;
     uint64_t wanted = (s->n_tokens ? s->n_tokens : DEFAULT_TOKENS) + 1;
     size_t n = 0, done = 0, piece = 1;
-    rill_status status = rill__text_open(e->all.session.model, s->file ? s->file : "-",
-                                         RILL_TEXT_ADD_SPECIAL, wanted, rill__going_on, &text, err);
+    rill__reading(rill__evaluation_file_name(s));
+    rill_status status =
+        rill__text_open(e->all.session.model, s->file ? s->file : "-", RILL_TEXT_ADD_SPECIAL,
+                        wanted, rill__reading_on, &text, err);
     if (status != RILL_OK) return status;
     const rill__text_facts *facts = rill__text_get_facts(text);
     n = (size_t)facts->n_tokens;
@@ -87,20 +88,13 @@ void rill__sinks_show_token(const rill__sinks_eval *e, rill_token token, char *o
     rill_text_free(text);
 }
 
-rill_status rill__sinks_case(rill__sinks_eval *e, const char *name,
-                             const rill_stream_options *options, const char *input,
-                             size_t record_bytes, rill__case **out, rill_error *err) {
-    rill_status status =
-        rill__evaluation_case(&e->all, name, options, input, record_bytes, out, err);
-    if (status == RILL_OK && !rill__case_finished(*out))
-        status = rill__room_check(e->all.session.model, options, NULL, err);
-    if (status != RILL_OK) rill__case_close(out);
-    return status;
-}
-
 rill_status rill__sinks_first_failure(rill_status status, rill_error *err, rill_status later,
                                       const rill_error *failed) {
-    if (status != RILL_OK || later == RILL_OK) return status;
+    if (later == RILL_OK) return status;
+    if (status != RILL_OK) {
+        rill__warn("%s", failed->message);
+        return status;
+    }
     *err = *failed;
     return later;
 }

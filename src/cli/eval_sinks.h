@@ -56,18 +56,12 @@ RILL_NODISCARD rill_status rill__sinks_fits(const rill__sinks_eval *e,
                                             const rill__sinks_trial *trial, uint64_t *least,
                                             bool *fits, rill_error *err);
 
-// As rill__evaluation_case, for a stream that will be opened: RILL_ENOMEM if there is no memory for
-// it, unless the case is finished.
-RILL_NODISCARD rill_status rill__sinks_case(rill__sinks_eval *e, const char *name,
-                                            const rill_stream_options *options, const char *input,
-                                            size_t record_bytes, rill__case **out, rill_error *err);
-
 // The text of a token on one line, quoted, for people.
 void rill__sinks_show_token(const rill__sinks_eval *e, rill_token token, char *out,
                             size_t capacity);
 
 // The first of two failures, or success: its status, and its message in *err. What is finished is
-// shown whatever ended the rest, and showing it may fail too.
+// shown whatever ended the rest, and showing it may fail too: a warning then.
 rill_status rill__sinks_first_failure(rill_status status, rill_error *err, rill_status later,
                                       const rill_error *failed);
 

@@ -75,7 +75,7 @@ static rill_status watch(void *user, void *values, size_t n_values, rill_error *
         size_t piece = w->n - done < PIECE ? w->n - done : PIECE;
         status = rill_stream_feed(stream, w->e->tokens + done, piece, NULL, err);
         done += piece;
-        if (status == RILL_OK && !rill__progress(&bar, done, w->n))
+        if (status == RILL_OK && !rill__progress(&bar, done, w->n) && done < w->n)
             status = rill__fail(err, RILL_EINTERRUPTED, "interrupted");
     }
     rill_stream_close(&stream);
@@ -94,8 +94,8 @@ static rill_status fill(rill__sinks_eval *e, size_t n, rill_error *err) {
     snprintf(name, sizeof name, "attention %u+%u %s %zu", w.options.sinks, w.options.window, type,
              n);
     snprintf(input, sizeof input, "%s, attention of the first %zu", e->input, n);
-    rill_status status =
-        rill__sinks_case(e, name, &w.options, input, sizeof *values, &journal, err);
+    rill_status status = rill__evaluation_stream_case(&e->all, name, &w.options, input,
+                                                      sizeof *values, &journal, err);
     if (status == RILL_OK) status = rill__case_once(journal, values, n_values, watch, &w, err);
     rill__case_close(&journal);
     rill__progress_clear();

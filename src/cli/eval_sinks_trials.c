@@ -66,8 +66,8 @@ static rill_status measure(rill__sinks_eval *e, const char *name, const char *la
     rill__text *text = NULL;
     char input[256];
     describe(e, fed, input, sizeof input);
-    rill_status status =
-        rill__sinks_case(e, name, &stream, input, RILL_PERPLEXITY_RECORD, &job.journal, err);
+    rill_status status = rill__evaluation_stream_case(&e->all, name, &stream, input,
+                                                      RILL_PERPLEXITY_RECORD, &job.journal, err);
     if (status == RILL_OK) status = rill__text_of_tokens(e->text.body, e->text.n_body, &text, err);
     if (status == RILL_OK)
         status = rill__perplexity_measure(e->all.session.model, &stream, text, &options, &job,

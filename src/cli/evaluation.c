@@ -236,8 +236,9 @@ rill_status rill__evaluation_each(rill__evaluation *e, size_t n,
     }
     rill_status written = shown && steps->finish ? steps->finish(user, &unwritten) : RILL_OK;
     if (shown && written == RILL_OK) written = rill__evaluation_write(e, &unwritten);
-    // Why it ended is what people want to know first.
+    // Why it ended is what people want to know first; what was lost, nevertheless.
     bool good = finished && !ended;
+    if (!good && written != RILL_OK) rill__warn("%s", unwritten.message);
     *err = good ? unwritten : failure;
     return good ? written : failed;
 }

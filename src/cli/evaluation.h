@@ -77,8 +77,8 @@ RILL_NODISCARD rill_status rill__evaluation_figure(rill__evaluation *e, const ch
 
 // What a measure does with each of its configurations; `user` is its own.
 typedef struct rill__evaluation_steps {
-    // Measures number i. *any, false before, becomes true where there is something to show of it:
-    // also of one that failed.
+    // Measures number i. *any, false before, is asked for only if its failure is the end: whether
+    // there is something to show of it all the same.
     rill_status (*measure)(void *user, size_t i, bool *any, rill_error *err);
     // Adds its rows. `status` and `err` are what measure returned.
     void (*show)(void *user, size_t i, rill_status status, const rill_error *err);

@@ -27,7 +27,8 @@ void rill__completer_close(rill__completer **completer);
 // Asks for at most max_tokens tokens after `prompt` (length bytes of UTF-8), the likeliest ones,
 // `stop` ending them, and puts the text into `out`, in the place of what was there. RILL_EIO: no
 // answer, or an error of HTTP; RILL_EFORMAT: an answer that is no completion, or longer than 16
-// MiB; RILL_EINVAL: not UTF-8; RILL_EINTERRUPTED; RILL_ENOMEM. The message begins with the URL.
+// MiB; RILL_EINVAL: not UTF-8; RILL_EINTERRUPTED; RILL_ENOMEM. Messages but that of
+// RILL_ENOMEM begin with the URL.
 RILL_NODISCARD rill_status rill__completer_ask(rill__completer *completer, const char *prompt,
                                                size_t length, uint32_t max_tokens, const char *stop,
                                                rill__bytes *out, rill_error *err);

@@ -16,6 +16,10 @@ rill_status rill__job_begin(rill__job *job, rill_model *model, rill_stream **str
     return status;
 }
 
+void rill__job_restart_clock(rill__job *job) {
+    job->began = rill__seconds();
+}
+
 double rill__job_seconds(const rill__job *job) {
     if (rill__case_finished(job->journal)) return rill__case_seconds(job->journal);
     return job->began > 0 ? job->before + rill__seconds() - job->began : 0;

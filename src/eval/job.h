@@ -25,6 +25,8 @@ typedef struct rill__job {
 // Nothing is loaded of a finished case. Failures as rill__case_load.
 RILL_NODISCARD rill_status rill__job_begin(rill__job *job, rill_model *model, rill_stream **stream,
                                            rill_error *err);
+// Starts the clock again: what it took to come back to where the journal was is no work.
+void rill__job_restart_clock(rill__job *job);
 // Seconds so far, in all processes; 0 before it began. Of a finished case, what it took.
 double rill__job_seconds(const rill__job *job);
 

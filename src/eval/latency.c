@@ -42,7 +42,7 @@ static rill_token next_token(timer *t) {
 
 static rill_status advance(timer *t, uint64_t tokens, rill_error *err) {
     t->done += tokens;
-    if (t->progress && !t->progress(t->user, t->done, t->total))
+    if (t->progress && !t->progress(t->user, t->done, t->total) && t->done < t->total)
         return rill__fail(err, RILL_EINTERRUPTED, "interrupted");
     return RILL_OK;
 }

@@ -137,6 +137,7 @@ static rill_status open_stream(measurement *m, rill_model *model,
     m->out->n_computed = report.seen - o->n_prefix;
     size_t n;
     status = rill__text_seek(m->text, m->out->n_computed, err);
+    rill__job_restart_clock(m->job);
     return status == RILL_OK ? rill__text_read(m->text, &m->carried, 1, &n, err) : status;
 }
 

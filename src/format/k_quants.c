@@ -5,8 +5,6 @@
 
 #include "format/types.h"
 
-enum { SUPER_BLOCK = RILL_SUPER_BLOCK };
-
 static float load_half(const uint8_t *p) {
     return rill__f16_to_f32((uint16_t)(p[0] | p[1] << 8));
 }
@@ -15,9 +13,9 @@ static float load_half(const uint8_t *p) {
 // pairs of bits, 128 values to 32 bytes; half d, half dmin. x = d * scale * q - dmin * minimum.
 void rill__q2_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 84) {
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 84) {
         float d = load_half(b + 80), dmin = load_half(b + 82);
-        for (int k = 0; k < SUPER_BLOCK; k++) {
+        for (int k = 0; k < RILL_SUPER_BLOCK; k++) {
             int half = k / 128, pair = k % 128 / 32, column = k % 32;
             uint8_t scale = b[k / 16];
             int value = b[16 + 32 * half + column] >> (2 * pair) & 3;
@@ -37,9 +35,9 @@ static int q3_k_scale(const uint8_t *s, int j) {
 // x = d * scale * (pair - 4 * !third bit).
 void rill__q3_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 110) {
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 110) {
         float d = load_half(b + 108);
-        for (int k = 0; k < SUPER_BLOCK; k++) {
+        for (int k = 0; k < RILL_SUPER_BLOCK; k++) {
             int half = k / 128, pair = k % 128 / 32, column = k % 32;
             int value = b[32 + 32 * half + column] >> (2 * pair) & 3;
             if (!(b[column] >> (4 * half + pair) & 1)) value -= 4;
@@ -79,13 +77,13 @@ static void nibbles_to_float(const uint8_t *b, const uint8_t *fifth, const uint8
 
 void rill__q4_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 144)
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 144)
         nibbles_to_float(b, NULL, b + 16, dst + i);
 }
 
 void rill__q5_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 176)
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 176)
         nibbles_to_float(b, b + 16, b + 48, dst + i);
 }
 
@@ -93,7 +91,7 @@ void rill__q5_k_to_float(const void *src, float *dst, size_t n) {
 // 32).
 void rill__q6_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 210) {
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 210) {
         float d = load_half(b + 208);
         for (int half = 0; half < 2; half++) {
             const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
@@ -131,7 +129,7 @@ void rill__iq4_nl_to_float(const void *src, float *dst, size_t n) {
 // bytes, the low four in the next 4; 128 bytes of nibbles. x = d * (scale - 32) * level.
 void rill__iq4_xs_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += SUPER_BLOCK, b += 136) {
+    for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 136) {
         float d = load_half(b);
         int high = b[2] | b[3] << 8;
         for (int j = 0; j < 8; j++) {

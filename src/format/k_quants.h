@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-enum { RILL_SUPER_BLOCK = 256 };  // values that share a half of scale; of iq4_nl 32
+enum { RILL_SUPER_BLOCK = 256 };  // values of a block of all these but iq4_nl, which has 32
 
 // n values, whole blocks; src needs no alignment. Threads: any.
 void rill__q2_k_to_float(const void *src, float *dst, size_t n);

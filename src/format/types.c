@@ -224,8 +224,6 @@ static void mxfp4_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
-enum { SUPER_BLOCK = RILL_SUPER_BLOCK };
-
 static const rill__type_traits table[] = {
     {RILL_TYPE_F32, "f32", 1, 4, f32_to_float, f32_from_float},
     {RILL_TYPE_F16, "f16", 1, 2, f16_to_float, f16_from_float},
@@ -235,13 +233,13 @@ static const rill__type_traits table[] = {
     {RILL_TYPE_Q5_0, "q5_0", BLOCK, 6 + BLOCK / 2, q5_0_to_float, NULL},
     {RILL_TYPE_Q5_1, "q5_1", BLOCK, 8 + BLOCK / 2, q5_1_to_float, NULL},
     {RILL_TYPE_Q8_0, "q8_0", BLOCK, Q8_0_BYTES, q8_0_to_float, q8_0_from_float},
-    {RILL_TYPE_Q2_K, "q2_K", SUPER_BLOCK, 84, rill__q2_k_to_float, NULL},
-    {RILL_TYPE_Q3_K, "q3_K", SUPER_BLOCK, 110, rill__q3_k_to_float, NULL},
-    {RILL_TYPE_Q4_K, "q4_K", SUPER_BLOCK, 144, rill__q4_k_to_float, NULL},
-    {RILL_TYPE_Q5_K, "q5_K", SUPER_BLOCK, 176, rill__q5_k_to_float, NULL},
-    {RILL_TYPE_Q6_K, "q6_K", SUPER_BLOCK, 210, rill__q6_k_to_float, NULL},
+    {RILL_TYPE_Q2_K, "q2_K", RILL_SUPER_BLOCK, 84, rill__q2_k_to_float, NULL},
+    {RILL_TYPE_Q3_K, "q3_K", RILL_SUPER_BLOCK, 110, rill__q3_k_to_float, NULL},
+    {RILL_TYPE_Q4_K, "q4_K", RILL_SUPER_BLOCK, 144, rill__q4_k_to_float, NULL},
+    {RILL_TYPE_Q5_K, "q5_K", RILL_SUPER_BLOCK, 176, rill__q5_k_to_float, NULL},
+    {RILL_TYPE_Q6_K, "q6_K", RILL_SUPER_BLOCK, 210, rill__q6_k_to_float, NULL},
     {RILL_TYPE_IQ4_NL, "iq4_nl", BLOCK, 2 + BLOCK / 2, rill__iq4_nl_to_float, NULL},
-    {RILL_TYPE_IQ4_XS, "iq4_xs", SUPER_BLOCK, 136, rill__iq4_xs_to_float, NULL},
+    {RILL_TYPE_IQ4_XS, "iq4_xs", RILL_SUPER_BLOCK, 136, rill__iq4_xs_to_float, NULL},
     {RILL_TYPE_MXFP4, "mxfp4", BLOCK, 1 + BLOCK / 2, mxfp4_to_float, NULL},
 };
 

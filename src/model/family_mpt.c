@@ -61,7 +61,7 @@ static void read_attention(rill__config *c, rill__description *d) {
 static void read_config(rill__config *c, rill__description *d, uint32_t *biases) {
     read_sizes(c, d);
     const char *norm = rill__config_text(c, "norm_type", "low_precision_layernorm");
-    if (strstr(norm, "rms"))
+    if (strcmp(norm, "layernorm") != 0 && strcmp(norm, "low_precision_layernorm") != 0)
         rill__config_fail(c, RILL_EUNSUPPORTED, "norm_type",
                           "'%.60s'; layernorm and low_precision_layernorm are known", norm);
     d->norm = RILL_NORM_LAYER;

@@ -142,11 +142,14 @@ static rill_status check_bound(const binding *b) {
         rill__weight_role role = (rill__weight_role)i;
         uint32_t times = role < RILL_WEIGHTS_GLOBAL ? 1 : d->n_layers;
         for (uint32_t layer = 0; layer < times && rill__weight_needed(d, role); layer++)
-            if (!rill__model_parameter(b->m, role, layer)->weight.data)
+            if (!rill__model_parameter(b->m, role, layer)->weight.data) {
+                char where[32] = "";
+                if (role >= RILL_WEIGHTS_GLOBAL) snprintf(where, sizeof where, "layer %u: ", layer);
                 return rill__fail(b->err, RILL_EFORMAT,
-                                  "%s: layer %u: %s: the model needs it, and family '%s' has no "
-                                  "tensor of that kind",
-                                  b->source->path, layer, rill__weight_role_name(role), d->family);
+                                  "%s: %s%s: the model needs it, and family '%s' has no tensor of "
+                                  "that kind",
+                                  b->source->path, where, rill__weight_role_name(role), d->family);
+            }
     }
     return RILL_OK;
 }

@@ -286,6 +286,10 @@ static void whether_a_file_can_be_made(void **state) {
     assert_content(in("there"), "before");
     assert_int_equal(rill__file_check_writable(in("new"), &err), RILL_OK);
     assert_int_equal(rill__file_check_writable("/dev/null", &err), RILL_OK);
+    assert_int_equal(mkfifo(in("pipe"), 0600), 0);
+    assert_int_equal(rill__file_check_writable(in("pipe"), &err), RILL_OK);  // nobody reads it yet
+    assert_int_equal(unlink(in("pipe")), 0);
+    assert_int_equal(rill__file_check_writable(".", &err), RILL_EIO);
     assert_int_equal(rill__file_check_writable(in("nowhere/new"), &err), RILL_EIO);
     assert_non_null(strstr(err.message, in("nowhere/new")));
     assert_int_equal(count_entries(), 1);
@@ -302,6 +306,7 @@ static void a_file_without_a_name(void **state) {
     assert_int_equal(write_text(path, "a long text", NULL), RILL_OK);
     assert_content(path, "a long text");
     assert_int_equal(write_text(path, "short", NULL), RILL_OK);
+    assert_int_equal(rill__file_check_writable(path, NULL), RILL_OK);
     assert_content(path, "short");
     assert_int_equal(count_entries(), 0);
     close(file);
