@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Records from a seed: any of them is computed from its number alone, so nothing is kept of the
-// text so far.
+// text so far but which of the last ones were asked for.
 #include "eval/records.h"
 
 #include "base/buffer.h"
@@ -23,6 +23,8 @@ struct rill__records {
     uint32_t distances[MAX_DISTANCES];
     uint64_t base;  // from which the contents are drawn
     uint64_t first_asked;
+    uint64_t span;   // the longest distance + 1: records that can be asked for
+    uint8_t *asked;  // [span] whether record number i was, at i % span
     char text[MAX_TEXT], answer[8];
 
     // Of a file.
@@ -53,12 +55,22 @@ static void make_record(rill__records *r, rill__item *out) {
     snprintf(r->text, sizeof r->text, "line %" PRIu64 ": REGISTER_CONTENT is <%u>\n",
              r->options.first_line + r->n_records, content(r, r->n_records));
     *out = (rill__item){.kind = RILL_ITEM_RECORD, .text = r->text};
-    r->n_records++;
+    r->asked[r->n_records++ % r->span] = false;
+}
+
+static uint64_t next_distance(const rill__records *r) {
+    return r->distances[r->n_questions % r->options.n_distances];
+}
+
+// With several distances a record comes up again, when its answer stands in the text already: such
+// a question waits for a record that nobody asked for.
+static bool is_question_due(const rill__records *r) {
+    return r->n_records >= r->first_asked + r->n_questions * r->options.every &&
+           !r->asked[(r->n_records - 1 - next_distance(r)) % r->span];
 }
 
 static void make_question(rill__records *r, rill__item *out) {
-    uint64_t distance = r->distances[r->n_questions % r->options.n_distances];
-    uint64_t index = r->n_records - 1 - distance;
+    uint64_t distance = next_distance(r), index = r->n_records - 1 - distance;
     snprintf(r->text, sizeof r->text,
              "Question: what is the REGISTER_CONTENT in line %" PRIu64 "?\nAnswer: <",
              r->options.first_line + index);
@@ -68,14 +80,16 @@ static void make_question(rill__records *r, rill__item *out) {
                         .answer = r->answer,
                         .end = ">\n",
                         .distance = distance};
+    r->asked[index % r->span] = true;
     r->n_questions++;
 }
 
 static void make_item(rill__records *r, rill__item *out) {
     const rill__records_options *o = &r->options;
-    if (r->n_records == r->first_asked + r->n_questions * o->every)
+    bool all_asked = !o->n_records && r->n_questions == o->n_questions;
+    if (!all_asked && is_question_due(r))
         make_question(r, out);
-    else if (o->n_records ? r->n_records == o->n_records : r->n_questions == o->n_questions)
+    else if (all_asked || (o->n_records && r->n_records == o->n_records))
         *out = (rill__item){.kind = RILL_ITEM_END};
     else
         make_record(r, out);
@@ -96,6 +110,12 @@ rill_status rill__records_make(const rill__records_options *options, rill__recor
     r->options.distances = r->distances;
     r->base = draw(options->seed);
     if (!r->options.first_line) r->options.first_line = 10000 + draw(r->base - 1) % 90000;
+    r->span = (uint64_t)longest + 1;
+    r->asked = rill__calloc(r->span, 1);
+    if (!r->asked) {
+        rill__free(r);
+        return rill__fail_memory(err, "records that were asked for", r->span);
+    }
     // The first multiple of `every` above the longest distance.
     r->first_asked = (longest / options->every + 1) * options->every;
     rill__bytes_init(&r->buffer, 0);
@@ -132,6 +152,7 @@ void rill__records_close(rill__records **records) {
     if (!r) return;
     if (r->file) fclose(r->file);
     json_decref(r->object);
+    rill__free(r->asked);
     rill__free(r->path);
     rill__bytes_deinit(&r->buffer);
     rill__bytes_deinit(&r->record);
@@ -249,6 +270,7 @@ rill_status rill__records_next(rill__records *r, rill__item *out, rill_error *er
 rill_status rill__records_rewind(rill__records *r, rill_error *err) {
     r->n_records = r->n_questions = r->line = 0;
     r->rest = NULL;
+    if (r->asked) memset(r->asked, 0, r->span);
     if (r->file && fseeko(r->file, 0, SEEK_SET) != 0)
         return rill__fail(err, RILL_EIO, "%s: %s: wants a file, not a pipe", r->path,
                           strerror(errno));

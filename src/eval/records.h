@@ -18,9 +18,10 @@ typedef struct rill__records rill__records;
 typedef struct rill__records_options {
     uint64_t seed;
     uint64_t first_line;  // its number; 0: drawn from the seed, five digits
-    uint64_t every;       // records between two questions, 1 or more
+    uint64_t every;       // records between two questions, in the mean at least; 1 or more
     // Lines back, taken in turns: 0 asks for the record just above the question. The first question
-    // comes when the longest of them can be asked.
+    // comes when the longest of them can be asked. No record is asked for twice: a question that
+    // would comes some records later.
     const uint32_t *distances;
     size_t n_distances;
     // The text ends with question number n_questions, or with record number n_records; one of the

@@ -87,10 +87,12 @@ static void seeds_make_texts(void **state) {
     rill__records_close(&a), rill__records_close(&b), rill__records_close(&c);
 }
 
-// Every question stands where it should and has the answer that its record has.
+// Every question stands where it should and has the answer that its record has. Nothing is asked
+// for twice: a question waits no longer than that takes.
 static void check_questions(uint64_t seed, uint64_t every, const uint32_t *distances, size_t n) {
     rill__records *r = make(seed, every, distances, n, 0, 10 * n);
-    uint64_t numbers[4096], contents[4096], n_records = 0, n_questions = 0, longest = 0;
+    uint64_t numbers[4096], contents[4096], n_records = 0, n_questions = 0, longest = 0, last = 0;
+    bool was_asked[4096] = {false};
     for (size_t i = 0; i < n; i++) longest = distances[i] > longest ? distances[i] : longest;
     for (;;) {
         rill__item item = next(r);
@@ -108,9 +110,13 @@ static void check_questions(uint64_t seed, uint64_t every, const uint32_t *dista
             assert_true(++n_records < 4096);
             continue;
         }
-        uint64_t distance = distances[n_questions++ % n];
-        assert_int_equal(n_records % every, 0);
-        assert_true(n_records > longest);
+        uint64_t due = (longest / every + 1 + n_questions) * every;
+        uint64_t distance = distances[n_questions++ % n], index = n_records - 1 - distance;
+        assert_true(n_records > longest && n_records >= due);
+        if (n_records > due && n_records > last) assert_true(was_asked[index - 1]);
+        assert_false(was_asked[index]);
+        was_asked[index] = true;
+        last = n_records;
         assert_int_equal(item.distance, distance);
         assert_int_equal(sscanf(item.text,
                                 "Question: what is the REGISTER_CONTENT in line %" SCNu64
@@ -129,11 +135,12 @@ static void check_questions(uint64_t seed, uint64_t every, const uint32_t *dista
 
 static void questions_ask_for_the_right_record(void **state) {
     (void)state;
-    const uint32_t twenty[] = {20}, several[] = {0, 1, 7, 40, 33};
+    const uint32_t twenty[] = {20}, several[] = {0, 1, 7, 40, 33}, tens[] = {1, 10, 20, 30, 40};
     check_questions(1, 10, twenty, 1);
     check_questions(2, 10, several, 5);
     check_questions(3, 1, several, 3);
     check_questions(4, 13, several, 4);
+    check_questions(5, 10, tens, 5);
 }
 
 static void contents_differ(void **state) {
