@@ -8,7 +8,7 @@
 BUILD     ?= build
 PREFIX    ?= /usr/local
 DESTDIR   ?=
-ARGS      ?= -p 'It was late when we reached the inn.'
+ARGS      ?= -p 'It was late when we reached the inn.' --repetition-penalty 1.1
 TESTS     ?=
 CLANG     ?= clang-14
 CC_gcc     = gcc

@@ -136,6 +136,7 @@ static rill_status make_cases(comparison *p, rill_error *err) {
     if (status == RILL_OK)
         status = rill_stream_estimate(c->shared.session.model, &o, &o, &bytes, err);
     if (status != RILL_OK) return status;
+    rill__warn_past_context(&c->shared.session, &o);
     p->sinks = o.sinks;
     p->sinks_given = rill__options_given(s, RILL_FOR_COMPARE, "sinks");
     p->window = o.window;
@@ -180,7 +181,10 @@ static void add_row(comparison *p, size_t i, rill_status status, const rill_erro
         rill__table_note(t, "%s did not finish: %s", c->label, err->message);
     }
     double mean = rill__losses_mean(&r->all);
-    if (r->all.n) rill__table_number(t, REACHED, (double)r->reached);
+    // Recompute's last prediction may stand a little before the end.
+    bool to_the_end = status == RILL_OK && r->reached == r->tokens;
+    if (r->all.n)
+        rill__table_number(t, REACHED, (double)(to_the_end ? p->common.total : r->reached));
     rill__table_number(t, TOKENS, (double)r->all.n);
     // Over other tokens than the rest it would not compare.
     if (!sampled(p, i)) {

@@ -151,8 +151,10 @@ static rill_status measure(memory_eval *e, const rill__settings *s, rill_error *
     status = compare_all(e, err);
     rill__table_note(e->table, "1 MiB is 1,048,576 bytes, what write-ups of the method call MB. A "
                                "text shorter than");
-    rill__table_note(e->table, "the cache saves nothing: streaming takes all its memory at once, "
-                               "and never more.");
+    rill__table_note(e->table, "the cache takes more instead: streaming takes all its memory at "
+                               "once, and never more.");
+    rill__table_note(e->table, "saved counts what is kept; a stream takes some rows more, to read "
+                               "many tokens at once.");
     return status == RILL_OK ? rill__evaluation_write(&e->all, err) : status;
 }
 

@@ -63,6 +63,12 @@ typedef struct evaluation {
 
 // ---- Results --------------------------------------------------------------------------------
 
+// Recompute only keeps the ids of tokens that it does not predict: those took no time.
+static double per_second(const rill__eval_case *c, const rill__perplexity *r) {
+    bool recompute = c->stream.method == RILL_METHOD_RECOMPUTE;
+    return (double)(recompute ? r->all.n : r->n_computed) / r->seconds;
+}
+
 static void show(void *user, size_t i, rill_status status, const rill_error *err) {
     evaluation *p = user;
     const rill__eval_case *c = &p->common.cases[i];
@@ -99,8 +105,7 @@ static void show(void *user, size_t i, rill_status status, const rill_error *err
         rill__table_number(t, SAMPLED_MEAN_NLL, sampled);
         rill__table_number(t, SAMPLED_PERPLEXITY, exp(sampled));
     }
-    if (r->seconds > 0)
-        rill__table_number(t, TOKENS_PER_SECOND, (double)r->n_computed / r->seconds);
+    if (r->seconds > 0) rill__table_number(t, TOKENS_PER_SECOND, per_second(c, r));
     if (r->cache_bytes) rill__table_number(t, CACHE_BYTES, (double)r->cache_bytes);
 }
 
@@ -193,8 +198,13 @@ static rill_status open_all(evaluation *p, const rill__settings *s, rill_error *
 static rill_status finish(void *user, rill_error *err) {
     evaluation *p = user;
     add_notes(p);
-    for (size_t i = 0; i < p->common.n_done; i++)
-        rill__text_eval_curve(&p->common, i, p->common.cases[i].label);
+    for (size_t i = 0; i < p->common.n_done; i++) {
+        const rill__eval_case *c = &p->common.cases[i];
+        char label[96];
+        bool sampled = p->common.options.every > 1 && c->stream.method == RILL_METHOD_RECOMPUTE;
+        snprintf(label, sizeof label, "%s%s", c->label, sampled ? " (sampled)" : "");
+        rill__text_eval_curve(&p->common, i, label);
+    }
     return p->common.shared.s->bucket ? bucket_table(p, err) : RILL_OK;
 }
 

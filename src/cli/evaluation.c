@@ -72,6 +72,9 @@ static rill_status check_options(const rill__settings *s, rill_error *err) {
                           "--figure: %.80s: wants a name that ends in .svg or .png, or has no "
                           "ending, for both",
                           s->figure);
+    if (s->csv && strcmp(s->csv, "-") == 0)
+        return rill__fail(err, RILL_EINVAL,
+                          "--csv: -: wants the name of a file; --json writes to standard output");
     bool window = s->lists.n_windows || s->stream.window;
     bool capacity = s->lists.n_capacities || s->capacity;
     if (window && capacity)

@@ -47,6 +47,7 @@ typedef struct measurement {
     bool sparse;         // only every N-th token is predicted
     uint64_t total;      // tokens to predict
     size_t vocabulary;   // floats in a row of logits
+    size_t trained;      // the model's trained context
     float *logits;       // [PIECE, vocabulary]
     rill_token carried;  // the last token read from the text: predicted, and not yet fed
 } measurement;
@@ -56,10 +57,12 @@ static void add(rill__losses *l, double loss) {
     l->sum += loss;
 }
 
-// Half of a short text's losses at most: something must come after the start.
+// Half of a short text's losses at most: something must come after the start, which is to lie
+// within what the model was trained on.
 static size_t running_size(const measurement *m) {
     uint64_t half = m->total / (m->sparse ? m->options->every : 1) / 2;
     size_t most = m->sparse ? RUNNING_SPARSE : RUNNING;
+    if (!m->sparse && m->trained && m->trained < most) most = m->trained;
     return half < 1 ? 1 : half > most ? most : (size_t)half;
 }
 
@@ -264,6 +267,7 @@ static rill_status prepare(measurement *m, const rill_model *model, rill_error *
     m->total = n_tokens - 1;  // the last token is predicted only
     rill_model_get_info(model, &info);
     m->vocabulary = info.vocab_size;
+    m->trained = info.trained_context;
     if (!rill__mul_size(PIECE * sizeof(float), m->vocabulary, &bytes))
         return rill__fail_memory(err, "logits", SIZE_MAX);
     m->out->n_buckets = (size_t)((m->total - 1) / m->options->bucket + 1);
