@@ -274,7 +274,10 @@ static void heat_map(script *s, const rill__figure *f) {
     say(s, "unset key\nset tics out nomirror\n");
     say(s, "set xrange [-0.5:%g]\nset yrange [-0.5:%g]\n", (double)f->heat_columns - 0.5,
         (double)f->heat_rows - 0.5);
-    say(s, "plot '-' matrix with image\n");
+    // Whole numbers, not too many of them.
+    say(s, "set xtics 0,%zu\nset ytics 0,%zu\n", f->heat_columns / 16 + 1, f->heat_rows / 16 + 1);
+    // Pixels are drawn one by one: viewers smooth a picture inside an SVG.
+    say(s, "plot '-' matrix with image pixels\n");
     for (size_t row = 0; row < f->heat_rows; row++)
         for (size_t i = 0; i < f->heat_columns; i++)
             number(s, f->heat[row * f->heat_columns + i], i + 1 < f->heat_columns ? " " : "\n");
