@@ -3,6 +3,7 @@
 // in double and turns each key by its distance in the cache. And what must not change a bit:
 // threads, other rows of a batch, the ring's size.
 #include "backend/backend.h"
+#include "backend/cpu/kernels.h"
 
 #include "base/cpu_flags.h"
 
@@ -376,7 +377,7 @@ static void check_products(const char *tier, rill_type type, const float *x) {
         off += ((double)expected[i] - exact[i]) * ((double)expected[i] - exact[i]);
         size += (double)exact[i] * exact[i];
     }
-    bool quantises = type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0;
+    bool quantises = rill__whole_format_of(type).run > 0;
     assert_true(off <= size * (quantises ? 1e-8 : 1e-11));
     free(exact);
     free(out);

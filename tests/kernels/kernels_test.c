@@ -74,28 +74,112 @@ static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) 
     return in->n_rows * in->n_outs;
 }
 
-static uint8_t quantised[(ROWS + 1) * 8704];  // [ROWS] rows of up to 4096, by the reference: the
-                                              // same for all tiers
+// ---- Whole numbers --------------------------------------------------------------------------
 
-static size_t run_product_q16(const rill__cpu_kernels *k, operands *in, float *out) {
-    rill__tile tile = tile_of(in, out);
-    tile.x = quantised;
-    k->product_q16[in->type](&tile);
-    if (!in->timing)
-        in->scale = largest_norm(in->x, in->n_rows, in->n) * largest_norm(in->y, in->n_outs, in->n);
-    return in->n_rows * in->n_outs;
+enum { K_MOST = 4096, PART = 256 };  // columns; unpacked at a time
+
+static _Alignas(64) uint8_t whole_q[RILL_CPU_TILE * (PART + 64)];
+static _Alignas(64) float whole_d[RILL_CPU_TILE * RILL_CPU_TILE];
+static _Alignas(64) float whole_m[RILL_CPU_TILE * RILL_CPU_TILE];
+static _Alignas(64) int16_t whole_wide[RILL_CPU_TILE * PART];
+static _Alignas(64) uint8_t one_row[5 * K_MOST];
+static _Alignas(64) uint8_t all_rows[16 * 3 * K_MOST];  // one group
+
+// Weights [first, first + w.k) of all rows; rows that are missing are zeros.
+static rill__whole unpacked(const rill__cpu_kernels *k, const operands *in, size_t first) {
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    size_t left = in->n - first, row = in->n / t->block * t->block_bytes;
+    rill__whole w = {.format = rill__whole_format_of(in->type),
+                     .k = left < PART ? left : PART,
+                     .stride = PART + 64,
+                     .runs = RILL_CPU_TILE,
+                     .q = whole_q,
+                     .d = whole_d,
+                     .m = whole_m};
+    memset(whole_d, 0, sizeof whole_d);
+    memset(whole_m, 0, sizeof whole_m);
+    for (size_t o = 0; o < in->n_outs; o++)
+        k->unpack[in->type](in->bytes + o * row + first / t->block * t->block_bytes, w.k,
+                            w.q + o * w.stride, w.d + o * w.runs, w.m + o * w.runs);
+    return w;
+}
+
+// What is unpacked, as floats; of the reference, what the format says.
+static size_t run_unpack(const rill__cpu_kernels *k, operands *in, float *out) {
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    in->n_outs = 1;
+    if (!k->product_groups) {
+        t->to_float(in->bytes, out, in->n);
+        return in->n;
+    }
+    for (size_t first = 0; first < in->n; first += PART) {
+        rill__whole w = unpacked(k, in, first);
+        for (size_t c = 0; c < w.k; c++) {
+            size_t r = c / w.format.run;
+            float x = w.d[r] * (float)(w.q[c] - w.format.zero);
+            out[first + c] = w.format.minima ? x - w.m[r] : x;
+        }
+    }
+    return in->n;
 }
 
 static size_t run_quantize(const rill__cpu_kernels *k, operands *in, float *out) {
-    size_t bytes = rill__q16_row_bytes(in->n);
-    uint8_t *row = quantised + ROWS * bytes;
-    memset(row, 0, bytes);
-    k->quantize_q16(in->x, row, in->n);
-    rill__q16_row q = rill__q16_row_at(row, in->n, 0);
-    size_t n = in->n / RILL_Q16;
-    memcpy(out, q.d, n * sizeof *out);
-    for (size_t i = 0; i < in->n; i++) out[n + i] = (float)(128 * q.coarse[i] + q.fine[i]);
-    return n + in->n;
+    rill__q16_row row = rill__q16_row_at(one_row, in->n);
+    k->quantize_q16(in->x, in->n, &row);
+    size_t n = 0;
+    for (size_t i = 0; i < in->n / RILL_Q16; i++) out[n++] = row.d[i];
+    for (size_t i = 0; i < in->n / RILL_Q16_RUN; i++) out[n++] = (float)row.sums[i];
+    for (size_t i = 0; i < in->n; i++) out[n++] = row.x[i];
+    for (size_t i = 0; i < in->n; i++) out[n++] = (float)(256 * row.coarse[i] + row.fine[i]);
+    return n;
+}
+
+static size_t run_product_one(const rill__cpu_kernels *k, operands *in, float *out) {
+    rill__cpu_kernels reference;
+    rill__cpu_kernels_init(&reference, 0, false);
+    rill__q16_row row = rill__q16_row_at(one_row, in->n);
+    for (size_t r = 0; r < in->n_rows; r++) {
+        float sums[RILL_CPU_TILE] = {0};
+        reference.quantize_q16(in->x + r * in->n, in->n, &row);
+        for (size_t first = 0; first < in->n; first += PART) {
+            rill__whole w = unpacked(k, in, first);
+            k->product_one(&w, &row, first, sums);
+        }
+        memcpy(out + r * in->n_outs, sums, in->n_outs * sizeof *sums);
+    }
+    return in->n_rows * in->n_outs;
+}
+
+static size_t run_product_groups(const rill__cpu_kernels *k, operands *in, float *out) {
+    if (!k->product_groups) return run_product_one(k, in, out);
+    rill__cpu_kernels reference;
+    rill__cpu_kernels_init(&reference, 0, false);
+    static float sums[RILL_CPU_TILE * 16];
+    size_t lanes = k->lanes;
+    rill__q16_row row = rill__q16_row_at(one_row, in->n);
+    rill__q16_group group = rill__q16_group_at(all_rows, in->n, lanes);
+    memset(all_rows, 0, rill__q16_group_bytes(in->n, lanes));
+    memset(sums, 0, sizeof sums);
+    for (size_t r = 0; r < in->n_rows; r++) {
+        reference.quantize_q16(in->x + r * in->n, in->n, &row);
+        for (size_t i = 0; i < in->n / RILL_Q16; i++) group.d[i * lanes + r] = row.d[i];
+        for (size_t i = 0; i < in->n / RILL_Q16_RUN; i++) group.sums[i * lanes + r] = row.sums[i];
+        for (size_t i = 0; i < in->n; i++) group.x[(i / 2 * lanes + r) * 2 + i % 2] = row.x[i];
+    }
+    for (size_t first = 0; first < in->n; first += PART) {
+        rill__whole w = unpacked(k, in, first);
+        rill__whole_product p = {.w = &w,
+                                 .wide = whole_wide,
+                                 .x = all_rows,
+                                 .x_columns = in->n,
+                                 .first = first,
+                                 .n_groups = 1,
+                                 .sums = sums};
+        k->product_groups(&p);
+    }
+    for (size_t r = 0; r < in->n_rows; r++)
+        for (size_t o = 0; o < in->n_outs; o++) out[r * in->n_outs + o] = sums[o * lanes + r];
+    return in->n_rows * in->n_outs;
 }
 
 static size_t run_mix(const rill__cpu_kernels *k, operands *in, float *out) {
@@ -172,6 +256,23 @@ static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out)
 #define SLOT(member) offsetof(rill__cpu_kernels, member)
 #define FINITE       (1u << NORMAL | 1u << CONSTANT | 1u << DENORMAL | 1u << ZERO)
 
+// Whole numbers: every tier the same bits.
+#define WHOLE(name, TYPE, unit)                                                                    \
+    {"unpack " name, SLOT(unpack[RILL_TYPE_##TYPE]), RILL_TYPE_##TYPE, unit, 0, 0, FINITE,         \
+     run_unpack},                                                                                  \
+        {"one " name,                                                                              \
+         SLOT(product_one),                                                                        \
+         RILL_TYPE_##TYPE,                                                                         \
+         unit,                                                                                     \
+         0,                                                                                        \
+         0,                                                                                        \
+         FINITE | 1u << LARGE | 1u << NANS,                                                        \
+         run_product_one},                                                                         \
+    {                                                                                              \
+        "groups " name, SLOT(product_groups), RILL_TYPE_##TYPE, unit, 0, 0,                        \
+            FINITE | 1u << LARGE | 1u << NANS, run_product_groups                                  \
+    }
+
 // Decoding is exact. Sums of floats: k additions, each within 2^-24, over lanes. Exponentials: 2
 // ulp, and what underflows is zero.
 static const kernel_case cases[] = {
@@ -192,6 +293,7 @@ static const kernel_case cases[] = {
     {"decode iq4_xs", SLOT(decode[RILL_TYPE_IQ4_XS]), RILL_TYPE_IQ4_XS, 256, 0, 0, FINITE,
      run_decode},
     {"decode q4_K", SLOT(decode[RILL_TYPE_Q4_K]), RILL_TYPE_Q4_K, 256, 0, 0, FINITE, run_decode},
+    {"decode mxfp4", SLOT(decode[RILL_TYPE_MXFP4]), RILL_TYPE_MXFP4, 32, 0, 0, FINITE, run_decode},
     {"decode q6_K", SLOT(decode[RILL_TYPE_Q6_K]), RILL_TYPE_Q6_K, 256, 0, 0, FINITE, run_decode},
     {"product f32", SLOT(product[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36,
      FINITE | 1u << LARGE, run_product},
@@ -199,10 +301,19 @@ static const kernel_case cases[] = {
      run_product},
     {"product bf16", SLOT(product[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 2e-6, 1e-36,
      FINITE | 1u << LARGE, run_product},
-    {"product q8_0", SLOT(product_q16[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 2e-6, 1e-36,
-     FINITE | 1u << LARGE, run_product_q16},
-    {"product q4_0", SLOT(product_q16[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 2e-6, 1e-36,
-     FINITE | 1u << LARGE, run_product_q16},
+    WHOLE("q8_0", Q8_0, 32),
+    WHOLE("q4_0", Q4_0, 32),
+    WHOLE("q4_1", Q4_1, 32),
+    WHOLE("q5_0", Q5_0, 32),
+    WHOLE("q5_1", Q5_1, 32),
+    WHOLE("q2_K", Q2_K, 256),
+    WHOLE("q3_K", Q3_K, 256),
+    WHOLE("q4_K", Q4_K, 256),
+    WHOLE("q5_K", Q5_K, 256),
+    WHOLE("q6_K", Q6_K, 256),
+    WHOLE("iq4_nl", IQ4_NL, 32),
+    WHOLE("iq4_xs", IQ4_XS, 256),
+    WHOLE("mxfp4", MXFP4, 32),
     {"quantize q16", SLOT(quantize_q16), RILL_TYPE_F32, 32, 0, 0,
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
     {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
@@ -268,12 +379,6 @@ static void prepare(const kernel_case *c, arena *a, operands *in, fill kind, siz
         in->y[i] = filled(kind == LARGE ? NORMAL : kind);
     }
     encode(in, OUTS);
-    if (n % RILL_Q16 == 0) {
-        rill__cpu_kernels reference;
-        rill__cpu_kernels_init(&reference, 0, false);
-        for (size_t r = 0; r < in->n_rows; r++)
-            reference.quantize_q16(in->x + r * n, quantised + r * rill__q16_row_bytes(n), n);
-    }
 }
 
 static int check(const kernel_case *c, const char *tier, const rill__cpu_kernels *k, arena *a,
@@ -308,24 +413,15 @@ static int check_invariance(const kernel_case *c, const char *tier, const rill__
     prepare(c, a, &in, NORMAL, n);
     in.n_rows = ROWS;
     in.n_outs = OUTS;
-    rill__cpu_kernels reference;
-    rill__cpu_kernels_init(&reference, 0, false);
-    size_t row_bytes = rill__q16_row_bytes(n / RILL_Q16 * RILL_Q16);
-    bool q8 = c->run == run_product_q16;
-    for (size_t r = 0; q8 && r < ROWS; r++)
-        reference.quantize_q16(in.x + r * n, quantised + r * row_bytes, n);
     float *all = guarded(a->expected), *one = guarded(a->got);
     c->run(k, &in, all);
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t o = 0; o < OUTS; o++) {
             rill__tile tile = tile_of(&in, one);
             tile.w += o * tile.w_stride;
-            tile.x = q8 ? quantised + r * row_bytes : tile.x + r * tile.x_stride;
+            tile.x += r * tile.x_stride;
             tile.n_rows = tile.n_out = 1;
-            if (q8)
-                k->product_q16[c->type](&tile);
-            else
-                k->product[c->type](&tile);
+            k->product[c->type](&tile);
             if (memcmp(&one[0], &all[r * OUTS + o], sizeof *one) != 0) {
                 printf("%s %s: n %zu, seed %" PRIu64 ": row %zu, out %zu alone is %.9g, among "
                        "others %.9g\n",
@@ -374,7 +470,7 @@ static int run_tier(const char *tier, const rill__cpu_kernels *k, const rill__cp
     int failed = 0, tested = 0;
     for (size_t i = 0; i < N_CASES; i++) {
         const kernel_case *c = &cases[i];
-        bool invariant = c->run == run_product || c->run == run_product_q16;
+        bool invariant = c->run == run_product;
         if (!slot_of(k, c) || slot_of(k, c) == slot_of(below, c)) continue;
         tested++;
         if (benching) {

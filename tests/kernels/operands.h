@@ -87,6 +87,8 @@ static inline void encode(operands *in, size_t rows) {
         [RILL_TYPE_IQ4_XS] = {0, 1},
     };
     const uint8_t *half = halves[in->type];
+    for (size_t b = 0; in->type == RILL_TYPE_MXFP4 && b < n_bytes; b += t->block_bytes)
+        in->bytes[b] = (uint8_t)(120 + random_bits() % 12);  // 2^-8 to 2^4
     for (size_t b = 0; b < n_bytes; b += t->block_bytes)
         for (size_t i = 0; i < half[1]; i++) in->bytes[b + half[0] - 2 * i + 1] &= 0xbf;
 }

@@ -25,8 +25,16 @@ static int open_layers(layers *l, rill_type type) {
     l->bytes = row * OUTS;
     l->memory = rill__map_memory(l->bytes * LAYERS);
     if (!l->memory) return 1;
-    for (size_t i = 0; i < l->bytes * LAYERS; i++)
-        l->memory[i] = (uint8_t)(i * 37 % 61);  // every scale is small and finite
+    const rill__type_traits *traits = rill__type_traits_get(type);
+    float values[256];
+    for (size_t i = 0; i < 256; i++) values[i] = (float)(i * 37 % 61) - 30;
+    for (size_t i = 0; i < l->bytes * LAYERS; i += traits->block_bytes) {
+        if (traits->from_float)
+            traits->from_float(values, l->memory + i, traits->block);
+        else  // every scale is small and finite
+            for (size_t j = 0; j < traits->block_bytes; j++)
+                l->memory[i + j] = (uint8_t)(i * 37 % 61);
+    }
     for (size_t i = 0; i < LAYERS; i++) {
         rill__tensor t = {.name = "layer",
                           .type = type,
@@ -105,7 +113,7 @@ int main(int argc, char **argv) {
            roof.int8_ops_per_second * 1e-9);
     static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,  RILL_TYPE_BF16,
                                       RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, RILL_TYPE_Q5_1,
-                                      RILL_TYPE_Q4_K, RILL_TYPE_Q6_K};
+                                      RILL_TYPE_Q4_K, RILL_TYPE_Q6_K, RILL_TYPE_MXFP4};
     int failed = 0;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         failed |= measure(be, types[i], &roof);

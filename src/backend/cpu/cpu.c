@@ -78,11 +78,12 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
     size_t n_threads = rill__pool_threads(cpu->pool);
     size_t rows = aligned(RILL_CPU_TILE * width * sizeof(float));
     size_t scores, sums = aligned(width * sizeof(double)), one, all;
+    size_t whole = aligned(rill__cpu_whole_scratch_bytes(cpu, max_rows, width));
     if (!rill__mul_size(visible, RILL_CPU_GROUP * sizeof(float), &scores) ||
-        !rill__add_size(rows + sums, aligned(scores), &one) ||
+        !rill__add_size(whole + rows + sums, aligned(scores), &one) ||
         !rill__mul_size(one, n_threads, &all))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
-    size_t activations = max_rows * rill__q16_row_bytes(width);
+    size_t activations = rill__cpu_whole_activation_bytes(cpu, max_rows, width);
     uint8_t *memory = rill__map_memory(all);
     uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
     if (!quantised) {
@@ -97,9 +98,10 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
     for (size_t i = 0; i < n_threads; i++) {
         uint8_t *at = memory + i * one;
         cpu->scratch[i] = (rill__cpu_scratch){
-            .rows = (float *)(void *)at,
-            .sums = (double *)(void *)(at + rows),
-            .scores = (float *)(void *)(at + rows + sums),
+            .whole = at,
+            .rows = (float *)(void *)(at + whole),
+            .sums = (double *)(void *)(at + whole + rows),
+            .scores = (float *)(void *)(at + whole + rows + sums),
         };
     }
     return RILL_OK;

@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 enum {
-    RILL_CPU_TILE = 16,  // weight rows of a piece of work: what one thread claims at a time
     RILL_CPU_GROUP = 8,  // query heads that meet a key together
 };
 
@@ -30,9 +29,10 @@ struct rill__weight {
 
 // What a thread needs for itself. All of it taken by `reserve`.
 typedef struct rill__cpu_scratch {
-    float *rows;    // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
-    float *scores;  // [RILL_CPU_GROUP, visible]
-    double *sums;   // [RILL_CPU_GROUP, head_dim], within width
+    float *rows;     // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
+    float *scores;   // [RILL_CPU_GROUP, visible]
+    double *sums;    // [RILL_CPU_GROUP, head_dim], within width
+    uint8_t *whole;  // rill__cpu_whole_scratch_bytes
 } rill__cpu_scratch;
 
 typedef struct rill__cpu {
@@ -62,14 +62,31 @@ static inline float *rill__cpu_floats(const rill__buffer *b) {
     return (float *)(void *)b->data;
 }
 
-// Runs pieces that need no scratch: a single one on the caller's own thread, without waking
-// anybody.
+// Runs pieces whose scratch nobody else has now: a single one on the caller's own thread, without
+// waking anybody.
 static inline void rill__cpu_run(rill__cpu *cpu, size_t n_pieces, rill__pool_fn fn, void *context) {
     if (n_pieces == 1)
         fn(context, 0, 0);
     else
         rill__pool_run(cpu->pool, n_pieces, fn, context);
 }
+
+// Products of quantised weights (whole.c): what all pieces of one call share.
+typedef struct rill__cpu_whole_job {
+    rill__cpu *cpu;
+    const float *in;  // [n_rows, columns]
+    size_t n_rows;
+    size_t columns;
+} rill__cpu_whole_job;
+
+// Memory that they want: all rows' quantised activations, and each thread's scratch.
+size_t rill__cpu_whole_activation_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
+size_t rill__cpu_whole_scratch_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
+// Quantises the rows; then, piece by piece, out[r, o] for weight rows o in [first, first + n). Both
+// with the backend's lock held.
+void rill__cpu_whole_quantize(const rill__cpu_whole_job *job);
+void rill__cpu_whole_product(const rill__cpu_whole_job *job, const rill__weight *weight,
+                             size_t first, size_t n, float *out, unsigned thread);
 
 // The operations, by file; rill__backend_ops says what each does.
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,

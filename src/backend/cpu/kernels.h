@@ -12,35 +12,87 @@
 
 enum {
     RILL_CPU_TYPES = 40,  // indices of rill_type
+    RILL_CPU_TILE = 16,   // weight rows that are worked on together
     RILL_Q16 = 32,        // values of a block of quantised activations
+    RILL_Q16_RUN = 16,    // values whose sum is kept beside them
 };
 
 // A block of activations whose greatest magnitude is below this is taken for zeros: the inverse of
 // its scale would overflow.
 #define RILL_Q16_LEAST 0x1p-100f
+// The greatest whole number of a block: 127 * 256 + 127, so that both bytes are signed.
+#define RILL_Q16_MOST 32639
 
-// A row of activations quantised to 16 bits for the products with quantised weights, in blocks of
-// 32: x = d * (128 * coarse + fine), two bytes a value, so that products of bytes are exact and the
-// rounding of activations is lost in that of the weights. (8 bits alone cost 1e-3 nats a token.) A
-// block that holds an infinity or a NaN has d = NaN, so that its products say so. The three arrays
-// lie one behind another (rill__q16_row_bytes).
+// Products of quantised weights with activations are products of whole numbers, exact in 32 bits,
+// so that their order is nobody's business: one row alone, hundreds together, and every tier
+// compute the same bits. A weight is d * (q - zero) - m, q a byte, d and m constant over a run of
+// columns; an activation is dx * x, x of 16 bits, dx constant over a block of 32. (8 bits would
+// cost 1e-3 nats a token.) An element of the result takes the runs in order, in float32:
+//
+//     s   = sum of (q - zero) * x over the run
+//     out = fma(s, d * dx, out); with minima then out = fma(-m, dx * sum of x, out)
+
+// A quantised row of k activations, a multiple of 32. A block that holds an infinity or a NaN has
+// d = NaN, so that its products say so.
 typedef struct rill__q16_row {
-    const float *d;        // [k / 32] scales
-    const int8_t *coarse;  // [k] in [-127, 127]
-    const int8_t *fine;    // [k] in [-64, 64]
+    float *d;        // [k / 32] scales
+    int32_t *sums;   // [k / 16] sums of x
+    int16_t *x;      // [k] within +-RILL_Q16_MOST
+    int8_t *coarse;  // [k] the same numbers as bytes: x = 256 * coarse + fine
+    int8_t *fine;    // [k]
 } rill__q16_row;
 
-// Bytes of a quantised row of k values (a multiple of 32), rounded up to a cache line.
+// Bytes of such a row, whole cache lines, and its arrays at `memory`, 64-byte aligned.
 size_t rill__q16_row_bytes(size_t k);
-// The arrays of row `row` in `rows`, whose rows have k values.
-rill__q16_row rill__q16_row_at(const uint8_t *rows, size_t k, size_t row);
+rill__q16_row rill__q16_row_at(uint8_t *memory, size_t k);
+
+// `lanes` rows beside each other, one a lane of a vector: pairs of columns, [k / 2, lanes, 2].
+typedef struct rill__q16_group {
+    float *d;       // [k / 32, lanes]
+    int32_t *sums;  // [k / 16, lanes]
+    int16_t *x;     // [k / 2, lanes, 2]
+} rill__q16_group;
+
+size_t rill__q16_group_bytes(size_t k, size_t lanes);
+rill__q16_group rill__q16_group_at(uint8_t *memory, size_t k, size_t lanes);
+
+// How a type's values are whole numbers.
+typedef struct rill__whole_format {
+    uint8_t run;   // columns that share a scale: 16 or 32; 0: the type is not of this kind
+    uint8_t zero;  // the q of nought
+    bool minima;
+} rill__whole_format;
+
+rill__whole_format rill__whole_format_of(rill_type type);
+
+// RILL_CPU_TILE rows of weights, k columns of them, unpacked.
+typedef struct rill__whole {
+    rill__whole_format format;
+    size_t k;       // a multiple of 32
+    size_t stride;  // of q, bytes
+    size_t runs;    // stride of d and m, at least k / run, in whole vectors of RILL_CPU_TILE
+    uint8_t *q;     // [RILL_CPU_TILE, stride]
+    float *d;       // [RILL_CPU_TILE, runs]
+    float *m;       // the same
+} rill__whole;
+
+// Those against several groups of rows of activations, from their column `first` on.
+typedef struct rill__whole_product {
+    const rill__whole *w;
+    int16_t *wide;  // [RILL_CPU_TILE, k] scratch: q - zero
+    uint8_t *x;     // groups, rill__q16_group_bytes(x_columns, lanes) each
+    size_t x_columns;
+    size_t first;
+    size_t n_groups;
+    float *sums;  // [n_groups, RILL_CPU_TILE, lanes], added to
+} rill__whole_product;
 
 // Rows of a matrix product: out[r * out_stride + o] = sum_k w[o][k] * x[r][k].
 typedef struct rill__tile {
     const uint8_t *w;  // weight row o begins at w + o * w_stride bytes; any alignment
     size_t w_stride;
     size_t n_out;      // weight rows
-    const uint8_t *x;  // float rows (x_stride bytes apart), or quantised rows of k values
+    const uint8_t *x;  // float rows, x_stride bytes apart
     size_t x_stride;
     size_t n_rows;  // activation rows
     size_t k;       // columns
@@ -67,11 +119,16 @@ typedef struct rill__cpu_kernels {
     // double, tiers in one vector of float32 lanes that takes the columns in turn, so that every
     // blocking of rows gives the same bits.
     void (*product[RILL_CPU_TYPES])(const rill__tile *tile);
-    // A row of n values (whole blocks) to 16 bits: d = greatest / (127 * 128), rounded to nearest.
-    void (*quantize_q16)(const float *x, uint8_t *row, size_t n);
-    // Products with quantised rows, by type of weights; NULL where a type has none: then weights
-    // are decoded and product_f32 serves. Products within a block are exact integers.
-    void (*product_q16[RILL_CPU_TYPES])(const rill__tile *tile);
+    // A row of n values (whole blocks): d = greatest / RILL_Q16_MOST, rounded to nearest.
+    void (*quantize_q16)(const float *x, size_t n, rill__q16_row *row);
+    // n columns of one row of weights, whole blocks of the type: q, and the scales and minima of
+    // its runs. By type; NULL in all tables for types that are not of this kind.
+    void (*unpack[RILL_CPU_TYPES])(const uint8_t *w, size_t n, uint8_t *q, float *d, float *m);
+    // sums[o] += the products of weight row o with one row of activations from column `first` on.
+    void (*product_one)(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums);
+    // The same with groups of `lanes` rows. NULL with no lanes: then rows go one by one.
+    void (*product_groups)(const rill__whole_product *p);
+    size_t lanes;
     // sums[h * dim + c] += sum over keys i of weights[h * weight_stride + i] * v_i[c], in the order
     // of keys, for h < n_heads, c < dim. v_i begins at v + i * v_stride bytes. By type of values,
     // as `product`. `sums` is double in the reference, float in the tiers: opaque, 8 bytes an
@@ -101,11 +158,12 @@ typedef struct rill__cpu_kernels {
 } rill__cpu_kernels;
 
 // Fills every slot with the reference, then overrides by tier. `exact`: the reference alone, and
-// weights never meet quantised activations.
+// weights never meet quantised activations (`unpack` is empty).
 void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact);
 
 // The tiers, lowest first; each overrides what it has.
 void rill__cpu_kernels_ref(rill__cpu_kernels *k);
+void rill__cpu_whole_ref(rill__cpu_kernels *k);  // of them, those of whole numbers
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);

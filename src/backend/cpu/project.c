@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
 //
-// Weights that have integer products meet activations of 16 bits; floats are read in place;
-// all others are decoded to float32 first.
+// Quantised weights go by whole.c; floats are read in place; where a table has no kernel for a
+// type, rows are decoded to float32 first.
 #include "backend/cpu/cpu.h"
 
 typedef struct product {
-    rill__cpu *cpu;
-    const float *in;
-    size_t n_rows;
+    rill__cpu_whole_job whole;  // rows and columns, for all types
     const rill__projection *projections;
     size_t n_projections;
 } product;
@@ -18,7 +16,7 @@ typedef struct product {
 // thread's. Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
     size_t rows = ((size_t)160 << 10) / (w->row_bytes + 1);
-    size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->cpu->pool));
+    size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->whole.cpu->pool));
     rows = rows < share ? rows : share;
     rows = rows < 128 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 128;
     return rows ? rows : RILL_CPU_TILE;
@@ -38,7 +36,7 @@ static void add_bias(const rill__projection *p, const rill__tile *tile, size_t f
 // Decodes RILL_CPU_TILE weight rows at a time, which stay in the cache while the batch passes.
 static void decoded_product(const product *job, const rill__weight *w, const rill__tile *all,
                             float *rows) {
-    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    const rill__cpu_kernels *kernels = &job->whole.cpu->kernels;
     for (size_t first = 0; first < all->n_out; first += RILL_CPU_TILE) {
         rill__tile tile = *all;
         size_t left = all->n_out - first;
@@ -56,29 +54,28 @@ static void decoded_product(const product *job, const rill__weight *w, const ril
 static void project_tile(const product *job, const rill__projection *p, size_t tile_number,
                          unsigned thread) {
     const rill__weight *w = p->weight;
-    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+    rill__cpu *cpu = job->whole.cpu;
+    const rill__cpu_kernels *kernels = &cpu->kernels;
     size_t rows = tile_rows(job, w);
     size_t first = tile_number * rows, left = w->rows - first;
     rill__tile tile = {
         .w = w->data + first * w->row_bytes,
         .w_stride = w->row_bytes,
         .n_out = left < rows ? left : rows,
-        .x = (const uint8_t *)job->in,
+        .x = (const uint8_t *)job->whole.in,
         .x_stride = w->columns * sizeof(float),
-        .n_rows = job->n_rows,
+        .n_rows = job->whole.n_rows,
         .k = w->columns,
         .out = rill__cpu_floats(p->out) + first,
         .out_stride = w->rows,
     };
-    if (kernels->product_q16[w->type]) {
-        tile.x = job->cpu->activations;
-        tile.x_stride = rill__q16_row_bytes(w->columns);
-        kernels->product_q16[w->type](&tile);
-    } else if (kernels->product[w->type]) {
+    if (kernels->unpack[w->type])
+        rill__cpu_whole_product(&job->whole, w, first, tile.n_out, rill__cpu_floats(p->out),
+                                thread);
+    else if (kernels->product[w->type])
         kernels->product[w->type](&tile);
-    } else {
-        decoded_product(job, w, &tile, job->cpu->scratch[thread].rows);
-    }
+    else
+        decoded_product(job, w, &tile, cpu->scratch[thread].rows);
     if (p->bias) add_bias(p, &tile, first);
 }
 
@@ -89,31 +86,23 @@ static void project_piece(void *context, size_t piece, unsigned thread) {
     project_tile(job, p, piece, thread);
 }
 
-static void quantize_piece(void *context, size_t piece, unsigned thread) {
-    (void)thread;
-    const product *job = context;
-    size_t columns = job->projections->weight->columns;
-    job->cpu->kernels.quantize_q16(job->in + piece * columns,
-                                   job->cpu->activations + piece * rill__q16_row_bytes(columns),
-                                   columns);
-}
-
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
                        const rill__projection *projections, size_t n_projections) {
     rill__cpu *cpu = rill__cpu_of(be);
-    product job = {.cpu = cpu,
-                   .in = rill__cpu_floats(in),
-                   .n_rows = n_rows,
+    product job = {.whole = {.cpu = cpu,
+                             .in = rill__cpu_floats(in),
+                             .n_rows = n_rows,
+                             .columns = projections->weight->columns},
                    .projections = projections,
                    .n_projections = n_projections};
     size_t n_pieces = 0;
-    bool quantised = false;
+    bool whole = false;
     for (size_t i = 0; i < n_projections; i++) {
         n_pieces += n_tiles(&job, projections[i].weight);
-        quantised = quantised || cpu->kernels.product_q16[projections[i].weight->type];
+        whole = whole || cpu->kernels.unpack[projections[i].weight->type];
     }
     pthread_mutex_lock(&cpu->lock);
-    if (quantised) rill__cpu_run(cpu, n_rows, quantize_piece, &job);
+    if (whole) rill__cpu_whole_quantize(&job.whole);
     rill__pool_run(cpu->pool, n_pieces, project_piece, &job);
     pthread_mutex_unlock(&cpu->lock);
 }

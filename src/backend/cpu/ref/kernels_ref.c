@@ -24,75 +24,6 @@ static void product_f32_c(const rill__tile *t) {
     }
 }
 
-static void quantize_q16_c(const float *x, uint8_t *row, size_t n) {
-    rill__q16_row out = rill__q16_row_at(row, n, 0);
-    for (size_t b = 0; b < n / RILL_Q16; b++) {
-        const float *from = x + b * RILL_Q16;
-        float greatest = 0;
-        bool finite = true;
-        for (int i = 0; i < RILL_Q16; i++) {
-            greatest = fmaxf(greatest, fabsf(from[i]));
-            finite = finite && isfinite(from[i]);
-        }
-        bool zero = !finite || greatest < RILL_Q16_LEAST;
-        float inverse = zero ? 0 : 127 * 128 / greatest;
-        for (size_t i = b * RILL_Q16; i < (b + 1) * RILL_Q16; i++) {
-            float whole = zero ? 0 : nearbyintf(x[i] * inverse), coarse = nearbyintf(whole / 128);
-            ((int8_t *)(uintptr_t)out.coarse)[i] = (int8_t)coarse;
-            ((int8_t *)(uintptr_t)out.fine)[i] = (int8_t)(whole - 128 * coarse);
-        }
-        ((float *)(uintptr_t)out.d)[b] = finite ? greatest / (127 * 128) : NAN;
-    }
-}
-
-static float half_at(const uint8_t *p) {
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return rill__f16_to_f32(h);
-}
-
-// Value i of a quantised row, in units of its block's scale.
-static int32_t whole_at(const rill__q16_row *x, size_t i) {
-    return 128 * x->coarse[i] + x->fine[i];
-}
-
-// q8_0 block: half d, 32 int8
-static void product_q8_0_c(const rill__tile *t) {
-    for (size_t r = 0; r < t->n_rows; r++) {
-        rill__q16_row x = rill__q16_row_at(t->x, t->k, r);
-        for (size_t o = 0; o < t->n_out; o++) {
-            double sum = 0;
-            for (size_t b = 0; b < t->k / RILL_Q16; b++) {
-                const uint8_t *w = t->w + o * t->w_stride + b * 34;
-                int32_t dot = 0;
-                for (size_t i = 0; i < RILL_Q16; i++)
-                    dot += (int8_t)w[2 + i] * whole_at(&x, b * RILL_Q16 + i);
-                sum += (double)(half_at(w) * x.d[b]) * dot;
-            }
-            t->out[r * t->out_stride + o] = (float)sum;
-        }
-    }
-}
-
-// q4_0 block: half d, 16 bytes of nibbles, value + 8; low nibbles first
-static void product_q4_0_c(const rill__tile *t) {
-    for (size_t r = 0; r < t->n_rows; r++) {
-        rill__q16_row x = rill__q16_row_at(t->x, t->k, r);
-        for (size_t o = 0; o < t->n_out; o++) {
-            double sum = 0;
-            for (size_t b = 0; b < t->k / RILL_Q16; b++) {
-                const uint8_t *w = t->w + o * t->w_stride + b * 18;
-                int32_t dot = 0;
-                for (size_t i = 0; i < RILL_Q16 / 2; i++)
-                    dot += ((w[2 + i] & 15) - 8) * whole_at(&x, b * RILL_Q16 + i) +
-                           ((w[2 + i] >> 4) - 8) * whole_at(&x, b * RILL_Q16 + RILL_Q16 / 2 + i);
-                sum += (double)(half_at(w) * x.d[b]) * dot;
-            }
-            t->out[r * t->out_stride + o] = (float)sum;
-        }
-    }
-}
-
 static void mix_f32_c(void *sums, const rill__values *v) {
     double *s = sums;
     for (size_t i = 0; i < v->n_keys; i++)
@@ -177,9 +108,7 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
         k->decode[type] = traits ? traits->to_float : NULL;
     }
     k->product[RILL_TYPE_F32] = product_f32_c;
-    k->quantize_q16 = quantize_q16_c;
-    k->product_q16[RILL_TYPE_Q8_0] = product_q8_0_c;
-    k->product_q16[RILL_TYPE_Q4_0] = product_q4_0_c;
+    rill__cpu_whole_ref(k);
     k->mix[RILL_TYPE_F32] = mix_f32_c;
     k->mix_end = mix_end_c;
     k->exp_sum = exp_sum_c;

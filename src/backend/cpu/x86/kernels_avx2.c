@@ -2,11 +2,12 @@
 // The AVX2 tier: AVX2, FMA and F16C.
 #include "backend/cpu/x86/vec_avx2.h"
 
+#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/x86/one_avx2.h"
 #include "backend/cpu/x86/product_tmpl.h"
-#include "backend/cpu/x86/quant_tmpl.h"
+#include "backend/cpu/x86/quantize_avx2.h"
 #include "backend/cpu/x86/rows_tmpl.h"
-
-#include "backend/cpu/x86/k_quants_tmpl.h"
+#include "backend/cpu/x86/unpack_avx2.h"
 
 static double burn_int8_avx2(size_t rounds) {
     __m256i a[6], ones = _mm256_set1_epi16(1), bytes = _mm256_set1_epi8(3);
@@ -23,5 +24,8 @@ static double burn_int8_avx2(size_t rounds) {
 
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k) {
 #include "backend/cpu/x86/slots_tmpl.h"
+    unpack_slots_avx2(k);
+    k->quantize_q16 = quantize_q16_avx2;
+    k->product_one = product_one_avx2;
     k->burn_int8 = burn_int8_avx2;
 }

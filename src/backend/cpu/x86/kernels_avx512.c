@@ -2,11 +2,9 @@
 // The AVX-512 tier: F, BW, DQ and VL.
 #include "backend/cpu/x86/vec_avx512.h"
 
+#include "backend/cpu/x86/groups_tmpl.h"
 #include "backend/cpu/x86/product_tmpl.h"
-#include "backend/cpu/x86/quant_tmpl.h"
 #include "backend/cpu/x86/rows_tmpl.h"
-
-#include "backend/cpu/x86/k_quants_tmpl.h"
 
 static double burn_int8_avx512(size_t rounds) {
     __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);

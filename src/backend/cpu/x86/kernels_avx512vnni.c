@@ -4,7 +4,8 @@
 #define NAME(f) f##_avx512vnni
 #include "backend/cpu/x86/vec_avx512.h"
 
-#include "backend/cpu/x86/quant_tmpl.h"
+#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/x86/one_avx512vnni.h"
 
 // Three chains at a time are written out: an array of sums would live in memory.
 #define BURN_3(a, b, c)                                                                            \
@@ -24,7 +25,7 @@ static double burn_int8_avx512vnni(size_t rounds) {
 }
 
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k) {
-    k->product_q16[RILL_TYPE_Q8_0] = product_q8_0_avx512vnni;
-    k->product_q16[RILL_TYPE_Q4_0] = product_q4_0_avx512vnni;
+    k->product_one = product_one_avx512vnni;
+    k->product_groups = product_groups_avx512vnni;
     k->burn_int8 = burn_int8_avx512vnni;
 }

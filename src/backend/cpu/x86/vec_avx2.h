@@ -43,9 +43,6 @@ static inline vf vf_load_f16(const void *p) {
 static inline vf vf_load_bf16(const void *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
-static inline vf vf_load_i8(const void *p) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
-}
 static inline vf vf_load_u8(const void *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p)));
 }
@@ -63,6 +60,10 @@ static inline vf vf_div(vf a, vf b) {
 }
 static inline vf vf_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
+}
+// c - a * b
+static inline vf vf_fnma(vf a, vf b, vf c) {
+    return _mm256_fnmadd_ps(a, b, c);
 }
 // A NaN in b is kept: the instructions return their second operand.
 static inline vf vf_min(vf a, vf b) {
@@ -96,74 +97,41 @@ static inline float vf_greatest(vf a) {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
-// Whole numbers in [-128, 127] to bytes; returns their sum.
-static inline void vf_store_i8(int8_t *p, vf a) {
-    __m256i i = _mm256_cvtps_epi32(a);
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
-    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(words, words));
-}
 
-// ---- Bytes: one block of 32 a vector --------------------------------------------------------
+// ---- Whole numbers: 16 of 16 bits, or sums of pairs in 8 of 32 ---------------------------------
 
-enum { BLOCKS = 1 };
+enum { COLUMNS = 16 };
 
-typedef __m256i vb;
+typedef __m256i vi;
 
-static inline vb vb_x(const int8_t *q, size_t n_blocks) {
-    (void)n_blocks;
-    return _mm256_loadu_si256((const __m256i *)(const void *)q);
+static inline vi vi_load(const void *p) {
+    return _mm256_loadu_si256(p);
 }
-static inline vf vb_x_scale(const float *d, size_t n_blocks) {
-    (void)n_blocks;
-    return _mm256_broadcast_ss(d);
+static inline vi vi_set(int32_t x) {
+    return _mm256_set1_epi32(x);
 }
-static inline vf vb_w_scale(const uint8_t *w, size_t stride, size_t n_blocks) {
-    (void)stride;
-    (void)n_blocks;
-    uint16_t h;
-    memcpy(&h, w, sizeof h);
-    return _mm256_set1_ps(_cvtsh_ss(h));
+static inline vi vi_load_u8(const void *p) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128(p));
 }
-// 128 * coarse + fine, of sums of pairs: those stay below 2^15, as one operand is at most 128 and
-// the other 127 in magnitude.
-static inline __m256i both_levels(__m256i coarse, __m256i fine) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    return _mm256_add_epi32(_mm256_slli_epi32(_mm256_madd_epi16(coarse, ones), 7),
-                            _mm256_madd_epi16(fine, ones));
+// sums + the products of a and b, pairs of them added.
+static inline vi vi_madd(vi sums, vi a, vi b) {
+#ifdef RILL_AVX_VNNI
+    return _mm256_dpwssd_avx_epi32(sums, a, b);
+#else
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+#endif
 }
-
-// q8_0: signed with signed, as |w| * (x with the sign of w).
-static inline vb q8_0_w(const uint8_t *w, size_t n_blocks) {
-    (void)n_blocks;
-    return _mm256_loadu_si256((const __m256i *)(const void *)(w + 2));
+static inline vi vi_add(vi a, vi b) {
+    return _mm256_add_epi32(a, b);
 }
-static inline vb q8_0_start(vb coarse, vb fine) {
-    (void)coarse;
-    (void)fine;
-    return _mm256_setzero_si256();
+static inline vi vi_sub(vi a, vi b) {
+    return _mm256_sub_epi32(a, b);
 }
-static inline vf q8_0_dot(vb start, vb w, vb coarse, vb fine) {
-    (void)start;
-    __m256i size = _mm256_sign_epi8(w, w);
-    return _mm256_cvtepi32_ps(both_levels(_mm256_maddubs_epi16(size, _mm256_sign_epi8(coarse, w)),
-                                          _mm256_maddubs_epi16(size, _mm256_sign_epi8(fine, w))));
+static inline vi vi_sub16(vi a, vi b) {
+    return _mm256_sub_epi16(a, b);
 }
-
-// q4_0: unsigned nibbles; start = -8 * the sums of x.
-static inline vb q4_0_w(const uint8_t *w, size_t n_blocks) {
-    (void)n_blocks;
-    __m128i q = _mm_loadu_si128((const __m128i *)(const void *)(w + 2));
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(q), _mm_srli_epi16(q, 4), 1);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-static inline vb q4_0_start(vb coarse, vb fine) {
-    const __m256i eight = _mm256_set1_epi8(8);
-    return _mm256_sub_epi32(_mm256_setzero_si256(), both_levels(_mm256_maddubs_epi16(eight, coarse),
-                                                                _mm256_maddubs_epi16(eight, fine)));
-}
-static inline vf q4_0_dot(vb start, vb w, vb coarse, vb fine) {
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(start, both_levels(_mm256_maddubs_epi16(w, coarse),
-                                                                  _mm256_maddubs_epi16(w, fine))));
+static inline vf vi_float(vi a) {
+    return _mm256_cvtepi32_ps(a);
 }
 
 #endif

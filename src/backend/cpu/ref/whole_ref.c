@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// The reference of products of whole numbers: quantised activations, weights unpacked to bytes, and
+// their product. Layouts of the types are those of src/format (types.c, k_quants.c).
+#include "backend/cpu/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+static void quantize_q16_c(const float *x, size_t n, rill__q16_row *row) {
+    for (size_t b = 0; b < n / RILL_Q16; b++) {
+        const float *from = x + b * RILL_Q16;
+        float greatest = 0;
+        bool finite = true;
+        for (int i = 0; i < RILL_Q16; i++) {
+            greatest = fmaxf(greatest, fabsf(from[i]));
+            finite = finite && isfinite(from[i]);
+        }
+        float inverse = finite && greatest >= RILL_Q16_LEAST ? RILL_Q16_MOST / greatest : 0;
+        row->d[b] = finite ? greatest / RILL_Q16_MOST : NAN;
+        row->sums[2 * b] = row->sums[2 * b + 1] = 0;
+        for (size_t i = 0; i < RILL_Q16; i++) {
+            int whole = inverse > 0 ? (int)nearbyintf(from[i] * inverse) : 0;
+            int coarse = (whole + 128) >> 8;
+            size_t at = b * RILL_Q16 + i;
+            row->x[at] = (int16_t)whole;
+            row->coarse[at] = (int8_t)coarse;
+            row->fine[at] = (int8_t)(whole - 256 * coarse);
+            row->sums[at / RILL_Q16_RUN] += whole;
+        }
+    }
+}
+
+static void product_one_c(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums) {
+    size_t run = w->format.run;
+    for (size_t o = 0; o < RILL_CPU_TILE; o++) {
+        for (size_t c = 0; c < w->k; c += run) {
+            int32_t product = 0, sum = 0;
+            for (size_t i = c; i < c + run; i++) {
+                product += (w->q[o * w->stride + i] - w->format.zero) * x->x[first + i];
+                sum += x->x[first + i];
+            }
+            float dx = x->d[(first + c) / RILL_Q16];
+            size_t at = o * w->runs + c / run;
+            sums[o] = fmaf((float)product, w->d[at] * dx, sums[o]);
+            if (w->format.minima) sums[o] = fmaf(-w->m[at], dx * (float)sum, sums[o]);
+        }
+    }
+}
+
+static float half_at(const uint8_t *p) {
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return rill__f16_to_f32(h);
+}
+
+// The low halves of 16 bytes, then the high ones.
+static void nibbles(const uint8_t *p, uint8_t *q) {
+    for (int j = 0; j < 16; j++) {
+        q[j] = p[j] & 15;
+        q[j + 16] = p[j] >> 4;
+    }
+}
+
+// Value j's fifth bit is bit j of four bytes.
+static void fifth_bits(const uint8_t *p, uint8_t *q) {
+    for (int j = 0; j < 32; j++) q[j] = (uint8_t)(q[j] | (p[j / 8] >> (j % 8) & 1) << 4);
+}
+
+static void unpack_q8_0_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 32, b += 34, d++) {
+        *d = half_at(b);
+        for (int j = 0; j < 32; j++) q[i + j] = b[2 + j] ^ 0x80;
+    }
+}
+
+static void unpack_q4_0_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 32, b += 18, d++) {
+        *d = half_at(b);
+        nibbles(b + 2, q + i);
+    }
+}
+
+static void unpack_q4_1_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    for (size_t i = 0; i < n; i += 32, b += 20, d++, m++) {
+        *d = half_at(b);
+        *m = -half_at(b + 2);
+        nibbles(b + 4, q + i);
+    }
+}
+
+static void unpack_q5_0_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 32, b += 22, d++) {
+        *d = half_at(b);
+        nibbles(b + 6, q + i);
+        fifth_bits(b + 2, q + i);
+    }
+}
+
+static void unpack_q5_1_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    for (size_t i = 0; i < n; i += 32, b += 24, d++, m++) {
+        *d = half_at(b);
+        *m = -half_at(b + 2);
+        nibbles(b + 8, q + i);
+        fifth_bits(b + 4, q + i);
+    }
+}
+
+static void unpack_q2_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    for (size_t i = 0; i < n; i += 256, b += 84) {
+        for (int j = 0; j < 256; j++)
+            q[i + j] = b[16 + 32 * (j / 128) + j % 32] >> (2 * (j % 128 / 32)) & 3;
+        for (int j = 0; j < 16; j++, d++, m++) {
+            *d = half_at(b + 80) * (float)(b[j] & 15);
+            *m = half_at(b + 82) * (float)(b[j] >> 4);
+        }
+    }
+}
+
+static void unpack_q3_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 256, b += 110) {
+        for (int j = 0; j < 256; j++) {
+            int low = b[32 + 32 * (j / 128) + j % 32] >> (2 * (j % 128 / 32)) & 3;
+            q[i + j] = (uint8_t)(low | (b[j % 32] >> (j / 32) & 1) << 2);
+        }
+        const uint8_t *s = b + 96;
+        for (int j = 0; j < 16; j++, d++) {
+            int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+            int scale = low | (s[8 + j % 4] >> (2 * (j / 4)) & 3) << 4;
+            *d = half_at(b + 108) * (float)(scale - 32);
+        }
+    }
+}
+
+// One super-block of q4_K, or of q5_K with its fifth bits.
+static void nibbles_k(const uint8_t *b, const uint8_t *fifth, const uint8_t *from, uint8_t *q,
+                      float *d, float *m) {
+    const uint8_t *s = b + 4;
+    for (int j = 0; j < 8; j++) {
+        int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
+        int minimum = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
+        d[j] = half_at(b) * (float)scale;
+        m[j] = half_at(b + 2) * (float)minimum;
+        for (int i = 0; i < 32; i++) {
+            int value = from[j / 2 * 32 + i] >> (j % 2 * 4) & 15;
+            if (fifth) value |= (fifth[i] >> j & 1) << 4;
+            q[j * 32 + i] = (uint8_t)value;
+        }
+    }
+}
+
+static void unpack_q4_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    for (size_t i = 0; i < n; i += 256, b += 144, d += 8, m += 8)
+        nibbles_k(b, NULL, b + 16, q + i, d, m);
+}
+
+static void unpack_q5_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    for (size_t i = 0; i < n; i += 256, b += 176, d += 8, m += 8)
+        nibbles_k(b, b + 16, b + 48, q + i, d, m);
+}
+
+static void unpack_q6_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 256, b += 210) {
+        for (int j = 0; j < 256; j++) {
+            int half = j / 128, group = j % 128 / 32, column = j % 32;
+            int low = b[64 * half + 32 * (group & 1) + column] >> (4 * (group >> 1)) & 15;
+            q[i + j] = (uint8_t)(low | (b[128 + 32 * half + column] >> (2 * group) & 3) << 4);
+        }
+        for (int j = 0; j < 16; j++, d++) *d = half_at(b + 208) * (float)(int8_t)b[192 + j];
+    }
+}
+
+// ggml's kvalues_iq4nl, 127 above what they are.
+static const uint8_t levels_iq4[16] = {0,   23,  44,  62,  78,  92,  105, 117,
+                                       128, 140, 152, 165, 180, 196, 216, 240};
+
+static void levels(const uint8_t *table, const uint8_t *from, uint8_t *q) {
+    nibbles(from, q);
+    for (int j = 0; j < 32; j++) q[j] = table[q[j]];
+}
+
+static void unpack_iq4_nl_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 32, b += 18, d++) {
+        *d = half_at(b);
+        levels(levels_iq4, b + 2, q + i);
+    }
+}
+
+static void unpack_iq4_xs_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    for (size_t i = 0; i < n; i += 256, b += 136) {
+        int high = b[2] | b[3] << 8;
+        for (int j = 0; j < 8; j++, d++) {
+            int scale = (b[4 + j / 2] >> (4 * (j % 2)) & 15) | (high >> (2 * j) & 3) << 4;
+            *d = half_at(b) * (float)(scale - 32);
+            levels(levels_iq4, b + 8 + 16 * j, q + i + 32 * j);
+        }
+    }
+}
+
+// Twice the floats of 4 bits, so that they are whole, and 12 above: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and
+// the same below nought.
+static void unpack_mxfp4_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
+    (void)m;
+    static const uint8_t table[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    for (size_t i = 0; i < n; i += 32, b += 17, d++) {
+        *d = b[0] == 255 ? NAN : ldexpf(1, b[0] - 128);
+        levels(table, b + 1, q + i);
+    }
+}
+
+void rill__cpu_whole_ref(rill__cpu_kernels *k) {
+    k->quantize_q16 = quantize_q16_c;
+    k->product_one = product_one_c;
+    k->unpack[RILL_TYPE_Q4_0] = unpack_q4_0_c;
+    k->unpack[RILL_TYPE_Q4_1] = unpack_q4_1_c;
+    k->unpack[RILL_TYPE_Q5_0] = unpack_q5_0_c;
+    k->unpack[RILL_TYPE_Q5_1] = unpack_q5_1_c;
+    k->unpack[RILL_TYPE_Q8_0] = unpack_q8_0_c;
+    k->unpack[RILL_TYPE_Q2_K] = unpack_q2_k_c;
+    k->unpack[RILL_TYPE_Q3_K] = unpack_q3_k_c;
+    k->unpack[RILL_TYPE_Q4_K] = unpack_q4_k_c;
+    k->unpack[RILL_TYPE_Q5_K] = unpack_q5_k_c;
+    k->unpack[RILL_TYPE_Q6_K] = unpack_q6_k_c;
+    k->unpack[RILL_TYPE_IQ4_NL] = unpack_iq4_nl_c;
+    k->unpack[RILL_TYPE_IQ4_XS] = unpack_iq4_xs_c;
+    k->unpack[RILL_TYPE_MXFP4] = unpack_mxfp4_c;
+}
