@@ -53,7 +53,9 @@ typedef struct rill__q16_group {
     int16_t *x;     // [k / 2, lanes, 2]
 } rill__q16_group;
 
+// Bytes of such a group, and its arrays at `memory`, 64-byte aligned.
 size_t rill__q16_group_bytes(size_t k, size_t lanes);
+// The same.
 rill__q16_group rill__q16_group_at(uint8_t *memory, size_t k, size_t lanes);
 
 // How a type's values are whole numbers.
@@ -63,6 +65,7 @@ typedef struct rill__whole_format {
     bool minima;
 } rill__whole_format;
 
+// run is 0 for floats and types that nobody knows.
 rill__whole_format rill__whole_format_of(rill_type type);
 
 // RILL_CPU_TILE rows of weights, k columns of them, unpacked.
