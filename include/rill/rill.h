@@ -53,7 +53,8 @@ typedef struct rill_device_options {
     const char *device;  // "auto" or "cpu"; default "auto"
     unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;          // reference kernels in float32 with double accumulation; default false
-    // Highest kernel tier: "ref", "avx2", "avx512"; default NULL: $RILL_CPU, or all there are.
+    // Highest kernel tier: "ref", "avx2", "avx512", "amx"; default NULL: $RILL_CPU, or all there
+    // are.
     const char *cpu;
 } rill_device_options;
 
@@ -69,7 +70,7 @@ RILL_API void rill_device_close(rill_device **device);
 
 // What was opened, for people: "cpu AMD EPYC, avx512, 2 threads". Valid while the device lives.
 RILL_API const char *rill_device_describe(const rill_device *device);
-// Threads that compute, and the tier in use ("ref", "avx2", "avx512").
+// Threads that compute, and the tier in use ("ref", "avx2", "avx512", "amx").
 RILL_API unsigned rill_device_threads(const rill_device *device);
 RILL_API const char *rill_device_tier(const rill_device *device);
 
@@ -77,6 +78,7 @@ RILL_API const char *rill_device_tier(const rill_device *device);
 typedef struct rill_roof {
     double read_bytes_per_second;  // streaming reads of memory much larger than the caches
     double f32_flops_per_second;   // multiply and add count as two
+    double bf16_flops_per_second;  // products of bfloat16 summed in float32, by the tier's best way
     double int8_ops_per_second;    // products of bytes summed in 32 bits, by the tier's best way
 } rill_roof;
 

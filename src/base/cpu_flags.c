@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM
-// volume 2.
+// volume 2. Tiles have to be asked for: Linux, Documentation/arch/x86/xstate.rst.
 #include "base/cpu_flags.h"
 
 #include <stdio.h>
@@ -11,12 +11,31 @@ static const struct {
     unsigned mask;
 } tiers[] = {
     {"ref", 0},
-    {"avx2", RILL_CPU_AVX2},
-    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
+    {"avx2", RILL_CPU_AVX2 | RILL_CPU_AVX_VNNI},
+    {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX_VNNI | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI |
+                   RILL_CPU_AVX512_BF16},
+    {"amx", ~0u},
 };
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };  // of <asm/prctl.h> since 5.16
+
+// The permission is the process's: threads that begin later have it too. Refused where a thread's
+// signal stack is too small for the tiles.
+static bool tiles_permitted(void) {
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+#else
+static bool tiles_permitted(void) {
+    return false;
+}
+#endif
 
 static uint64_t saved_state(void) {
     uint32_t low, high;
@@ -29,18 +48,25 @@ static bool bit(unsigned word, int n) {
 }
 
 unsigned rill__cpu_flags(void) {
-    unsigned a, b, c, d;
+    unsigned a, b, c, d, a1 = 0, b1, c1, d1;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return 0;
     bool fma = bit(c, 12), f16c = bit(c, 29);
     uint64_t state = saved_state();
     bool ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
+    bool tiles = (state & 0x60000) == 0x60000;
     unsigned flags = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (a >= 1) (void)__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1);
     if (bit(b, 5) && fma && f16c && ymm) flags |= RILL_CPU_AVX2;
+    if (flags && bit(a1, 4)) flags |= RILL_CPU_AVX_VNNI;
     bool avx512 = bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31) && zmm;
     if (!(flags & RILL_CPU_AVX2) || !avx512) return flags;
     flags |= RILL_CPU_AVX512;
     if (bit(c, 11)) flags |= RILL_CPU_AVX512_VNNI;
+    if (bit(a1, 5)) flags |= RILL_CPU_AVX512_BF16;
+    if (!bit(d, 24) || !tiles || !tiles_permitted()) return flags;
+    if (bit(d, 25)) flags |= RILL_CPU_AMX_INT8;
+    if (bit(d, 22)) flags |= RILL_CPU_AMX_BF16;
     return flags;
 }
 
@@ -76,5 +102,6 @@ bool rill__cpu_mask(const char *name, unsigned *mask) {
 }
 
 const char *rill__cpu_tier(unsigned flags) {
+    if ((flags & RILL_CPU_AMX) == RILL_CPU_AMX) return "amx";
     return flags & RILL_CPU_AVX512 ? "avx512" : flags & RILL_CPU_AVX2 ? "avx2" : "ref";
 }

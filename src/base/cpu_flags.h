@@ -7,17 +7,22 @@
 
 // Bits of rill__cpu_flags, in rising order of tier.
 enum {
-    RILL_CPU_AVX2 = 1 << 0,    // AVX2 and FMA and F16C, enabled by the system
-    RILL_CPU_AVX512 = 1 << 1,  // AVX-512 F, BW, DQ, VL, enabled by the system
-    RILL_CPU_AVX512_VNNI = 1 << 2,
+    RILL_CPU_AVX2 = 1 << 0,  // AVX2 and FMA and F16C, enabled by the system
+    RILL_CPU_AVX_VNNI = 1 << 1,
+    RILL_CPU_AVX512 = 1 << 2,  // AVX-512 F, BW, DQ, VL, enabled by the system
+    RILL_CPU_AVX512_VNNI = 1 << 3,
+    RILL_CPU_AVX512_BF16 = 1 << 4,
+    RILL_CPU_AMX_INT8 = 1 << 5,  // tiles, which the system lets this process use
+    RILL_CPU_AMX_BF16 = 1 << 6,
+    RILL_CPU_AMX = RILL_CPU_AMX_INT8 | RILL_CPU_AMX_BF16,
 };
 
-// What this processor can do.
+// What this processor can do. Asks the system for tiles where there are any.
 unsigned rill__cpu_flags(void);
-// The flags that a tier's name allows, "ref" (none), "avx2" or "avx512"; false if the name is
-// unknown.
+// The flags that a tier's name allows, "ref" (none), "avx2", "avx512" or "amx"; false if the name
+// is unknown.
 bool rill__cpu_mask(const char *name, unsigned *mask);
-// "avx512", "avx2" or "ref": the highest tier in flags.
+// "amx", "avx512", "avx2" or "ref": the highest tier in flags.
 const char *rill__cpu_tier(unsigned flags);
 // The processor's own name ("AMD EPYC ..."), NUL-terminated into out.
 void rill__cpu_model(char *out, size_t capacity);

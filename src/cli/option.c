@@ -257,7 +257,7 @@ const rill__option rill__options[] = {
 
     U32("threads", DEVICES, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
     TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
-    TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512", machine, "highest instruction set to use ($RILL_CPU, or all)"),
+    TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512|amx", machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
 
     TEXT("csv", 0, "FILE", RILL_FOR_EVALS, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),

@@ -409,6 +409,7 @@ static void roof_is_measured(void **state) {
     assert_int_equal(be->ops->measure(be, &roof, &err), RILL_OK);
     assert_true(roof.read_bytes_per_second > 1e8 && roof.read_bytes_per_second < 1e13);
     assert_true(roof.f32_flops_per_second > 1e8 && roof.f32_flops_per_second < 1e15);
+    assert_true(roof.bf16_flops_per_second > 1e8 && roof.bf16_flops_per_second < 1e16);
     assert_true(roof.int8_ops_per_second > 1e8 && roof.int8_ops_per_second < 1e16);
     be->ops->close(be);
 }
@@ -426,9 +427,9 @@ static void the_environment_chooses_where_nobody_did(void **state) {
     (void)state;
     assert_string_equal(tier_with("ref", NULL, false), "ref");
     const char *best = rill__cpu_tier(rill__cpu_flags());
-    assert_string_equal(tier_with("ref", "avx512", false), best);
-    assert_string_equal(tier_with("sse9", "avx512", false), best);
-    assert_string_equal(tier_with("avx512", "ref", false), "ref");
+    assert_string_equal(tier_with("ref", "amx", false), best);
+    assert_string_equal(tier_with("sse9", "amx", false), best);
+    assert_string_equal(tier_with("amx", "ref", false), "ref");
     assert_string_equal(tier_with("sse9", NULL, true), "ref");
 }
 
@@ -438,11 +439,11 @@ static void unknown_tiers_are_refused(void **state) {
     rill_error err;
     const rill_device_options chosen = {.cpu = "sse9"}, nothing = {0};
     assert_int_equal(rill__cpu_backend_open(&chosen, &be, &err), RILL_EINVAL);
-    assert_string_equal(err.message, "cpu: 'sse9'; ref, avx2 or avx512 is right");
+    assert_string_equal(err.message, "cpu: 'sse9'; ref, avx2, avx512 or amx is right");
     setenv("RILL_CPU", "sse9", 1);
     assert_int_equal(rill__cpu_backend_open(&nothing, &be, &err), RILL_EINVAL);
     unsetenv("RILL_CPU");
-    assert_string_equal(err.message, "RILL_CPU: 'sse9'; ref, avx2 or avx512 is right");
+    assert_string_equal(err.message, "RILL_CPU: 'sse9'; ref, avx2, avx512 or amx is right");
     assert_null(be);
 }
 

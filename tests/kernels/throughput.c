@@ -108,8 +108,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    printf("%s\nreads %.1f GB/s, f32 %.1f Gflop/s, int8 %.1f Gop/s\n", be->ops->describe(be),
-           roof.read_bytes_per_second * 1e-9, roof.f32_flops_per_second * 1e-9,
+    printf("%s\nreads %.1f GB/s, f32 %.1f Gflop/s, bf16 %.1f Gflop/s, int8 %.1f Gop/s\n",
+           be->ops->describe(be), roof.read_bytes_per_second * 1e-9,
+           roof.f32_flops_per_second * 1e-9, roof.bf16_flops_per_second * 1e-9,
            roof.int8_ops_per_second * 1e-9);
     static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,  RILL_TYPE_BF16,
                                       RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, RILL_TYPE_Q5_1,

@@ -63,6 +63,10 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
     rill__cpu_kernels_avx512(k);
     if (!(cpu_flags & RILL_CPU_AVX512_VNNI)) return;
     rill__cpu_kernels_avx512vnni(k);
+    if (!(cpu_flags & RILL_CPU_AVX512_BF16)) return;
+    rill__cpu_kernels_avx512bf16(k);
+    if ((cpu_flags & RILL_CPU_AMX) != RILL_CPU_AMX) return;
+    rill__cpu_kernels_amx(k);
 #else
     (void)cpu_flags;
 #endif

@@ -155,8 +155,10 @@ typedef struct rill__cpu_kernels {
     // out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps)
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     // Nothing but multiplications and additions in registers, by the tier's best way, for the roof:
-    // floats, and bytes summed in 32 bits. Each returns the operations done, 2 a multiply-add.
+    // floats, bfloat16 summed in floats (as floats where the tier has no such products), and
+    // bytes summed in 32 bits. Each returns the operations done, 2 a multiply-add.
     double (*burn_f32)(size_t rounds);
+    double (*burn_bf16)(size_t rounds);
     double (*burn_int8)(size_t rounds);
 } rill__cpu_kernels;
 
@@ -170,5 +172,7 @@ void rill__cpu_whole_ref(rill__cpu_kernels *k);  // of them, those of whole numb
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);
+void rill__cpu_kernels_avx512bf16(rill__cpu_kernels *k);
+void rill__cpu_kernels_amx(rill__cpu_kernels *k);
 
 #endif

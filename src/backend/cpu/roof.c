@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -78,6 +79,9 @@ rill_status rill__cpu_measure(rill__backend *be, rill_roof *out, rill_error *err
         job.memory = memory;
         out->read_bytes_per_second = (double)read_bytes / best_time(&job, n_pieces, read_piece);
         out->f32_flops_per_second = operations_per_second(&job, cpu->kernels.burn_f32);
+        // Widened to floats where that is faster than the processor's own way (vdpbf16ps, on some).
+        out->bf16_flops_per_second =
+            fmax(operations_per_second(&job, cpu->kernels.burn_bf16), out->f32_flops_per_second);
         out->int8_ops_per_second = operations_per_second(&job, cpu->kernels.burn_int8);
     }
     rill__free(job.sinks);

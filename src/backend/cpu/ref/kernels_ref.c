@@ -117,6 +117,7 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
     k->gelu_tanh = gelu_tanh_c;
     k->clamped_swiglu = clamped_swiglu_c;
     k->burn_f32 = burn_f32_c;
+    k->burn_bf16 = burn_f32_c;
     k->burn_int8 = burn_int8_c;
     k->rms_norm = rms_norm_c;
 }

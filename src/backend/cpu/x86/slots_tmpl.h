@@ -17,3 +17,4 @@ k->gelu_tanh = NAME(gelu_tanh);
 k->clamped_swiglu = NAME(clamped_swiglu);
 k->rms_norm = NAME(rms_norm);
 k->burn_f32 = NAME(burn_f32);
+k->burn_bf16 = NAME(burn_f32);
