@@ -390,7 +390,8 @@ static void products_do_not_depend_on_threads_or_batch(void **state) {
                                       RILL_TYPE_Q8_0, RILL_TYPE_Q4_0,   RILL_TYPE_Q4_1,
                                       RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,   RILL_TYPE_Q2_K,
                                       RILL_TYPE_Q3_K, RILL_TYPE_Q4_K,   RILL_TYPE_Q5_K,
-                                      RILL_TYPE_Q6_K, RILL_TYPE_IQ4_NL, RILL_TYPE_IQ4_XS};
+                                      RILL_TYPE_Q6_K, RILL_TYPE_IQ4_NL, RILL_TYPE_IQ4_XS,
+                                      RILL_TYPE_MXFP4};
     rill__backend *be = open_tier(*state, 1);
     be->ops->close(be);
     float *x = calloc(BATCH * COLUMNS, sizeof *x);
@@ -453,17 +454,21 @@ static void unknown_tiers_are_refused(void **state) {
 
 int main(void) {
     static char exact[] = "exact", ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
+    static char amx[] = "amx";
     const struct CMUnitTest tests[] = {
         ON(attention_is_what_the_text_says, exact),
         ON(attention_is_what_the_text_says, ref),
         ON(attention_is_what_the_text_says, avx2),
         ON(attention_is_what_the_text_says, avx512),
+        ON(attention_is_what_the_text_says, amx),
         ON(attention_bits_do_not_move, ref),
         ON(attention_bits_do_not_move, avx2),
         ON(attention_bits_do_not_move, avx512),
+        ON(attention_bits_do_not_move, amx),
         ON(products_do_not_depend_on_threads_or_batch, ref),
         ON(products_do_not_depend_on_threads_or_batch, avx2),
         ON(products_do_not_depend_on_threads_or_batch, avx512),
+        ON(products_do_not_depend_on_threads_or_batch, amx),
         cmocka_unit_test(roof_is_measured),
         cmocka_unit_test(the_environment_chooses_where_nobody_did),
         cmocka_unit_test(unknown_tiers_are_refused),

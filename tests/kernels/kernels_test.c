@@ -74,6 +74,34 @@ static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) 
     return in->n_rows * in->n_outs;
 }
 
+// Weights of bfloat16 by tiles; without them as floats.
+static size_t run_product_tiles(const rill__cpu_kernels *k, operands *in, float *out) {
+    static _Alignas(64) uint8_t w[RILL_TILE_OUTS * 2 * K_MOST];
+    static _Alignas(64) uint16_t parts[2][ROWS * K_MOST], row[2][K_MOST];
+    static _Alignas(64) float sums[RILL_TILE_OUTS * RILL_TILE_ROWS];
+    if (!k->product_tiles) return run_product(k, in, out);
+    memset(w, 0, sizeof w);
+    memcpy(w, in->bytes, in->n_outs * in->n * 2);
+    for (size_t r = 0; r < in->n_rows; r++) {
+        k->split_bf16(in->x + r * in->n, in->n, row[0], row[1]);
+        for (size_t part = 0; part < 2; part++)
+            for (size_t i = 0; i < in->n; i++)
+                parts[part][(i / 2 * in->n_rows + r) * 2 + i % 2] = row[part][i];
+    }
+    const rill__tiles t = {.w = w,
+                           .w_stride = 2 * in->n,
+                           .k = in->n,
+                           .high = parts[0],
+                           .low = parts[1],
+                           .n_rows = in->n_rows,
+                           .sums = sums};
+    k->product_tiles(&t);
+    for (size_t r = 0; r < in->n_rows; r++)
+        for (size_t o = 0; o < in->n_outs; o++)
+            out[r * in->n_outs + o] = sums[o * RILL_TILE_ROWS + r];
+    return in->n_rows * in->n_outs;
+}
+
 static size_t run_mix(const rill__cpu_kernels *k, operands *in, float *out) {
     size_t n_heads = in->n_rows, n_keys = in->n_outs;
     double *sums = calloc(n_heads * in->n, sizeof *sums);
@@ -206,6 +234,9 @@ static const kernel_case cases[] = {
     WHOLE("iq4_nl", IQ4_NL, 32),
     WHOLE("iq4_xs", IQ4_XS, 256),
     WHOLE("mxfp4", MXFP4, 32),
+    // Activations have 16 bits in two parts.
+    {"tiles bf16", SLOT(product_tiles), RILL_TYPE_BF16, 32, 1e-5, 1e-36, FINITE | 1u << LARGE,
+     run_product_tiles},
     {"quantize q16", SLOT(quantize_q16), RILL_TYPE_F32, 32, 0, 0,
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
     {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
@@ -387,6 +418,9 @@ static const struct {
     {"avx2", RILL_CPU_AVX2},
     {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
     {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
+    {"avx512bf16", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16},
+    {"amx",
+     RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16 | RILL_CPU_AMX},
 };
 
 enum { N_TIERS = sizeof tiers / sizeof *tiers };

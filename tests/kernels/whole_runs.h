@@ -94,9 +94,7 @@ static size_t run_product_groups(const rill__cpu_kernels *k, operands *in, float
     memset(sums, 0, sizeof sums);
     for (size_t r = 0; r < in->n_rows; r++) {
         reference.quantize_q16(in->x + r * in->n, in->n, &row);
-        for (size_t i = 0; i < in->n / RILL_Q16; i++) group.d[i * lanes + r] = row.d[i];
-        for (size_t i = 0; i < in->n / RILL_Q16_RUN; i++) group.sums[i * lanes + r] = row.sums[i];
-        for (size_t i = 0; i < in->n; i++) group.x[(i / 2 * lanes + r) * 2 + i % 2] = row.x[i];
+        k->put_lane(&row, in->n, r, &group);
     }
     for (size_t first = 0; first < in->n; first += PART) {
         rill__whole w = unpacked(k, in, first);

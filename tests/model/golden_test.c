@@ -149,7 +149,7 @@ static void golden_family_matches(void **state) {
 }
 
 int main(void) {
-    static const char *const tiers[] = {NULL, "ref", "avx2", "avx512"};
+    static const char *const tiers[] = {NULL, "ref", "avx2", "avx512", "amx"};
     enum { N_TIERS = sizeof tiers / sizeof *tiers, N = N_TIERS * GOLDEN_MODELS };
     static job jobs[N];
     struct CMUnitTest tests[N];

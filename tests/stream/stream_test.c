@@ -317,7 +317,7 @@ static void expect_rows(const float *got, const float *expected, size_t n) {
 
 // Neither the size of a chunk, nor other tokens in it, nor threads change a bit, on any tier.
 static void company_changes_no_bit(void **state) {
-    static const char *const tiers[] = {"exact", "ref", "avx2", "avx512"};
+    static const char *const tiers[] = {"exact", "ref", "avx2", "avx512", "amx"};
     enum { LENGTH = 90, SAME = 70 };
     test_random r = {test_seed()};
     rill_token tokens[LENGTH], other[LENGTH];

@@ -71,6 +71,10 @@ static size_t aligned(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
 }
 
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
 // A thread's scratch, carved from one mapping. A group has at most as many heads as a row has, so
 // its scores fit heads * visible; that product is bounded by the engine's own queries (width).
 static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible, size_t width,
@@ -78,12 +82,14 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
     size_t n_threads = rill__pool_threads(cpu->pool);
     size_t rows = aligned(RILL_CPU_TILE * width * sizeof(float));
     size_t scores, sums = aligned(width * sizeof(double)), one, all;
-    size_t whole = aligned(rill__cpu_whole_scratch_bytes(cpu, max_rows, width));
+    size_t products = aligned(larger(rill__cpu_whole_scratch_bytes(cpu, max_rows, width),
+                                     rill__cpu_tiles_scratch_bytes(cpu, max_rows, width)));
     if (!rill__mul_size(visible, RILL_CPU_GROUP * sizeof(float), &scores) ||
-        !rill__add_size(whole + rows + sums, aligned(scores), &one) ||
+        !rill__add_size(products + rows + sums, aligned(scores), &one) ||
         !rill__mul_size(one, n_threads, &all))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
-    size_t activations = rill__cpu_whole_activation_bytes(cpu, max_rows, width);
+    size_t whole = aligned(rill__cpu_whole_activation_bytes(cpu, max_rows, width));
+    size_t activations = whole + rill__cpu_tiles_activation_bytes(cpu, max_rows, width);
     uint8_t *memory = rill__map_memory(all);
     uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
     if (!quantised) {
@@ -94,21 +100,18 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
     cpu->scratch_memory = memory;
     cpu->scratch_bytes = all;
     cpu->activations = quantised;
+    cpu->parts = quantised + whole;
     cpu->activations_bytes = activations;
     for (size_t i = 0; i < n_threads; i++) {
         uint8_t *at = memory + i * one;
         cpu->scratch[i] = (rill__cpu_scratch){
-            .whole = at,
-            .rows = (float *)(void *)(at + whole),
-            .sums = (double *)(void *)(at + whole + rows),
-            .scores = (float *)(void *)(at + whole + rows + sums),
+            .products = at,
+            .rows = (float *)(void *)(at + products),
+            .sums = (double *)(void *)(at + products + rows),
+            .scores = (float *)(void *)(at + products + rows + sums),
         };
     }
     return RILL_OK;
-}
-
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
 }
 
 static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,

@@ -29,10 +29,10 @@ struct rill__weight {
 
 // What a thread needs for itself. All of it taken by `reserve`.
 typedef struct rill__cpu_scratch {
-    float *rows;     // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
-    float *scores;   // [RILL_CPU_GROUP, visible]
-    double *sums;    // [RILL_CPU_GROUP, head_dim], within width
-    uint8_t *whole;  // rill__cpu_whole_scratch_bytes
+    float *rows;        // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
+    float *scores;      // [RILL_CPU_GROUP, visible]
+    double *sums;       // [RILL_CPU_GROUP, head_dim], within width
+    uint8_t *products;  // of whole numbers, or by tiles
 } rill__cpu_scratch;
 
 typedef struct rill__cpu {
@@ -43,6 +43,7 @@ typedef struct rill__cpu {
     char description[160];
     pthread_mutex_t lock;  // guards `activations` and the reservation
     uint8_t *activations;  // quantised rows of the product at hand
+    uint8_t *parts;        // in the same mapping: their parts, for products by tiles
     size_t activations_bytes;
     rill__cpu_scratch *scratch;  // [threads]
     size_t max_rows;             // reserved: rows of a batch
@@ -71,21 +72,30 @@ static inline void rill__cpu_run(rill__cpu *cpu, size_t n_pieces, rill__pool_fn 
         rill__pool_run(cpu->pool, n_pieces, fn, context);
 }
 
-// Products of quantised weights (whole.c): what all pieces of one call share.
-typedef struct rill__cpu_whole_job {
+// Rows of activations of one call of `project`, that all its pieces share.
+typedef struct rill__cpu_rows_job {
     rill__cpu *cpu;
     const float *in;  // [n_rows, columns]
     size_t n_rows;
     size_t columns;
-} rill__cpu_whole_job;
+} rill__cpu_rows_job;
 
-// Memory that they want: all rows' quantised activations, and each thread's scratch.
+// Products of quantised weights as whole numbers (whole.c). Memory that they want: all rows'
+// quantised activations, and each thread's scratch.
 size_t rill__cpu_whole_activation_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
 size_t rill__cpu_whole_scratch_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
 // Quantises the rows; then, piece by piece, out[r, o] for weight rows o in [first, first + n). Both
 // with the backend's lock held.
-void rill__cpu_whole_quantize(const rill__cpu_whole_job *job);
-void rill__cpu_whole_product(const rill__cpu_whole_job *job, const rill__weight *weight,
+void rill__cpu_whole_quantize(const rill__cpu_rows_job *job);
+void rill__cpu_whole_product(const rill__cpu_rows_job *job, const rill__weight *weight,
+                             size_t first, size_t n, float *out, unsigned thread);
+
+// Products by tiles (tiles.c), the same way; rill__cpu_by_tiles: whether a weight's go so.
+bool rill__cpu_by_tiles(const rill__cpu *cpu, const rill__weight *w);
+size_t rill__cpu_tiles_activation_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
+size_t rill__cpu_tiles_scratch_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
+void rill__cpu_tiles_split(const rill__cpu_rows_job *job);
+void rill__cpu_tiles_product(const rill__cpu_rows_job *job, const rill__weight *weight,
                              size_t first, size_t n, float *out, unsigned thread);
 
 // The operations, by file; rill__backend_ops says what each does.

@@ -46,11 +46,12 @@ typedef struct rill__q16_row {
 size_t rill__q16_row_bytes(size_t k);
 rill__q16_row rill__q16_row_at(uint8_t *memory, size_t k);
 
-// `lanes` rows beside each other, one a lane of a vector: pairs of columns, [k / 2, lanes, 2].
+// `lanes` rows beside each other, one a lane of a vector. x is the tier's own: pairs of columns,
+// [k / 2, lanes, 2], or, for tiles, all coarse bytes and then all fine ones, [2, k / 4, lanes, 4].
 typedef struct rill__q16_group {
     float *d;       // [k / 32, lanes]
     int32_t *sums;  // [k / 16, lanes]
-    int16_t *x;     // [k / 2, lanes, 2]
+    int16_t *x;     // k * lanes numbers
 } rill__q16_group;
 
 // Bytes of such a group, and its arrays at `memory`, 64-byte aligned.
@@ -89,6 +90,27 @@ typedef struct rill__whole_product {
     size_t n_groups;
     float *sums;  // [n_groups, RILL_CPU_TILE, lanes], added to
 } rill__whole_product;
+
+// ---- Tiles: matrices of bfloat16 multiplied by the processor, where it can. Activations are taken
+// in two parts, a high one and what it leaves, so that products are those of floats. An element of
+// the result takes 32 columns at a time, in order, high parts before low ones.
+
+enum {
+    RILL_TILE_OUTS = 32,  // weight rows of a pass
+    RILL_TILE_ROWS = 16,  // rows of activations of a group
+};
+
+typedef struct rill__tiles {
+    const uint8_t *w;  // [RILL_TILE_OUTS] rows of k bfloat16, w_stride bytes apart, any alignment
+    size_t w_stride;
+    size_t k;                    // a multiple of 32
+    const uint16_t *high, *low;  // [n_rows * k] in groups of `lanes` = min(RILL_TILE_ROWS, what is
+                                 // left) rows: [k / 2, lanes, 2]
+    size_t n_rows;
+    float *sums;  // [groups, RILL_TILE_OUTS, RILL_TILE_ROWS]
+} rill__tiles;
+
+// ---- Floats
 
 // Rows of a matrix product: out[r * out_stride + o] = sum_k w[o][k] * x[r][k].
 typedef struct rill__tile {
@@ -129,9 +151,17 @@ typedef struct rill__cpu_kernels {
     void (*unpack[RILL_CPU_TYPES])(const uint8_t *w, size_t n, uint8_t *q, float *d, float *m);
     // sums[o] += the products of weight row o with one row of activations from column `first` on.
     void (*product_one)(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums);
-    // The same with groups of `lanes` rows. NULL with no lanes: then rows go one by one.
+    // The same with groups of `lanes` rows, which pay from `groups_from` rows on. NULL with no
+    // lanes: then rows go one by one.
     void (*product_groups)(const rill__whole_product *p);
     size_t lanes;
+    size_t groups_from;
+    // Puts a quantised row of k columns into its lane of a group.
+    void (*put_lane)(const rill__q16_row *row, size_t k, size_t lane, rill__q16_group *group);
+    // Products by tiles, NULL where the processor has none.
+    void (*product_tiles)(const rill__tiles *t);
+    // n numbers, a multiple of 32, to their high and low parts.
+    void (*split_bf16)(const float *x, size_t n, uint16_t *high, uint16_t *low);
     // sums[h * dim + c] += sum over keys i of weights[h * weight_stride + i] * v_i[c], in the order
     // of keys, for h < n_heads, c < dim. v_i begins at v + i * v_stride bytes. By type of values,
     // as `product`. `sums` is double in the reference, float in the tiers: opaque, 8 bytes an

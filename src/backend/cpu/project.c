@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
 //
-// Quantised weights go by whole.c; floats are read in place; where a table has no kernel for a
-// type, rows are decoded to float32 first.
+// Where the processor has tiles, tiles.c; else quantised weights go by whole.c, floats are read in
+// place; where a table has no kernel for a type, rows are decoded to float32 first.
 #include "backend/cpu/cpu.h"
 
 typedef struct product {
-    rill__cpu_whole_job whole;  // rows and columns, for all types
+    rill__cpu_rows_job rows;  // rows and columns, for all types
     const rill__projection *projections;
     size_t n_projections;
 } product;
@@ -16,7 +16,7 @@ typedef struct product {
 // thread's. Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
     size_t rows = ((size_t)160 << 10) / (w->row_bytes + 1);
-    size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->whole.cpu->pool));
+    size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
     rows = rows < share ? rows : share;
     rows = rows < 128 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 128;
     return rows ? rows : RILL_CPU_TILE;
@@ -36,7 +36,7 @@ static void add_bias(const rill__projection *p, const rill__tile *tile, size_t f
 // Decodes RILL_CPU_TILE weight rows at a time, which stay in the cache while the batch passes.
 static void decoded_product(const product *job, const rill__weight *w, const rill__tile *all,
                             float *rows) {
-    const rill__cpu_kernels *kernels = &job->whole.cpu->kernels;
+    const rill__cpu_kernels *kernels = &job->rows.cpu->kernels;
     for (size_t first = 0; first < all->n_out; first += RILL_CPU_TILE) {
         rill__tile tile = *all;
         size_t left = all->n_out - first;
@@ -54,7 +54,7 @@ static void decoded_product(const product *job, const rill__weight *w, const ril
 static void project_tile(const product *job, const rill__projection *p, size_t tile_number,
                          unsigned thread) {
     const rill__weight *w = p->weight;
-    rill__cpu *cpu = job->whole.cpu;
+    rill__cpu *cpu = job->rows.cpu;
     const rill__cpu_kernels *kernels = &cpu->kernels;
     size_t rows = tile_rows(job, w);
     size_t first = tile_number * rows, left = w->rows - first;
@@ -62,16 +62,17 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
         .w = w->data + first * w->row_bytes,
         .w_stride = w->row_bytes,
         .n_out = left < rows ? left : rows,
-        .x = (const uint8_t *)job->whole.in,
+        .x = (const uint8_t *)job->rows.in,
         .x_stride = w->columns * sizeof(float),
-        .n_rows = job->whole.n_rows,
+        .n_rows = job->rows.n_rows,
         .k = w->columns,
         .out = rill__cpu_floats(p->out) + first,
         .out_stride = w->rows,
     };
-    if (kernels->unpack[w->type])
-        rill__cpu_whole_product(&job->whole, w, first, tile.n_out, rill__cpu_floats(p->out),
-                                thread);
+    if (rill__cpu_by_tiles(cpu, w))
+        rill__cpu_tiles_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
+    else if (kernels->unpack[w->type])
+        rill__cpu_whole_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
     else if (kernels->product[w->type])
         kernels->product[w->type](&tile);
     else
@@ -89,20 +90,23 @@ static void project_piece(void *context, size_t piece, unsigned thread) {
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
                        const rill__projection *projections, size_t n_projections) {
     rill__cpu *cpu = rill__cpu_of(be);
-    product job = {.whole = {.cpu = cpu,
-                             .in = rill__cpu_floats(in),
-                             .n_rows = n_rows,
-                             .columns = projections->weight->columns},
+    product job = {.rows = {.cpu = cpu,
+                            .in = rill__cpu_floats(in),
+                            .n_rows = n_rows,
+                            .columns = projections->weight->columns},
                    .projections = projections,
                    .n_projections = n_projections};
     size_t n_pieces = 0;
-    bool whole = false;
+    bool tiles = false, whole = false;
     for (size_t i = 0; i < n_projections; i++) {
-        n_pieces += n_tiles(&job, projections[i].weight);
-        whole = whole || cpu->kernels.unpack[projections[i].weight->type];
+        const rill__weight *w = projections[i].weight;
+        n_pieces += n_tiles(&job, w);
+        tiles = tiles || rill__cpu_by_tiles(cpu, w);
+        whole = whole || cpu->kernels.unpack[w->type];
     }
     pthread_mutex_lock(&cpu->lock);
-    if (whole) rill__cpu_whole_quantize(&job.whole);
+    if (tiles) rill__cpu_tiles_split(&job.rows);
+    if (whole) rill__cpu_whole_quantize(&job.rows);
     rill__pool_run(cpu->pool, n_pieces, project_piece, &job);
     pthread_mutex_unlock(&cpu->lock);
 }

@@ -21,9 +21,8 @@ enum {
 
 _Static_assert(ONE_COLUMNS % 256 == 0 && GROUP_COLUMNS % 256 == 0, "whole blocks of all types");
 
-// Up to so many rows are faster one by one: measured, the break-even of either tier.
 static bool in_groups(const rill__cpu *cpu, size_t n_rows) {
-    return cpu->kernels.lanes > 0 && n_rows > cpu->kernels.lanes / 4 + 1;
+    return cpu->kernels.lanes > 0 && n_rows >= cpu->kernels.groups_from;
 }
 
 size_t rill__cpu_whole_activation_bytes(const rill__cpu *cpu, size_t n_rows, size_t width) {
@@ -49,7 +48,7 @@ typedef struct whole_scratch {
 } whole_scratch;
 
 static whole_scratch scratch_of(const rill__cpu *cpu, unsigned thread, rill_type type) {
-    uint8_t *at = cpu->scratch[thread].whole;
+    uint8_t *at = cpu->scratch[thread].products;
     whole_scratch s = {
         .w = {.format = rill__whole_format_of(type), .stride = Q_STRIDE, .runs = RUNS, .q = at}};
     s.w.d = (float *)(void *)(at += RILL_CPU_TILE * Q_STRIDE);
@@ -77,7 +76,7 @@ static void unpack(const rill__cpu *cpu, const rill__weight *weight, size_t row,
 
 // One row, or a group of rows, of activations.
 static void quantize_piece(void *context, size_t piece, unsigned thread) {
-    const rill__cpu_whole_job *job = context;
+    const rill__cpu_rows_job *job = context;
     rill__cpu *cpu = job->cpu;
     size_t k = job->columns, lanes = cpu->kernels.lanes;
     if (!in_groups(cpu, job->n_rows)) {
@@ -92,20 +91,17 @@ static void quantize_piece(void *context, size_t piece, unsigned thread) {
     if (n < lanes) memset(memory, 0, rill__q16_group_bytes(k, lanes));
     for (size_t lane = 0; lane < n; lane++) {
         cpu->kernels.quantize_q16(job->in + (piece * lanes + lane) * k, k, &row);
-        for (size_t i = 0; i < k / RILL_Q16; i++) group.d[i * lanes + lane] = row.d[i];
-        for (size_t i = 0; i < k / RILL_Q16_RUN; i++) group.sums[i * lanes + lane] = row.sums[i];
-        for (size_t i = 0; i < k / 2; i++)
-            memcpy(group.x + 2 * (i * lanes + lane), row.x + 2 * i, 2 * sizeof *row.x);
+        cpu->kernels.put_lane(&row, k, lane, &group);
     }
 }
 
-void rill__cpu_whole_quantize(const rill__cpu_whole_job *job) {
+void rill__cpu_whole_quantize(const rill__cpu_rows_job *job) {
     size_t lanes = job->cpu->kernels.lanes;
     size_t n = in_groups(job->cpu, job->n_rows) ? (job->n_rows + lanes - 1) / lanes : job->n_rows;
     rill__cpu_run(job->cpu, n, quantize_piece, (void *)(uintptr_t)job);
 }
 
-static void rows_one_by_one(const rill__cpu_whole_job *job, const rill__weight *weight, size_t row,
+static void rows_one_by_one(const rill__cpu_rows_job *job, const rill__weight *weight, size_t row,
                             size_t n, whole_scratch *s) {
     rill__cpu *cpu = job->cpu;
     size_t row_bytes = rill__q16_row_bytes(job->columns);
@@ -121,7 +117,7 @@ static void rows_one_by_one(const rill__cpu_whole_job *job, const rill__weight *
     }
 }
 
-static void rows_in_groups(const rill__cpu_whole_job *job, const rill__weight *weight, size_t row,
+static void rows_in_groups(const rill__cpu_rows_job *job, const rill__weight *weight, size_t row,
                            size_t n, whole_scratch *s) {
     rill__cpu *cpu = job->cpu;
     size_t lanes = cpu->kernels.lanes;
@@ -140,7 +136,7 @@ static void rows_in_groups(const rill__cpu_whole_job *job, const rill__weight *w
     }
 }
 
-void rill__cpu_whole_product(const rill__cpu_whole_job *job, const rill__weight *weight,
+void rill__cpu_whole_product(const rill__cpu_rows_job *job, const rill__weight *weight,
                              size_t first, size_t n, float *out, unsigned thread) {
     whole_scratch s = scratch_of(job->cpu, thread, weight->type);
     bool groups = in_groups(job->cpu, job->n_rows);

@@ -98,3 +98,11 @@ static void NAME(product_groups)(const rill__whole_product *p) {
     else
         groups_any(p, 16, false);
 }
+
+static void NAME(put_lane)(const rill__q16_row *row, size_t k, size_t lane,
+                           rill__q16_group *group) {
+    for (size_t i = 0; i < k / RILL_Q16; i++) group->d[i * LANES + lane] = row->d[i];
+    for (size_t i = 0; i < k / RILL_Q16_RUN; i++) group->sums[i * LANES + lane] = row->sums[i];
+    for (size_t i = 0; i < k / 2; i++)
+        memcpy(group->x + 2 * (i * LANES + lane), row->x + 2 * i, 2 * sizeof *row->x);
+}

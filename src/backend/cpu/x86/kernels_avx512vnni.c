@@ -27,5 +27,6 @@ static double burn_int8_avx512vnni(size_t rounds) {
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k) {
     k->product_one = product_one_avx512vnni;
     k->product_groups = product_groups_avx512vnni;
+    k->put_lane = put_lane_avx512vnni;
     k->burn_int8 = burn_int8_avx512vnni;
 }
