@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    ONE_COLUMNS = 1024,   // unpacked at a time, 32 KiB: what one row meets is read once
+    ONE_COLUMNS = 512,    // unpacked at a time
     GROUP_COLUMNS = 512,  // so that a tile and two groups of activations stay in the cache
     AHEAD = 16384,        // bytes asked for before they are unpacked: rows are too short for the
                           // processor to see the stream by itself

@@ -5,6 +5,7 @@
 #include "backend/cpu/x86/groups_tmpl.h"
 #include "backend/cpu/x86/product_tmpl.h"
 #include "backend/cpu/x86/rows_tmpl.h"
+#include "backend/cpu/x86/unpack_avx512.h"
 
 static double burn_int8_avx512(size_t rounds) {
     __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);
@@ -21,5 +22,9 @@ static double burn_int8_avx512(size_t rounds) {
 
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k) {
 #include "backend/cpu/x86/slots_tmpl.h"
+    k->unpack[RILL_TYPE_Q4_0] = unpack_q4_0_avx512;
+    k->unpack[RILL_TYPE_Q4_1] = unpack_q4_1_avx512;
+    k->unpack[RILL_TYPE_IQ4_NL] = unpack_iq4_nl_avx512;
+    k->unpack[RILL_TYPE_Q4_K] = unpack_q4_k_avx512;
     k->burn_int8 = burn_int8_avx512;
 }
