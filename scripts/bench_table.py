@@ -18,12 +18,17 @@ def machine(folder):
     return "; ".join((folder / "machine").read_text(encoding="utf-8").split("\n")).strip("; ") + "."
 
 
+def size(row):
+    """Tokens read, or tokens seen while writing."""
+    return row["tokens"] if row["case"] == "prefill" else row["sinks"] + row["window"]
+
+
 def tokens_a_second(folder):
     """A row a model, case, tier and number of threads: medians over the rounds."""
     groups = {}
     for line in (folder / "rill.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        key = row["model"], row["type"], row["case"], row["tokens"], row["tier"], row["threads"]
+        key = row["model"], row["type"], row["case"], size(row), row["tier"], row["threads"]
         groups.setdefault(key, []).append(row)
     yield "| model | case | tier | threads | tokens/s | lowest to highest | roof | share | roof is |"
     yield "|---|---|---|---|---|---|---|---|---|"

@@ -82,6 +82,22 @@ typedef struct rill_roof {
     double int8_ops_per_second;    // products of bytes summed in 32 bits, by the tier's best way
 } rill_roof;
 
+// How products with weights of a type are computed: which of a roof's arithmetic is theirs.
+typedef enum rill_arithmetic {
+    RILL_ARITHMETIC_F32,
+    RILL_ARITHMETIC_BF16,
+    RILL_ARITHMETIC_INT8,
+} rill_arithmetic;
+typedef struct rill_product {
+    rill_arithmetic arithmetic;
+    // Products that one multiply-add of the model takes: 2 where an activation is two bytes. The
+    // model's own operations count once all the same.
+    unsigned products;
+} rill_product;
+
+// Threads: any.
+RILL_API rill_product rill_device_product(const rill_device *device, rill_type weights);
+
 // Measures for about a second with all threads of the device. Takes 512 MiB for the time.
 RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, rill_roof *out,
                                                         rill_error *err);

@@ -157,6 +157,8 @@ typedef struct rill__backend_ops {
     const char *(*describe)(const rill__backend *be);
     const char *(*tier)(const rill__backend *be);
     unsigned (*threads)(const rill__backend *be);
+    // How `project` multiplies weights of that type.
+    rill_product (*product)(const rill__backend *be, rill_type weights);
     rill_status (*measure)(rill__backend *be, rill_roof *out, rill_error *err);
 
     // Memory. Buffers are zeroed, 64-byte aligned. free takes NULL.

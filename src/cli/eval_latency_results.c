@@ -78,6 +78,10 @@ void rill__latency_label(const rill__latency_evaluation *e, const rill__latency_
 
 // ---- Rows -----------------------------------------------------------------------------------
 
+static rill_product product_of(const rill__latency_evaluation *e) {
+    return rill_device_product(e->all.session.device, e->all.session.info.weight_type);
+}
+
 // What the machine allows for what was timed: one token, or a pass over a whole window, whose
 // tokens share the weights by the chunk and see half of the others in the mean.
 static double roof_seconds(const rill__latency_evaluation *e, const rill__latency_series *one) {
@@ -85,8 +89,16 @@ static double roof_seconds(const rill__latency_evaluation *e, const rill__latenc
     const rill_model_info *info = &e->all.session.info;
     bool pass = one->plan.kind == RILL_LATENCY_RECOMPUTE || one->plan.kind == RILL_LATENCY_PREFILL;
     double held = (double)r->held_last;
-    rill__token_work work = {1, ((double)r->held_first + held) / 2, 1};
-    if (pass) work = (rill__token_work){r->chunk < held ? r->chunk : held, held / 2, 1 / held};
+    rill__token_work work = {.together = 1,
+                             .visible = ((double)r->held_first + held) / 2,
+                             .outputs = 1,
+                             .streams = 1,
+                             .product = product_of(e)};
+    if (pass) {
+        work.together = r->chunk < held ? r->chunk : held;
+        work.visible = held / 2;
+        work.outputs = 1 / held;
+    }
     double rate = rill__token_cost_at(info, r->key_type, r->value_type, &r->roof, work).rate;
     return (pass ? held : 1) / rate;
 }
@@ -125,7 +137,7 @@ static void add_times(const rill__latency_evaluation *e, const rill__latency_gro
         {STREAM, (double)one->run.stream_bytes},
         {RESIDENT, (double)one->resident},
         {READS, one->run.roof.read_bytes_per_second},
-        {FLOPS, rill__roof_flops(&one->run.roof, e->all.session.info.weight_type)},
+        {FLOPS, rill__roof_flops(&one->run.roof, product_of(e))},
     };
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
         rill__table_number(e->table, (size_t)cells[i].column, cells[i].value);
@@ -222,7 +234,7 @@ rill_status rill__latency_finish(void *user, rill_error *err) {
                       rill_type_name(info->weight_type),
                       rill_device_describe(e->all.session.device),
                       e->roof.read_bytes_per_second / 1e9,
-                      rill__roof_flops(&e->roof, info->weight_type) / 1e9);
+                      rill__roof_flops(&e->roof, product_of(e)) / 1e9);
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
         rill__table_note(e->table, "%s", notes[i]);
     return draw(e, err);

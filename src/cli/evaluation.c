@@ -84,12 +84,18 @@ static rill_status check_options(const rill__settings *s, rill_error *err) {
     return RILL_OK;
 }
 
-rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, const rill__settings *s,
-                                  rill_error *err) {
+rill_status rill__evaluation_begin(rill__evaluation *e, const char *measure,
+                                   const rill__settings *s, rill_error *err) {
     *e = (rill__evaluation){.s = s, .measure = measure};
     rill_status status = check_options(s, err);
     if (status == RILL_OK && s->figure) status = rill__figure_check(s->figure, err);
     if (status == RILL_OK && s->csv) status = rill__file_check_writable(s->csv, err);
+    return status;
+}
+
+rill_status rill__evaluation_open(rill__evaluation *e, const char *measure, const rill__settings *s,
+                                  rill_error *err) {
+    rill_status status = rill__evaluation_begin(e, measure, s, err);
     if (status == RILL_OK) status = open_model(e, err);
     if (status == RILL_OK && s->journal) {
         status = rill__journal_open(s->journal, &e->journal, err);

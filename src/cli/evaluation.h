@@ -40,9 +40,13 @@ typedef struct rill__evaluation {
     size_t n_figures;
 } rill__evaluation;
 
-// Opens the model that s names, or makes a synthetic one (with --shape there is none: only
-// session.info is filled in; with --server there is the name, and a tokenizer if MODEL is given),
-// and the journal, and makes sure that --figure can be drawn.
+// Sees to the options alone, before anything is opened: that --csv can be written, and --figure
+// drawn. `measure` is NULL for what is none of rill eval.
+RILL_NODISCARD rill_status rill__evaluation_begin(rill__evaluation *e, const char *measure,
+                                                  const rill__settings *s, rill_error *err);
+// The same, then opens the model that s names, or makes a synthetic one (with --shape there is
+// none: only session.info is filled in; with --server there is the name, and a tokenizer if MODEL
+// is given), and the journal.
 RILL_NODISCARD rill_status rill__evaluation_open(rill__evaluation *e, const char *measure,
                                                  const rill__settings *s, rill_error *err);
 

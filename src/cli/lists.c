@@ -60,6 +60,27 @@ rill_status rill__lists_distance(rill__settings *s, const char *text, rill_error
     return rill__lists_numbers(text, 0, 1000000, s->lists.distances, &s->lists.n_distances, err);
 }
 
+rill_status rill__lists_threads(rill__settings *s, const char *text, rill_error *err) {
+    return rill__lists_numbers(text, 1, UINT32_MAX - 1, s->lists.threads, &s->lists.n_threads, err);
+}
+
+rill_status rill__lists_weight_types(rill__settings *s, const char *text, rill_error *err) {
+    rill__lists *l = &s->lists;
+    char item[MAX_ITEM];
+    const char *rest = text;
+    l->n_weight_types = 0;
+    while (next_item(&rest, item)) {
+        if (l->n_weight_types == RILL_MAX_LIST) return too_many(err);
+        if (!rill_type_parse(item, &l->weight_types[l->n_weight_types]))
+            return rill__fail(err, RILL_EINVAL,
+                              "'%.80s': wants types of weights, as f16, q8_0 or q4_K, with commas "
+                              "between",
+                              text);
+        l->n_weight_types++;
+    }
+    return RILL_OK;
+}
+
 rill_status rill__lists_lengths(rill__settings *s, const char *text, rill_error *err) {
     char item[MAX_ITEM];
     const char *rest = text;

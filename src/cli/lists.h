@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Options that take several values, with commas between: what `rill eval` makes its
-// configurations of. Keys and values of a cache may have types of their own, K/V.
+// Options that take several values, with commas between: what `rill eval` and
+// `rill bench` make their configurations of. Keys and values of a cache may have types of their
+// own, K/V.
 #ifndef RILL_CLI_LISTS_H
 #define RILL_CLI_LISTS_H
 
@@ -22,6 +23,10 @@ RILL_NODISCARD rill_status rill__lists_lengths(rill__settings *s, const char *te
 RILL_NODISCARD rill_status rill__lists_evict(rill__settings *s, const char *text, rill_error *err);
 RILL_NODISCARD rill_status rill__lists_cache_type(rill__settings *s, const char *text,
                                                   rill_error *err);
+RILL_NODISCARD rill_status rill__lists_threads(rill__settings *s, const char *text,
+                                               rill_error *err);
+RILL_NODISCARD rill_status rill__lists_weight_types(rill__settings *s, const char *text,
+                                                    rill_error *err);
 
 // Reads whole numbers in [low, high] with commas between, at most RILL_MAX_LIST of them.
 RILL_NODISCARD rill_status rill__lists_numbers(const char *text, uint32_t low, uint32_t high,

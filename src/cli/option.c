@@ -19,7 +19,9 @@ enum {
             RILL_FOR_ARC,  // several configurations in one call
     TUNED = STREAMS | RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE | RILL_FOR_STREAMEVAL | RILL_FOR_ARC,
     READERS = RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE,  // measure on a text
-    DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCH | RILL_FOR_EVALS,
+    DEVICES = STREAMS | RILL_FOR_INFO | RILL_FOR_BENCHES | RILL_FOR_EVALS,
+    WRITING = RILL_FOR_BENCHES & ~(RILL_FOR_BENCH | RILL_FOR_BENCH_PREFILL),  // sweeps
+    COMPARED = RILL_FOR_BENCH_DECODE | RILL_FOR_BENCH_PREFILL,
     WRITERS = RILL_FOR_RUN | RILL_FOR_CHAT,
     ALL = -1,
     NO_JSON = RILL_FOR_LOGITS | RILL_FOR_CONVERT | RILL_FOR_EVAL,
@@ -194,13 +196,16 @@ const rill__option rill__options[] = {
     TEXT("out", 0, "FILE", RILL_FOR_LOGITS, out, "FILE", text_in, "safetensors file to write, tensor `logits` [T, V]"),
     FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
     FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
-    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_BENCH | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
-    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCH | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape; mpt-7b:2 has 2 layers"),
+    CUSTOM("type", "LIST", RILL_FOR_BENCHES, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored, one type or several (q8_0)", rill__lists_weight_types),
+    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
+    TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCHES | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape; mpt-7b:2 has 2 layers"),
     TEXT("shape", 0, "SHAPE", RILL_FOR_INFO | RILL_FOR_MEMORY, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
-    U32("prefill", RILL_FOR_BENCH, prefill, 1, 1e6, measuring, "tokens to read in a run (512)"),
-    U32("window", RILL_FOR_BENCH, context, 16, 1e6, measuring, "tokens seen while writing, sinks included (2048)"),
+    U32("prefill", RILL_FOR_BENCH | RILL_FOR_BENCH_THREADS, prefill, 1, 1e6, measuring, "tokens to read in a run (512)"),
     U32("decode", RILL_FOR_BENCH, decode, 1, 1e6, measuring, "tokens to write in a run (32)"),
-    U32("runs", RILL_FOR_BENCH, runs, 1, 1000, measuring, "runs of each; the median counts (5)"),
+    U32("tokens", WRITING, decode, 1, 1e6, measuring, "tokens to write in a run (32)"),
+    CUSTOM("tokens", "LIST", RILL_FOR_BENCH_PREFILL, NULL, measuring, "tokens to read in a run, as 512,4096 (512)", rill__lists_lengths),
+    U32("runs", RILL_FOR_BENCHES, runs, 1, 1000, measuring, "runs of each, in turns; the median counts (5)"),
+    TEXT("compare", 0, "COMMAND", COMPARED, compare, NULL, measuring, "take turns with a command that prints tokens a second"),
     U64("tokens", 0, RILL_FOR_LATENCY, n_tokens, 1, measuring, "tokens to time in each row, all runs together (600)"),
     U32("recompute-tokens", RILL_FOR_LATENCY, recompute_tokens, 1, 1e6, measuring, "tokens to time in each run of recompute (3)"),
     U32("runs", RILL_FOR_LATENCY, runs, 1, 1000, measuring, "runs of each, in turns (3)"),
@@ -215,8 +220,9 @@ const rill__option rill__options[] = {
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
 
     CUSTOM("sinks", "N", WRITERS, NULL, memory, "first tokens kept for ever (4); auto: as rill eval sinks found", parse_sinks),
-    U32("sinks", (MEMORY & ~WRITERS) | RILL_FOR_LATENCY, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
+    U32("sinks", (MEMORY & ~WRITERS) | RILL_FOR_LATENCY | RILL_FOR_BENCHES, stream.sinks, 0, ANY_U32, memory, "first tokens kept for ever (4)"),
     U32("window", MEMORY, stream.window, 1, ANY_U32, memory, "most recent tokens kept (trained context - sinks)"),
+    U32("window", RILL_FOR_BENCHES, stream.window, 1, ANY_U32, memory, "most recent tokens kept (2044)"),
     CHOICE("attention", "METHOD", MEMORY, stream.method, "streaming|window|dense|recompute", memory, "how the past is seen (streaming)"),
     CUSTOM("cache-type", "K[/V]", MEMORY, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored (f16; --exact: f32)", parse_cache_type),
     U32("sinks", RILL_FOR_COMPARE, stream.sinks, 0, ANY_U32, memory, "first tokens that streaming keeps for ever (4); if given, recompute too"),
@@ -232,13 +238,14 @@ const rill__option rill__options[] = {
     CUSTOM("sinks", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "first tokens kept for ever, as 0,1,2,4,8 (4)", rill__lists_sinks),
     CUSTOM("window", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "most recent tokens kept (trained context - sinks)", rill__lists_window),
     CUSTOM("capacity", "LIST", LISTS | RILL_FOR_MEMORY, NULL, memory, "sinks and recent tokens together, instead of --window", rill__lists_capacity),
-    CUSTOM("cache-type", "LIST", LISTS | RILL_FOR_MEMORY | RILL_FOR_LATENCY, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored, K/V if not alike (f16; --exact: f32)", rill__lists_cache_type),
+    CUSTOM("cache-type", "LIST", LISTS | RILL_FOR_MEMORY | RILL_FOR_LATENCY | (RILL_FOR_BENCHES & ~RILL_FOR_BENCH_CACHE), "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored, K/V if not alike (f16; --exact: f32)", rill__lists_cache_type),
+    CUSTOM("cache-type", "LIST", RILL_FOR_BENCH_CACHE, "f32|f16|bf16|q8_0|q4_0", memory, "how keys and values are stored (f16,q8_0,q4_0)", rill__lists_cache_type),
     CHOICE("evict", "WHAT", STREAMS, stream.evict, "token|message", memory, "what goes at once (run: token, chat: message)"),
     CUSTOM("evict", "LIST", RILL_FOR_PERPLEXITY, "token|message", memory, "what goes at once; message wants --message-token (token)", rill__lists_evict),
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
     REAL("sink-scale", TUNED, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
     REAL("sink-cap", TUNED, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
-    U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
+    U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY | RILL_FOR_BENCHES, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
     CHOICE("rope-scaling", "HOW", TUNED & ~RILL_FOR_COMPARE, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
     REAL("rope-factor", TUNED, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
     FLAG("over-context", 0, MEMORY | LISTS, stream.over_context, memory, "let dense attention pass the trained context"),
@@ -253,14 +260,16 @@ const rill__option rill__options[] = {
     REAL("frequency-penalty", WRITERS, sampling.frequency_penalty, choosing, "lower it by X for each time it was seen (0)"),
     U32("penalty-window", WRITERS, sampling.penalty_window, 0, ANY_U32, choosing, "last tokens that penalties look at (256)"),
     CUSTOM("logit-bias", "ID=B", WRITERS, NULL, choosing, "add B to a token's logit; repeatable", parse_bias),
-    U64("seed", 0, WRITERS | RILL_FOR_BENCH, sampling.seed, 0, choosing, "equal seeds, equal text (0)"),
+    U64("seed", 0, WRITERS | RILL_FOR_BENCHES, sampling.seed, 0, choosing, "equal seeds, equal text (0)"),
 
-    U32("threads", DEVICES, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
+    CUSTOM("threads", "LIST", RILL_FOR_BENCH_THREADS, NULL, machine, "numbers of threads that compute (1, 2, 4 and so on up to all)", rill__lists_threads),
+    CUSTOM("threads", "LIST", RILL_FOR_BENCHES & ~RILL_FOR_BENCH_THREADS, NULL, machine, "threads that compute, one number or several (as many as help)", rill__lists_threads),
+    U32("threads", DEVICES & ~RILL_FOR_BENCHES, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
     TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
     TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512|amx", machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
 
-    TEXT("csv", 0, "FILE", RILL_FOR_EVALS, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),
+    TEXT("csv", 0, "FILE", RILL_FOR_EVALS | RILL_FOR_BENCHES, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),
     TEXT("figure", 0, "FILE", RILL_FOR_EVALS, figure, "FILE", results, "draw it: FILE.svg or FILE.png, both without an ending (gnuplot)"),
     TEXT("resume", 0, "DIR", RILL_FOR_EVALS & ~RILL_FOR_MEMORY, journal, "DIR", results, "keep what is done there; the same command goes on from it"),
     FLAG("json", 0, ALL & ~NO_JSON, json, other, "for machines: one object a line"),
@@ -280,7 +289,6 @@ void rill__settings_default(rill__settings *s) {
     s->factor = 1.5f;
     s->type = RILL_TYPE_Q8_0;
     s->prefill = 512;
-    s->context = 2048;
     s->decode = 32;
     s->runs = 5;
     s->recompute_tokens = 3;

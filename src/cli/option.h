@@ -22,9 +22,18 @@ enum {
     RILL_FOR_SINKS = 1 << 12,
     RILL_FOR_LATENCY = 1 << 13,
     RILL_FOR_MEMORY = 1 << 14,
+    RILL_FOR_BENCH_DECODE = 1 << 15,
+    RILL_FOR_BENCH_PREFILL = 1 << 16,
+    RILL_FOR_BENCH_CACHE = 1 << 17,
+    RILL_FOR_BENCH_THREADS = 1 << 18,
+    RILL_FOR_BENCH_NEIGHBOUR = 1 << 19,
     // What rill eval measures; RILL_FOR_EVAL itself is the word alone.
     RILL_FOR_EVALS = RILL_FOR_PERPLEXITY | RILL_FOR_COMPARE | RILL_FOR_STREAMEVAL | RILL_FOR_ARC |
                      RILL_FOR_SINKS | RILL_FOR_LATENCY | RILL_FOR_MEMORY,
+    // What rill bench sweeps over, and rill bench alone.
+    RILL_FOR_SWEEPS = RILL_FOR_BENCH_DECODE | RILL_FOR_BENCH_PREFILL | RILL_FOR_BENCH_CACHE |
+                      RILL_FOR_BENCH_THREADS | RILL_FOR_BENCH_NEIGHBOUR,
+    RILL_FOR_BENCHES = RILL_FOR_BENCH | RILL_FOR_SWEEPS,
 };
 
 typedef enum rill__option_kind {

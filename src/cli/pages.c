@@ -111,6 +111,38 @@ static void words(const char *choices) {
     for (const char *c = choices; *c; c++) putchar(*c == '|' ? ' ' : *c);
 }
 
+// True if the command has kinds.
+static bool is_group(const rill__command *command) {
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (rill__command_is_kind(rill__commands[i], command)) return true;
+    return false;
+}
+
+// The second word of a group; what is none of its kinds may be a model's file.
+static void bash_kinds(const rill__command *group) {
+    printf("    if [ \"$command\" = %s ]; then\n"
+           "        case $COMP_CWORD:$word in\n"
+           "        2:*/*) ;;\n"
+           "        2:*) COMPREPLY=($(compgen -W \"",
+           group->name);
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (rill__command_is_kind(rill__commands[i], group))
+            printf("%s ", strchr(rill__commands[i]->name, ' ') + 1);
+    printf("--help\" -- \"$word\"))\n"
+           "            [ ${#COMPREPLY[@]} -eq 0 ] || return ;;\n"
+           "        esac\n"
+           "        case ${COMP_WORDS[2]} in\n"
+           "        ");
+    bool any = false;
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (rill__command_is_kind(rill__commands[i], group))
+            printf("%s%s", any ? "|" : "", strchr(rill__commands[i]->name, ' ') + 1), any = true;
+    printf(") command=\"%s ${COMP_WORDS[2]}\" ;;\n"
+           "        esac\n"
+           "    fi\n",
+           group->name);
+}
+
 static void bash(void) {
     puts("# bash completion for rill, made from its option table.\n"
          "_rill() {\n"
@@ -123,19 +155,10 @@ static void bash(void) {
     puts("help --version\" -- \"$word\"))\n"
          "        return\n"
          "    fi\n"
-         "    local command=${COMP_WORDS[1]}\n"
-         "    if [ \"$command\" = eval ]; then\n"
-         "        if [ \"$COMP_CWORD\" -eq 2 ]; then\n"
-         "            COMPREPLY=($(compgen -W \"");
+         "    local command=${COMP_WORDS[1]}");
     for (size_t i = 0; rill__commands[i]; i++)
-        if (rill__command_is_kind(rill__commands[i], &rill__command_eval))
-            printf("%s ", strchr(rill__commands[i]->name, ' ') + 1);
-    puts("--help\" -- \"$word\"))\n"
-         "            return\n"
-         "        fi\n"
-         "        command=\"eval ${COMP_WORDS[2]}\"\n"
-         "    fi\n"
-         "    case $command:$before in");
+        if (is_group(rill__commands[i])) bash_kinds(rill__commands[i]);
+    puts("    case $command:$before in");
     for (size_t i = 0; rill__commands[i]; i++) {
         for (const rill__option *o = rill__options; o->name; o++) {
             if (!(o->commands & rill__commands[i]->bit) || !o->metavar || takes_files(o)) continue;
@@ -208,6 +231,28 @@ static void zsh_names(const rill__command *group) {
     }
 }
 
+// What a group's second word may be; what is none of its kinds may be a model's file.
+static void zsh_kinds(const rill__command *group) {
+    printf("    if [[ $command == %s ]]; then\n"
+           "        local -a kinds\n"
+           "        kinds=(\n",
+           group->name);
+    zsh_names(group);
+    printf("        )\n"
+           "        if (( CURRENT == 2 )); then\n"
+           "            _describe 'kind' kinds\n"
+           "            _files\n"
+           "            return\n"
+           "        fi\n"
+           "        if (( ${kinds[(I)$words[2]:*]} )); then\n"
+           "            command=\"%s $words[2]\"\n"
+           "            shift words\n"
+           "            (( CURRENT-- ))\n"
+           "        fi\n"
+           "    fi\n",
+           group->name);
+}
+
 static void zsh(void) {
     puts("#compdef rill\n"
          "# zsh completion for rill, made from its option table.\n"
@@ -217,27 +262,16 @@ static void zsh(void) {
     zsh_names(NULL);
     puts("        'help:how to use rill'\n"
          "    )\n"
-         "    local -a measures\n"
-         "    measures=(");
-    zsh_names(&rill__command_eval);
-    puts("    )\n"
          "    if (( CURRENT == 2 )); then\n"
          "        _describe 'command' commands\n"
          "        return\n"
          "    fi\n"
          "    local command=$words[2]\n"
          "    shift words\n"
-         "    (( CURRENT-- ))\n"
-         "    if [[ $command == eval ]]; then\n"
-         "        if (( CURRENT == 2 )); then\n"
-         "            _describe 'measure' measures\n"
-         "            return\n"
-         "        fi\n"
-         "        command=\"eval $words[2]\"\n"
-         "        shift words\n"
-         "        (( CURRENT-- ))\n"
-         "    fi\n"
-         "    case $command in");
+         "    (( CURRENT-- ))");
+    for (size_t i = 0; rill__commands[i]; i++)
+        if (is_group(rill__commands[i])) zsh_kinds(rill__commands[i]);
+    puts("    case $command in");
     for (size_t i = 0; rill__commands[i]; i++) {
         printf("    '%s')\n        _arguments \\\n", rill__commands[i]->name);
         for (const rill__option *o = rill__options; o->name; o++)

@@ -13,7 +13,7 @@ enum {
     RILL_MAX_POSITIONALS = 3,  // no subcommand takes more
 };
 
-// What `rill eval` takes as lists: a configuration for each combination.
+// What `rill eval` and `rill bench` take as lists: a configuration for each combination.
 enum { RILL_MAX_LIST = 32 };
 typedef struct rill__lists {
     rill_method methods[RILL_METHOD_RECOMPUTE + 1];
@@ -25,6 +25,9 @@ typedef struct rill__lists {
     uint32_t distances[RILL_MAX_LIST];  // eval streameval: lines back
     size_t n_methods, n_sinks, n_windows, n_capacities, n_types, n_lengths;  // 0: not given
     size_t n_distances;
+    uint32_t threads[RILL_MAX_LIST];        // bench
+    rill_type weight_types[RILL_MAX_LIST];  // bench: --type
+    size_t n_threads, n_weight_types;
     rill_evict evictions[2];
     size_t n_evictions;
 } rill__lists;
@@ -82,8 +85,8 @@ typedef struct rill__settings {
     uint32_t prefill;   // bench
     uint32_t decode;
     uint32_t runs;
-    uint32_t context;  // bench: --window, sinks included
-    rill_type type;    // convert, bench: --type
+    const char *compare;  // bench: --compare
+    rill_type type;       // convert, synthetic: --type
 
     bool measured_sinks;  // run, chat: --sinks auto
     bool until_end;

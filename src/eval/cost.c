@@ -2,9 +2,9 @@
 // The roof of a token.
 //
 // A token written reads every weight of the matrices once and the whole cache once; tokens read
-// together share that, and take two operations for each weight and four for each number of a key
-// that they see. The roof is the nearer of what rill_device_measure found: bytes a second,
-// operations a second.
+// together share that (those of several streams the weights alone), and take two operations for
+// each weight and four for each number of a key that they see. The roof is the nearer of what
+// rill_device_measure found: bytes a second, operations a second.
 #include "eval/cost.h"
 
 #include <math.h>
@@ -31,10 +31,10 @@ static double layer_weights(const rill_model_info *m) {
     return best;
 }
 
-double rill__roof_flops(const rill_roof *roof, rill_type weight_type) {
-    bool floats = weight_type == RILL_TYPE_F32 || weight_type == RILL_TYPE_F16 ||
-                  weight_type == RILL_TYPE_BF16;
-    return floats ? roof->f32_flops_per_second : roof->int8_ops_per_second;
+double rill__roof_flops(const rill_roof *roof, rill_product product) {
+    return product.arithmetic == RILL_ARITHMETIC_INT8   ? roof->int8_ops_per_second
+           : product.arithmetic == RILL_ARITHMETIC_BF16 ? roof->bf16_flops_per_second
+                                                        : roof->f32_flops_per_second;
 }
 
 rill__token_cost rill__token_cost_at(const rill_model_info *m, rill_type key_type,
@@ -44,11 +44,12 @@ rill__token_cost rill__token_cost_at(const rill_model_info *m, rill_type key_typ
     double per_weight = m->n_parameters ? (double)m->weight_bytes / (double)m->n_parameters : 0;
     double cache = work.visible * (double)rill_token_bytes(m, key_type, value_type);
     rill__token_cost c = {
-        .bytes = (weights / work.together + logits) * per_weight + cache / work.together,
+        .bytes =
+            (weights / work.together + logits) * per_weight / work.streams + cache / work.together,
         .flops = 2 * (weights + logits) + 4 * work.visible * m->n_layers * m->n_heads * m->head_dim,
     };
     double by_bytes = roof->read_bytes_per_second / c.bytes;
-    double by_flops = rill__roof_flops(roof, m->weight_type) / c.flops;
+    double by_flops = rill__roof_flops(roof, work.product) / c.flops;
     c.by_bytes = by_bytes < by_flops;
     c.rate = c.by_bytes ? by_bytes : by_flops;
     return c;

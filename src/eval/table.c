@@ -188,7 +188,7 @@ static rill_status json(const rill__table *t, rill__bytes *out, rill_error *err)
     rill_status status = RILL_OK;
     for (size_t row = 0; row < t->n_rows && status == RILL_OK; row++) {
         status = append(out, "{", err);
-        if (status == RILL_OK) status = json_pair(out, "eval", &eval, false, err);
+        if (status == RILL_OK && t->eval) status = json_pair(out, "eval", &eval, false, err);
         if (status == RILL_OK && t->part) status = json_pair(out, "part", &part, false, err);
         for (size_t i = 0; i < t->n_columns && status == RILL_OK; i++)
             status = json_pair(out, t->columns[i].key, cell_at(t, row, i),

@@ -35,8 +35,8 @@ typedef enum rill__table_form { RILL_TABLE_TEXT, RILL_TABLE_CSV, RILL_TABLE_JSON
 
 typedef struct rill__table rill__table;
 
-// A table without rows. Every JSON line begins with "eval": eval and, unless it is NULL, "part":
-// part. All arguments are borrowed for the table's life. RILL_ENOMEM.
+// A table without rows. Every JSON line begins with "eval": eval and "part": part, unless they are
+// NULL. All arguments are borrowed for the table's life. RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__table_new(const char *eval, const char *part,
                                            const rill__column *columns, size_t n_columns,
                                            rill__table **out, rill_error *err);

@@ -37,8 +37,9 @@ static void put_half(uint8_t *at, float value) {
     memcpy(at, &half, sizeof half);
 }
 
-// Random bits are a block's integers already; only its scales must fit the wanted deviation.
-static void set_scales(rill_type type, uint8_t *block, float deviation) {
+// Random bits are a block's integers already; only its scales must fit the wanted deviation. False
+// for a type of blocks that is not known here.
+static bool set_scales(rill_type type, uint8_t *block, float deviation) {
     switch (type) {
     case RILL_TYPE_Q4_1:  // d * q + m, q uniform in 0..15: deviation 4.61, mean 7.5
         put_half(block, deviation / 4.61f);
@@ -56,8 +57,9 @@ static void set_scales(rill_type type, uint8_t *block, float deviation) {
     case RILL_TYPE_Q6_K:  // d * scale * (q - 32); scale of deviation 73.9, q - 32 of 18.5
         put_half(block + 208, deviation / 1367);
         break;
-    default: break;
+    default: return false;
     }
+    return true;
 }
 
 // Blocks of `traits` whose values have the deviation; bytes is a whole number of them.
@@ -72,7 +74,7 @@ static void fill_pool(generator *g, const rill__type_traits *traits, uint8_t *po
             continue;
         }
         for (uint32_t i = 0; i < traits->block_bytes; i++) block[i] = (uint8_t)next(g);
-        set_scales(traits->type, block, deviation);
+        (void)set_scales(traits->type, block, deviation);
     }
 }
 
@@ -155,6 +157,10 @@ static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_err
     if (!traits)
         return rill__fail(err, RILL_EINVAL, "%s: weights of type number %d: there is no such type",
                           m->description.name, (int)type);
+    uint8_t block[LOCAL] = {0};
+    if (!traits->from_float && !set_scales(type, block, 1))
+        return rill__fail(err, RILL_EUNSUPPORTED, "%s: random weights of type %s",
+                          m->description.name, rill_type_name(type));
     size_t n = rill__parameters_count(m->description.n_layers);
     m->parameters = rill__calloc(n, sizeof *m->parameters);
     if (!m->parameters)

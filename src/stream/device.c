@@ -52,6 +52,10 @@ const char *rill_device_tier(const rill_device *device) {
     return device->backend->ops->tier(device->backend);
 }
 
+rill_product rill_device_product(const rill_device *device, rill_type weights) {
+    return device->backend->ops->product(device->backend, weights);
+}
+
 rill_status rill_device_measure(rill_device *device, rill_roof *out, rill_error *err) {
     return device->backend->ops->measure(device->backend, out, err);
 }

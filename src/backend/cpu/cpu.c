@@ -35,6 +35,13 @@ static unsigned cpu_threads(const rill__backend *be) {
     return rill__pool_threads(((const rill__cpu *)(const void *)be)->pool);
 }
 
+// Blocks with a product of their own meet activations of two bytes (rill__q16_row).
+static rill_product cpu_product(const rill__backend *be, rill_type weights) {
+    const rill__cpu *cpu = (const rill__cpu *)(const void *)be;
+    bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.product_q16[weights];
+    return bytes ? (rill_product){RILL_ARITHMETIC_INT8, 2} : (rill_product){RILL_ARITHMETIC_F32, 1};
+}
+
 static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **out,
                               rill_error *err) {
     (void)be;
@@ -181,6 +188,7 @@ static const rill__backend_ops cpu_ops = {
     .describe = cpu_describe,
     .tier = cpu_tier,
     .threads = cpu_threads,
+    .product = cpu_product,
     .measure = rill__cpu_measure,
     .buffer_new = buffer_new,
     .buffer_free = buffer_free,
