@@ -35,10 +35,10 @@ static unsigned cpu_threads(const rill__backend *be) {
     return rill__pool_threads(((const rill__cpu *)(const void *)be)->pool);
 }
 
-// Blocks with a product of their own meet activations of two bytes (rill__q16_row).
+// Whole numbers meet activations of 16 bits (rill__q16_row).
 static rill_product cpu_product(const rill__backend *be, rill_type weights) {
     const rill__cpu *cpu = (const rill__cpu *)(const void *)be;
-    bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.product_q16[weights];
+    bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.unpack[weights];
     return bytes ? (rill_product){RILL_ARITHMETIC_INT8, 2} : (rill_product){RILL_ARITHMETIC_F32, 1};
 }
 
