@@ -261,11 +261,13 @@ RILL_API void rill_stream_options_default(rill_stream_options *options);
 
 // Bytes that a stream takes, by purpose; all of it at open.
 typedef struct rill_stream_bytes {
-    uint64_t cache;  // keys and values
-    uint64_t work;   // activations, logits, token history
-    // All that the stream itself takes. The device's scratch (attention scores, quantised
-    // activations) is not in it: the device's streams share it, it grows to the widest of them when
-    // that is opened, and stays until the device is closed.
+    uint64_t cache;   // keys and values
+    uint64_t work;    // activations of a chunk, logits, token history
+    uint64_t shared;  // of these, the activations: all streams of a model share them, so that each
+                      // stream after the one with the largest chunk takes so much less
+    // All that a stream takes that is alone on its model. The device's scratch (attention scores,
+    // quantised activations) is not in it: the device's streams share it, it grows to the widest of
+    // them when that is opened, and stays until the device is closed.
     uint64_t total;
 } rill_stream_bytes;
 
@@ -365,7 +367,7 @@ typedef struct rill_attention_row {
 } rill_attention_row;
 
 // Called for each token and layer while tokens are read, on the thread that reads them. The row is
-// gone when it returns. It must not call into the stream.
+// gone when it returns. It must not call into the stream, nor feed another of its model.
 typedef void (*rill_attention_fn)(void *user, const rill_attention_row *row);
 
 // From here on `fn` sees the attention of every token that the stream reads; NULL ends that. It

@@ -91,6 +91,25 @@ static inline uint32_t rill__rope_frames(const rill__rope *rope) {
     return rope->fade ? RILL_FRAMES : 2;
 }
 
+// Rows of a batch that belong to one stream. A batch's runs lie one behind another, in the order of
+// its rows, and hold all of them.
+typedef struct rill__run {
+    size_t first_row;
+    size_t n_rows;
+    const rill__kv *kv;      // the stream's cache in the layer at hand
+    const rill__rope *rope;  // of the batch's runs all have as many frames and pairs
+} rill__run;
+
+// The run that a row is in: what a piece of work asks first. A batch may have a run for every row.
+static inline const rill__run *rill__run_of(const rill__run *runs, size_t n_runs, size_t row) {
+    size_t low = 0, high = n_runs;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        *(runs[middle].first_row <= row ? &low : &high) = middle;
+    }
+    return &runs[low];
+}
+
 // out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
 typedef struct rill__projection {
     const rill__weight *weight;  // [width of out, width of in]
@@ -103,11 +122,11 @@ typedef struct rill__attention {
     const rill__buffer *q;           // [n_rows, n_heads, head_dim], in the stream frame
     const rill__buffer *q_sink;      // the same queries in the sink frame
     const rill__buffer *q_previous;  // xPos: the same for the block before; else NULL
-    uint64_t fade_block;             // xPos: tokens of a block
     rill__buffer *out;               // [n_rows, n_heads, head_dim]
     const rill__row *rows;           // [n_rows]
-    const rill__kv *kv;              // the layer's cache, the stream's that the rows belong to
+    const rill__run *runs;           // [n_runs]
     size_t n_rows;
+    size_t n_runs;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -199,20 +218,21 @@ typedef struct rill__backend_ops {
     // x = cap * tanh(x / cap)
     void (*cap)(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width);
     // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
-    // [n_rows, rill__rope_frames, n_pairs, 2 (cos, sin)] float32. The sink frame begins where
-    // the stream does, so its position is stream_pos - token + sink_pos, and a key that becomes a
-    // sink stays as it is. The angle is reduced in 64-bit integers and evaluated in double.
-    void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__rope *rope,
-                         const rill__row *rows, size_t n_rows);
+    // [n_rows, rill__rope_frames, n_pairs, 2 (cos, sin)] float32. Of the runs only `rope` counts.
+    // The sink frame begins where the stream does, so its position is stream_pos - token +
+    // sink_pos, and a key that becomes a sink stays as it is. The angle is reduced in 64-bit
+    // integers and evaluated in double.
+    void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__row *rows, size_t n_rows,
+                         const rill__run *runs, size_t n_runs);
     // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place, into q_sink for the
     // sink frame, and into q_previous (NULL without xPos) for the block before; rotates k ([n_rows,
-    // n_kv_heads, head_dim], stream frame), and stores k and v in the cache, each token in its own
-    // row (rill__kv_row).
-    void (*rotate_store)(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
-                         rill__buffer *q, rill__buffer *q_sink, rill__buffer *q_previous,
-                         rill__buffer *k, const rill__buffer *v, const rill__row *rows,
-                         size_t n_rows, const rill__kv *kv, uint32_t n_heads, uint32_t n_kv_heads,
-                         uint32_t head_dim);
+    // n_kv_heads, head_dim], stream frame), and stores k and v in the cache of the row's run, each
+    // token in its own row (rill__kv_row).
+    void (*rotate_store)(rill__backend *be, const rill__buffer *table, rill__buffer *q,
+                         rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
+                         const rill__buffer *v, const rill__row *rows, size_t n_rows,
+                         const rill__run *runs, size_t n_runs, uint32_t n_heads,
+                         uint32_t n_kv_heads, uint32_t head_dim);
     // softmax over the visible keys (sinks first, then recent tokens in order), times values. A
     // logit is scale * (q . k) - slope * distance, a sink's sink_scale times that; if their share
     // of the mass (all terms of the denominator counted) exceeds sink_cap and anything else has

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The forward pass of a decoder-only transformer, as its description says, over a batch of tokens.
+// The forward pass of a decoder-only transformer, as its description says, over a batch of tokens
+// of any number of streams. Only rotation and attention ask whose they are.
 //
 // It reads as the model card does: embed; for each layer attention and feed-forward, each behind a
 // norm and added to the residual; a last norm and the logits. Nothing here knows a family.
@@ -75,25 +76,23 @@ bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t
     return true;
 }
 
-rill_status rill__workspace_open(const rill__network *net, size_t max_rows, size_t max_visible,
-                                 rill__workspace *out, rill_error *err) {
+rill_status rill__workspace_open(const rill__network *net, size_t max_rows, rill__workspace *out,
+                                 rill_error *err) {
     const rill__description *d = net->model;
     rill__backend *be = net->backend;
     rill__workspace ws = {.backend = be, .max_rows = max_rows, .max_logits = logits_rows(max_rows)};
     workspace_part parts[N_PARTS];
     workspace_parts(d, max_rows, parts);
     rill_status status = RILL_OK;
-    size_t widest = 0;
+    ws.runs = rill__calloc(max_rows, sizeof *ws.runs);
+    if (!ws.runs) status = rill__fail_memory(err, "a workspace", max_rows * sizeof *ws.runs);
     for (int i = 0; status == RILL_OK && i < N_PARTS; i++) {
         size_t bytes;
         if (!part_bytes(&parts[i], &bytes))
             status = rill__fail_memory(err, "a workspace", SIZE_MAX);
         else if (parts[i].rows > 0)
             status = be->ops->buffer_new(be, bytes, part_buffer(&ws, &parts[i]), err);
-        if (parts[i].width > widest && parts[i].field != offsetof(rill__workspace, logits))
-            widest = parts[i].width;
     }
-    if (status == RILL_OK) status = be->ops->reserve(be, max_rows, max_visible, widest, err);
     if (status != RILL_OK) {
         rill__workspace_close(&ws);
         return status;
@@ -110,7 +109,19 @@ void rill__workspace_close(rill__workspace *ws) {
                                      ws->ends,     ws->logits};
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
+    rill__free(ws->runs);
     memset(ws, 0, sizeof *ws);
+}
+
+rill_status rill__forward_reserve(const rill__network *net, size_t max_rows, size_t max_visible,
+                                  rill_error *err) {
+    workspace_part parts[N_PARTS];
+    workspace_parts(net->model, max_rows, parts);
+    size_t widest = 0;
+    for (int i = 0; i < N_PARTS; i++)
+        if (parts[i].width > widest && parts[i].field != offsetof(rill__workspace, logits))
+            widest = parts[i].width;
+    return net->backend->ops->reserve(net->backend, max_rows, max_visible, widest, err);
 }
 
 // What every part of the pass needs.
@@ -172,29 +183,43 @@ static rill_status observe(const pass *p, uint32_t layer) {
     return RILL_OK;
 }
 
+// Each part's cache and positions in a layer.
+static void set_runs(const pass *p, uint32_t layer, bool local) {
+    size_t row = 0;
+    for (size_t i = 0; i < p->batch->n_parts; i++) {
+        const rill__batch_part *part = &p->batch->parts[i];
+        p->ws->runs[i] = (rill__run){
+            .first_row = row,
+            .n_rows = part->n_rows,
+            .kv = &part->cache->layers[layer],
+            .rope = local ? &part->cache->local_rope : &part->cache->rope,
+        };
+        row += part->n_rows;
+    }
+}
+
 // h = attention(h)
 static rill_status attention(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     const rill__batch *b = p->batch;
-    const rill__kv *kv = &b->cache->layers[layer];
     uint32_t window = rill__description_window(d, layer);
     bool local = d->local_rope && window;
-    const rill__rope *rope = local ? &b->cache->local_rope : &b->cache->rope;
 
     project_qkv(p, layer);
-    p->ops->rotate_store(p->be, local ? ws->local_table : ws->table, rope, ws->q, ws->q_sink,
-                         ws->q_previous, ws->k, ws->v, b->rows, b->n_rows, kv, d->n_heads,
-                         d->n_kv_heads, d->head_dim);
+    set_runs(p, layer, local);
+    p->ops->rotate_store(p->be, local ? ws->local_table : ws->table, ws->q, ws->q_sink,
+                         ws->q_previous, ws->k, ws->v, b->rows, b->n_rows, ws->runs, b->n_parts,
+                         d->n_heads, d->n_kv_heads, d->head_dim);
     const rill__attention a = {
         .q = ws->q,
         .q_sink = ws->q_sink,
         .q_previous = ws->q_previous,
-        .fade_block = rope->fade_block,
         .out = ws->attended,
         .rows = b->rows,
-        .kv = kv,
+        .runs = ws->runs,
         .n_rows = b->n_rows,
+        .n_runs = b->n_parts,
         .n_heads = d->n_heads,
         .n_kv_heads = d->n_kv_heads,
         .head_dim = d->head_dim,
@@ -302,33 +327,55 @@ static rill_status run_layer(const pass *p, uint32_t layer) {
     return RILL_OK;
 }
 
-// The last norm and the vocabulary's projection, for the rows that want logits, some at a time.
-static rill_status read_logits(const pass *p, float *logits) {
+// A row of the batch whose logits are wanted, and where they go.
+typedef struct wanted {
+    uint32_t row;
+    float *logits;
+} wanted;
+
+// The logits of n rows, at most LOGITS_ROWS: the last norm and the vocabulary's projection.
+static rill_status read_rows(const pass *p, const wanted *some, size_t n) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     rill__projection output =
         projection(p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0,
                    ws->logits);
+    uint32_t rows[LOGITS_ROWS];
+    for (size_t i = 0; i < n; i++) rows[i] = some[i].row;
+    p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
+    norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
+    p->ops->project(p->be, ws->ends, n, &output, 1);
+    if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
+    rill_status status = p->ops->synchronize(p->be, p->err);
+    size_t bytes = d->vocab_size * sizeof(float);
+    for (size_t i = 0; status == RILL_OK && i < n; i++)
+        p->ops->buffer_read(p->be, ws->logits, i * bytes, some[i].logits, bytes);
+    return status;
+}
 
-    size_t row = p->batch->first_logits;
-    while (row < p->batch->n_rows) {
-        uint32_t rows[LOGITS_ROWS];
-        size_t n = 0;
-        while (n < ws->max_logits && row < p->batch->n_rows) rows[n++] = (uint32_t)row++;
-        p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
-        norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
-        p->ops->project(p->be, ws->ends, n, &output, 1);
-        if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
-        rill_status status = p->ops->synchronize(p->be, p->err);
-        if (status != RILL_OK) return status;
-        p->ops->buffer_read(p->be, ws->logits, 0, logits, n * d->vocab_size * sizeof *logits);
-        logits += n * d->vocab_size;
+// All logits that are wanted, some rows at a time, whosever they are.
+static rill_status read_logits(const pass *p) {
+    wanted some[LOGITS_ROWS];
+    size_t n = 0, first = 0;
+    rill_status status = RILL_OK;
+    for (size_t i = 0; i < p->batch->n_parts; i++) {
+        const rill__batch_part *part = &p->batch->parts[i];
+        float *logits = part->logits;
+        for (size_t row = part->first_logits; row < part->n_rows; row++) {
+            some[n++] = (wanted){.row = (uint32_t)(first + row), .logits = logits};
+            logits += p->d->vocab_size;
+            if (n < p->ws->max_logits) continue;
+            status = read_rows(p, some, n);
+            if (status != RILL_OK) return status;
+            n = 0;
+        }
+        first += part->n_rows;
     }
-    return RILL_OK;
+    return n > 0 ? read_rows(p, some, n) : p->ops->synchronize(p->be, p->err);
 }
 
 rill_status rill__forward(const rill__network *net, rill__workspace *ws, const rill__batch *batch,
-                          float *logits, rill_error *err) {
+                          rill_error *err) {
     const pass p = {.net = net,
                     .d = net->model,
                     .ops = net->backend->ops,
@@ -339,14 +386,16 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
     const rill__linear *embedding = rill__network_parameter(net, RILL_WEIGHT_EMBEDDING, 0);
     p.ops->embed(p.be, ws->x, embedding->weight, batch->tokens, batch->n_rows,
                  p.d->embedding_scale);
-    p.ops->rotary_table(p.be, ws->table, &batch->cache->rope, batch->rows, batch->n_rows);
-    if (ws->local_table)
-        p.ops->rotary_table(p.be, ws->local_table, &batch->cache->local_rope, batch->rows,
-                            batch->n_rows);
+    set_runs(&p, 0, false);
+    p.ops->rotary_table(p.be, ws->table, batch->rows, batch->n_rows, ws->runs, batch->n_parts);
+    if (ws->local_table) {
+        set_runs(&p, 0, true);
+        p.ops->rotary_table(p.be, ws->local_table, batch->rows, batch->n_rows, ws->runs,
+                            batch->n_parts);
+    }
     for (uint32_t layer = 0; layer < p.d->n_layers; layer++) {
         rill_status status = run_layer(&p, layer);
         if (status != RILL_OK) return status;
     }
-    if (batch->first_logits < batch->n_rows) return read_logits(&p, logits);
-    return p.ops->synchronize(p.be, err);
+    return read_logits(&p);
 }

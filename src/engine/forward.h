@@ -28,16 +28,20 @@ typedef struct rill__workspace {
     rill__buffer *local_table;  // the same for layers with a RoPE of their own
     rill__buffer *ends;         // [max_logits, hidden] rows whose logits are wanted
     rill__buffer *logits;       // [max_logits, vocab]
+    rill__run *runs;            // [max_rows] of the layer at hand; host memory
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.
 bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes);
-// Takes all its memory, and has the backend reserve what it needs beside it for rows that see up to
-// max_visible tokens. RILL_ENOMEM says how much was wanted.
+// Takes all its memory. RILL_ENOMEM says how much was wanted.
 RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t max_rows,
-                                                size_t max_visible, rill__workspace *out,
-                                                rill_error *err);
+                                                rill__workspace *out, rill_error *err);
 void rill__workspace_close(rill__workspace *ws);
+
+// Has the backend take what it needs beside workspaces and caches, for batches of max_rows rows
+// that see up to max_visible tokens each. RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__forward_reserve(const rill__network *net, size_t max_rows,
+                                                 size_t max_visible, rill_error *err);
 
 // Who looks at attention: called for each layer of a batch when its weights are computed.
 // `weights` is [n_rows, n_heads, stride], as rill__attention has it; gone when the call returns.
@@ -51,20 +55,27 @@ typedef struct rill__observer {
     size_t stride;  // tokens that a row sees at most
 } rill__observer;
 
-// Tokens of one stream, computed together.
+// One stream's rows of a batch.
+typedef struct rill__batch_part {
+    rill__cache *cache;   // the rows' keys and values go here; no other part's cache
+    size_t n_rows;        // 1 or more
+    size_t first_logits;  // logits are wanted for the part's rows [first_logits, n_rows)
+    float *logits;        // and go here: [n_rows - first_logits, vocab], host memory
+} rill__batch_part;
+
+// Tokens of one stream or many, computed together: one pass over the weights serves all.
 typedef struct rill__batch {
-    const rill_token *tokens;        // [n_rows], each inside the vocabulary
-    const rill__row *rows;           // [n_rows], what each sees
-    size_t n_rows;                   // 1 to max_rows
-    rill__cache *cache;              // rows' keys and values go here
-    size_t first_logits;             // logits are wanted for rows [first_logits, n_rows)
+    const rill_token *tokens;       // [n_rows], each inside the vocabulary
+    const rill__row *rows;          // [n_rows], what each sees
+    size_t n_rows;                  // 1 to max_rows
+    const rill__batch_part *parts;  // [n_parts] whose rows those are, one behind another
+    size_t n_parts;
     const rill__observer *observer;  // NULL: nobody looks; else n_rows is at most its max_rows
 } rill__batch;
 
-// Computes a batch: stores its keys and values, and writes logits [n_rows - first_logits, vocab]
-// (host memory; not touched when no row wants them). Returns what the backend latched. Allocates
-// nothing.
+// Computes a batch: stores its keys and values, and writes the logits that are wanted. Returns what
+// the backend latched. Allocates nothing.
 RILL_NODISCARD rill_status rill__forward(const rill__network *net, rill__workspace *ws,
-                                         const rill__batch *batch, float *logits, rill_error *err);
+                                         const rill__batch *batch, rill_error *err);
 
 #endif

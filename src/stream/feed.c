@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reading: tokens go through the forward pass in chunks, each seeing exactly what it would see
-// alone.
+// Reading: tokens of one stream or many go through the forward pass together, each seeing exactly
+// what it would see alone. A stream gives at most a chunk of tokens to a pass.
 //
 // Recompute is the exception. Until something is evicted it equals dense attention, and goes the
 // same way; from then on tokens are only remembered, and logits come from a fresh pass over the
@@ -37,21 +37,30 @@ static rill__row dense_row(uint64_t start, uint64_t token) {
 // A fresh pass over the visible tokens, as if they were all there ever was.
 static rill_status recompute(rill_stream *s, rill_error *err) {
     const rill_stream_options *o = &s->plan.options;
+    rill__passes *p = &s->model->passes;
     size_t held = rill_stream_visible(s, s->window, s->plan.capacity);
     rill_status status = RILL_OK;
+    pthread_mutex_lock(&p->lock);
     for (size_t done = 0; status == RILL_OK && done < held;) {
         size_t n = held - done < o->chunk ? held - done : o->chunk;
-        for (size_t i = 0; i < n; i++) s->rows[i] = dense_row(o->start, done + i);
+        for (size_t i = 0; i < n; i++) p->rows[i] = dense_row(o->start, done + i);
+        const rill__batch_part part = {
+            .cache = &s->cache,
+            .n_rows = n,
+            .first_logits = done + n == held ? n - 1 : n,
+            .logits = s->logits,
+        };
         const rill__batch batch = {
             .tokens = s->window + done,
-            .rows = s->rows,
+            .rows = p->rows,
             .n_rows = n,
-            .cache = &s->cache,
-            .first_logits = done + n == held ? n - 1 : n,
+            .parts = &part,
+            .n_parts = 1,
         };
-        status = rill__forward(&s->model->network, &s->workspace, &batch, s->logits, err);
+        status = rill__forward(&s->model->network, &p->workspace, &batch, err);
         done += n;
     }
+    pthread_mutex_unlock(&p->lock);
     return status;
 }
 
@@ -68,71 +77,137 @@ static void remember(rill_stream *s, rill_token token, rill__row *row) {
     if (!s->plan.rolls) *row = dense_row(s->plan.options.start, row->token);
 }
 
-// One chunk through the cache. `logits` is NULL or room for all of its rows; `last` says that its
-// last row's logits are to be kept.
-static rill_status feed_chunk(rill_stream *s, const rill_token *tokens, size_t n, bool last,
-                              float *logits, rill_error *err) {
-    for (size_t i = 0; i < n; i++) remember(s, tokens[i], &s->rows[i]);
-    const rill__batch batch = {
-        .tokens = tokens,
-        .rows = s->rows,
-        .n_rows = n,
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t left_of(const rill_feed *f) {
+    return f->status == RILL_OK ? f->n_tokens - f->n_read : 0;
+}
+
+// How many of a feed's next tokens go through the cache together, at most `room`.
+static size_t next_rows(const rill_feed *f, size_t room) {
+    const rill_stream *s = f->stream;
+    size_t n = least(left_of(f), least(room, s->plan.options.chunk));
+    if (s->attention) n = least(n, s->observer.max_rows);
+    if (s->plan.options.method != RILL_METHOD_RECOMPUTE) return n;
+    bool full = rill__stream_recomputes(s) || s->policy.seen >= s->plan.capacity;
+    return full ? 0 : least(n, s->plan.capacity - (size_t)s->policy.seen);
+}
+
+static uint32_t vocabulary(const rill_stream *s) {
+    return s->model->model->description.vocab_size;
+}
+
+// Adds the next n tokens of a feed to the batch.
+static void add_part(rill__passes *p, rill__batch *b, rill_feed *f, size_t n) {
+    rill_stream *s = f->stream;
+    const rill_token *tokens = f->tokens + f->n_read;
+    for (size_t i = 0; i < n; i++) {
+        p->tokens[b->n_rows + i] = tokens[i];
+        remember(s, tokens[i], &p->rows[b->n_rows + i]);
+    }
+    bool last = n == left_of(f);
+    p->feeds[b->n_parts] = f;
+    p->parts[b->n_parts++] = (rill__batch_part){
         .cache = &s->cache,
-        .first_logits = logits ? 0
-                        : last ? n - 1
-                               : n,
-        .observer = s->attention ? &s->observer : NULL,
+        .n_rows = n,
+        .first_logits = f->logits ? 0
+                        : last    ? n - 1
+                                  : n,
+        .logits = f->logits ? f->logits + f->n_read * vocabulary(s) : s->logits,
     };
-    rill_status status =
-        rill__forward(&s->model->network, &s->workspace, &batch, logits ? logits : s->logits, err);
-    if (status == RILL_OK && last) {
-        size_t vocab_size = s->model->model->description.vocab_size;
-        if (logits) memcpy(s->logits, logits + (n - 1) * vocab_size, vocab_size * sizeof *logits);
-        s->logits_valid = true;
+    b->n_rows += n;
+}
+
+// After a pass: what it was for a feed.
+static void finish_part(rill_feed *f, size_t n, rill_status status, const rill_error *why) {
+    rill_stream *s = f->stream;
+    f->status = status;
+    if (status != RILL_OK) {
+        f->error = *why;
+        return;
+    }
+    f->n_read += n;
+    if (left_of(f) > 0) return;
+    size_t size = vocabulary(s);
+    if (f->logits) memcpy(s->logits, f->logits + (f->n_read - 1) * size, size * sizeof *s->logits);
+    s->logits_valid = true;
+}
+
+// One pass over the weights for as many rows of the feeds as there is room for. False: none was
+// left. A stream whose attention somebody looks at goes alone.
+static bool run_pass(rill_model *model, rill_feed *feeds, size_t n_feeds) {
+    rill__passes *p = &model->passes;
+    pthread_mutex_lock(&p->lock);
+    rill__batch b = {.tokens = p->tokens, .rows = p->rows, .parts = p->parts};
+    for (size_t i = 0; i < n_feeds && !b.observer; i++) {
+        rill_stream *s = feeds[i].stream;
+        size_t n = next_rows(&feeds[i], p->workspace.max_rows - b.n_rows);
+        if (n == 0 || (s->attention && b.n_parts > 0)) continue;
+        add_part(p, &b, &feeds[i], n);
+        if (s->attention) b.observer = &s->observer;
+    }
+    if (b.n_rows > 0) {
+        rill_error err;
+        rill_status status = rill__forward(&model->network, &p->workspace, &b, &err);
+        for (size_t i = 0; i < b.n_parts; i++)
+            finish_part(p->feeds[i], p->parts[i].n_rows, status, &err);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return b.n_rows > 0;
+}
+
+// The tokens of a recomputing stream past its first eviction.
+static void feed_remembered(rill_feed *f) {
+    rill_stream *s = f->stream;
+    while (left_of(f) > 0) {
+        rill__row row;
+        remember(s, f->tokens[f->n_read], &row);
+        s->logits_valid = false;
+        if (f->logits) f->status = rill__stream_compute_logits(s, &f->error);
+        if (f->status != RILL_OK) return;
+        size_t size = vocabulary(s);
+        if (f->logits) memcpy(f->logits + f->n_read * size, s->logits, size * sizeof *s->logits);
+        f->n_read++;
+    }
+}
+
+// Whether a feed can be read at all.
+static void begin(rill_feed *f, const rill_model *model) {
+    rill_stream *s = f->stream;
+    f->n_read = 0;
+    if (s->model != model)
+        f->status = rill__fail(&f->error, RILL_EINVAL,
+                               "a batch: this stream is of another model than the first");
+    else if (s->feeding)
+        f->status = rill__fail(&f->error, RILL_EINVAL, "a batch: this stream is in it already");
+    else
+        f->status = rill__stream_check(s, f->tokens, f->n_tokens, &f->error);
+    if (f->status == RILL_OK) s->feeding = true;
+}
+
+rill_status rill_streams_feed(rill_feed *feeds, size_t n_feeds, rill_error *err) {
+    rill_status status = RILL_OK;
+    if (n_feeds == 0) return RILL_OK;
+    rill_model *model = feeds[0].stream->model;
+    for (size_t i = 0; i < n_feeds; i++) begin(&feeds[i], model);
+    while (run_pass(model, feeds, n_feeds)) continue;
+    for (size_t i = 0; i < n_feeds; i++) feed_remembered(&feeds[i]);
+    for (size_t i = n_feeds; i-- > 0;) {
+        // A stream that was given twice is still held by its first feed.
+        if (feeds[i].stream->model == model) feeds[i].stream->feeding = false;
+        if (feeds[i].status == RILL_OK) continue;
+        status = feeds[i].status;
+        if (err) *err = feeds[i].error;
     }
     return status;
-}
-
-// One token past the first eviction of a recomputing stream.
-static rill_status feed_remembered(rill_stream *s, rill_token token, float *logits,
-                                   rill_error *err) {
-    rill__row row;
-    remember(s, token, &row);
-    s->logits_valid = false;
-    if (!logits) return RILL_OK;
-    rill_status status = rill__stream_compute_logits(s, err);
-    if (status == RILL_OK)
-        memcpy(logits, s->logits, s->model->model->description.vocab_size * sizeof *logits);
-    return status;
-}
-
-// How many of the next `left` tokens go through the cache together; 0: the next one cannot.
-static size_t chunk_size(const rill_stream *s, size_t left) {
-    size_t most = s->attention ? s->observer.max_rows : s->plan.options.chunk;
-    size_t n = left < most ? left : most;
-    if (s->plan.options.method != RILL_METHOD_RECOMPUTE) return n;
-    uint64_t room = rill__stream_recomputes(s) || s->policy.seen >= s->plan.capacity
-                        ? 0
-                        : s->plan.capacity - s->policy.seen;
-    return n < room ? n : room;
 }
 
 rill_status rill_stream_feed(rill_stream *stream, const rill_token *tokens, size_t n_tokens,
                              float *logits, rill_error *err) {
-    rill_status status = rill__stream_check(stream, tokens, n_tokens, err);
-    size_t vocab_size = stream->model->model->description.vocab_size;
-    for (size_t done = 0; status == RILL_OK && done < n_tokens;) {
-        float *to = logits ? logits + done * vocab_size : NULL;
-        size_t n = chunk_size(stream, n_tokens - done);
-        if (n > 0) {
-            status = feed_chunk(stream, tokens + done, n, done + n == n_tokens, to, err);
-        } else {
-            n = 1;
-            status = feed_remembered(stream, tokens[done], to, err);
-        }
-        done += n;
-    }
-    return status;
+    rill_feed feed = {.stream = stream, .tokens = tokens, .n_tokens = n_tokens, .logits = logits};
+    return rill_streams_feed(&feed, 1, err);
 }
 
 rill_status rill_stream_logits(rill_stream *stream, const float **logits, rill_error *err) {

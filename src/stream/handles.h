@@ -3,8 +3,7 @@
 #ifndef RILL_STREAM_HANDLES_H
 #define RILL_STREAM_HANDLES_H
 
-#include "engine/network.h"
-#include "rill/rill.h"
+#include "stream/passes.h"
 
 #include <stdatomic.h>
 
@@ -15,12 +14,14 @@ struct rill_device {
     bool exact;
 };
 
-// A model on a device, shared by its streams. Immutable after open but for the count.
+// A model on a device, shared by its streams. Immutable after open but for the count and the room
+// for passes, which has a lock.
 struct rill_model {
     atomic_uint references;
     rill_device *device;  // NULL for a tokenizer by itself
     rill__model *model;
     rill__network network;
+    rill__passes passes;
 };
 
 // Puts a model that was just opened on a device (NULL: only its tokenizer is of use); takes the

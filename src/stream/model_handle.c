@@ -17,6 +17,7 @@ rill_status rill__model_wrap(rill_device *device, rill__model *files, rill_model
         return status;
     }
     atomic_init(&model->references, 1);
+    rill__passes_init(&model->passes);
     model->model = files;
     model->device = device;
     if (device) atomic_fetch_add(&device->references, 1);
@@ -53,10 +54,20 @@ void rill_model_close(rill_model **model) {
     rill_model *m = *model;
     *model = NULL;
     if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
+    rill__passes_deinit(&m->passes);
     if (m->device) rill__network_close(&m->network);
     rill__model_close(&m->model);
     rill_device_close(&m->device);
     rill__free(m);
+}
+
+rill_status rill_model_reserve(rill_model *model, uint32_t max_rows, rill_error *err) {
+    if (!model->device)
+        return rill__fail(err, RILL_EINVAL, "a tokenizer by itself cannot stream; open a model");
+    if (max_rows == 0 || max_rows > RILL_MAX_ROWS)
+        return rill__fail(err, RILL_EINVAL, "max_rows: %u; 1 to %d is right", max_rows,
+                          RILL_MAX_ROWS);
+    return rill__passes_reserve(&model->passes, &model->network, max_rows, 1, err);
 }
 
 // The narrowest window of any layer, 0 if none has one.

@@ -7,8 +7,7 @@
 #include <math.h>
 
 enum {
-    DEFAULT_SINKS = 4,  // PAPER: four suffice for every model examined
-    MAX_CHUNK = 65536,
+    DEFAULT_SINKS = 4,        // PAPER: four suffice for every model examined
     OVER_CONTEXT_FACTOR = 8,  // how far dense goes by default when it may pass the trained context
 };
 static const uint32_t max_capacity = 1u << 30;
@@ -145,8 +144,9 @@ static rill_status check_rest(const rill_stream_options *o, rill_error *err) {
     if (!(o->sink_cap > 0.0f && o->sink_cap <= 1.0f))
         return rill__fail(err, RILL_EINVAL, "sink_cap: %g; above 0 and at most 1 is right",
                           (double)o->sink_cap);
-    if (o->chunk > MAX_CHUNK)
-        return rill__fail(err, RILL_EINVAL, "chunk: %u; at most %d is right", o->chunk, MAX_CHUNK);
+    if (o->chunk > RILL_MAX_ROWS)
+        return rill__fail(err, RILL_EINVAL, "chunk: %u; at most %d is right", o->chunk,
+                          RILL_MAX_ROWS);
     if (o->start > max_start)
         return rill__fail(err, RILL_EINVAL, "start: %llu; at most 2^62 is right",
                           (unsigned long long)o->start);
@@ -202,16 +202,14 @@ rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_op
         .sink_scale = o->sink_scale,
         .sink_cap = o->sink_cap,
     };
-    uint64_t work;
     if (!rill__cache_bytes(d, &plan.cache, &plan.bytes.cache) ||
-        !rill__workspace_bytes(d, o->chunk, &work))
+        !rill__passes_bytes(d, o->chunk, &plan.bytes.shared))
         return rill__fail(err, RILL_ENOMEM,
                           "window: a cache of %u tokens is more than this machine can address",
                           plan.capacity);
-    plan.bytes.work = work + (plan.history + plan.capacity) * sizeof(rill_token) +
+    plan.bytes.work = plan.bytes.shared + (plan.history + plan.capacity) * sizeof(rill_token) +
                       plan.capacity * sizeof(uint64_t) +
-                      d->vocab_size * (rill__sampler_bytes_per_token() + sizeof(float)) +
-                      o->chunk * sizeof(rill__row);
+                      d->vocab_size * (rill__sampler_bytes_per_token() + sizeof(float));
     plan.bytes.total = plan.bytes.cache + plan.bytes.work;
     *out = plan;
     return RILL_OK;

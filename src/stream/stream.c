@@ -16,13 +16,11 @@ rill_status rill_stream_open(rill_model *model, const rill_stream_options *optio
     size_t vocab_size = model->model->description.vocab_size;
     s->plan = plan;
     s->model = rill__model_ref(model);
-    s->rows = rill__calloc(o->chunk, sizeof *s->rows);
     s->logits = rill__calloc(vocab_size, sizeof *s->logits);
     if (o->method == RILL_METHOD_RECOMPUTE)
         s->window = rill__map_memory(plan.capacity * sizeof *s->window);
-    if (!s->rows || !s->logits || (o->method == RILL_METHOD_RECOMPUTE && !s->window))
-        status = rill__fail_memory(err, "a stream's rows and logits",
-                                   o->chunk * sizeof *s->rows + vocab_size * sizeof *s->logits);
+    if (!s->logits || (o->method == RILL_METHOD_RECOMPUTE && !s->window))
+        status = rill__fail_memory(err, "a stream's logits", vocab_size * sizeof *s->logits);
     if (status == RILL_OK)
         status = rill__policy_init(&s->policy, o->evict, o->sinks, o->window, err);
     if (status == RILL_OK)
@@ -30,7 +28,7 @@ rill_status rill_stream_open(rill_model *model, const rill_stream_options *optio
     if (status == RILL_OK) status = rill__cache_open(&model->network, &plan.cache, &s->cache, err);
     if (status == RILL_OK)
         status =
-            rill__workspace_open(&model->network, o->chunk, plan.cache.rows, &s->workspace, err);
+            rill__passes_reserve(&model->passes, &model->network, o->chunk, plan.cache.rows, err);
     if (status == RILL_OK) status = rill__sampler_init(&s->sampler, vocab_size, err);
     if (status != RILL_OK) {
         rill_stream_close(&s);
@@ -46,13 +44,11 @@ void rill_stream_close(rill_stream **stream) {
     if (!s) return;
     rill__stream_stop_observing(s);
     rill__sampler_deinit(&s->sampler);
-    rill__workspace_close(&s->workspace);
     rill__cache_close(&s->cache);
     rill__history_deinit(&s->history);
     rill__policy_deinit(&s->policy);
     rill__unmap_memory(s->window, s->plan.capacity * sizeof *s->window);
     rill__free(s->logits);
-    rill__free(s->rows);
     rill_model_close(&s->model);
     rill__free(s);
 }

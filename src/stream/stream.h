@@ -13,11 +13,10 @@ struct rill_stream {
     rill__policy policy;    // what is visible
     rill__history history;  // which tokens those are
     rill__cache cache;      // their keys and values
-    rill__workspace workspace;
-    rill__row *rows;     // [chunk]
-    rill_token *window;  // [capacity] visible tokens; recompute only, else NULL
+    rill_token *window;     // [capacity] visible tokens; recompute only, else NULL
     rill__sampler sampler;
     float *logits;                // [vocab_size] after the last token
+    bool feeding;                 // it has a feed in the batch at hand
     bool logits_valid;            // recompute computes them only when somebody asks
     bool in_answer;               // between begin_answer and end_answer
     uint64_t system_end;          // tokens seen when the system message was read; 0: there is none

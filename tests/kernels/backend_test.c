@@ -114,6 +114,7 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
     const rill__rope rope = {
         .n_pairs = PAIRS, .interleaved = s->interleaved, .phase_step = in->steps, .magnitude = 1};
     const rill__row *rows = in->rows + first;
+    const rill__run run = {.n_rows = n, .kv = kv, .rope = &rope};
     size_t queries = HEADS * DIM, keys = KV_HEADS * DIM;
     rill__buffer *q = buffer_of(be, in->q + first * queries, n * queries);
     rill__buffer *q_sink = buffer_of(be, NULL, n * queries);
@@ -134,8 +135,9 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .q_sink = q_sink,
                                .out = result,
                                .rows = rows,
-                               .kv = kv,
+                               .runs = &run,
                                .n_rows = n,
+                               .n_runs = 1,
                                .n_heads = HEADS,
                                .n_kv_heads = KV_HEADS,
                                .head_dim = DIM,
@@ -145,8 +147,8 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .sink_logits = sink_logits,
                                .alibi_slopes = s->slopes ? slopes : NULL};
     uint64_t before = rill__allocation_count();
-    ops->rotary_table(be, table, &rope, rows, n);
-    ops->rotate_store(be, table, &rope, q, q_sink, NULL, k, v, rows, n, kv, HEADS, KV_HEADS, DIM);
+    ops->rotary_table(be, table, rows, n, &run, 1);
+    ops->rotate_store(be, table, q, q_sink, NULL, k, v, rows, n, &run, 1, HEADS, KV_HEADS, DIM);
     ops->attend(be, &a);
     assert_int_equal(rill__allocation_count(), before);
     ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Memory that runs out at every allocation of a stream's life: an error each time, nothing leaked,
 // and an earlier snapshot left as it was. Reading and writing tokens take none at all.
-#include "rill/rill.h"
+#include "rill/batch.h"
 
 #include "failing_allocator.h"
 #include "support/open.h"
@@ -193,6 +193,51 @@ static void reading_takes_nothing(void **state) {
     }
 }
 
+static void batches_take_nothing(void **state) {
+    (void)state;
+    enum { N = 3, LENGTH = 100 };
+    const rill_method methods[N] = {RILL_METHOD_STREAMING, RILL_METHOD_WINDOW,
+                                    RILL_METHOD_RECOMPUTE};
+    rill_error err;
+    rill_token tokens[LENGTH];
+    rill_feed feeds[N];
+    for (int t = 0; t < LENGTH; t++) tokens[t] = 100 + t;
+    for (size_t i = 0; i < N; i++) {
+        rill_stream_options o = small(methods[i], RILL_EVICT_TOKEN);
+        feeds[i] = (rill_feed){.tokens = tokens, .n_tokens = LENGTH - 40 * i};
+        assert_int_equal(rill_stream_open(model, &o, &feeds[i].stream, &err), RILL_OK);
+    }
+    failing_allocator_arm(1, true);
+    rill_status status = rill_streams_feed(feeds, N, &err);
+    assert_false(failing_allocator_disarm());
+    assert_int_equal(status, RILL_OK);
+    for (size_t i = 0; i < N; i++) rill_stream_close(&feeds[i].stream);
+}
+
+// The activations are the model's: of equal streams the first takes them, and no other.
+static void streams_share_their_activations(void **state) {
+    (void)state;
+    enum { N = 4 };
+    rill_error err;
+    rill_stream *streams[N];
+    rill_stream_options o = small(RILL_METHOD_STREAMING, RILL_EVICT_TOKEN);
+    rill_stream_bytes bytes;
+    o.chunk = 700;  // more than any stream had before
+    assert_int_equal(rill_stream_estimate(model, &o, NULL, &bytes, &err), RILL_OK);
+    uint64_t taken[N];
+    for (size_t i = 0; i < N; i++) {
+        uint64_t before = failing_allocator_live_bytes();
+        assert_int_equal(rill_stream_open(model, &o, &streams[i], &err), RILL_OK);
+        taken[i] = failing_allocator_live_bytes() - before;
+    }
+    for (size_t i = 1; i < N; i++) {
+        uint64_t own = bytes.total - bytes.shared;
+        assert_true(taken[i] >= own && taken[i] < own + own / 20 + 65536);
+        assert_true(taken[i] < taken[0]);
+    }
+    for (size_t i = 0; i < N; i++) rill_stream_close(&streams[i]);
+}
+
 static rill_stream *saved;
 
 static rill_status save(rill_error *err) {
@@ -287,6 +332,8 @@ int main(void) {
         cmocka_unit_test(talking),
         cmocka_unit_test(failing_observers_stop_the_one_before),
         cmocka_unit_test(reading_takes_nothing),
+        cmocka_unit_test(batches_take_nothing),
+        cmocka_unit_test(streams_share_their_activations),
         cmocka_unit_test(saving_and_loading),
         cmocka_unit_test(a_huge_window_in_a_small_file_takes_nothing),
     };

@@ -127,12 +127,13 @@ static rill__row row_of(uint64_t start, uint64_t t) {
 // Rotates q into all frames, and k into the cache, for token t.
 static void rotate(kit *t, const float *q, const float *k, uint64_t start, uint64_t token) {
     const rill__row row = row_of(start, token);
+    const rill__run run = {.n_rows = 1, .kv = &t->kv, .rope = &t->rope};
     const rill__backend_ops *ops = t->be->ops;
     ops->buffer_write(t->be, t->q, 0, q, DIM * sizeof *q);
     ops->buffer_write(t->be, t->k, 0, k, DIM * sizeof *k);
-    ops->rotary_table(t->be, t->table, &t->rope, &row, 1);
-    ops->rotate_store(t->be, t->table, &t->rope, t->q, t->q_sink,
-                      t->rope.fade ? t->q_previous : NULL, t->k, t->v, &row, 1, &t->kv, 1, 1, DIM);
+    ops->rotary_table(t->be, t->table, &row, 1, &run, 1);
+    ops->rotate_store(t->be, t->table, t->q, t->q_sink, t->rope.fade ? t->q_previous : NULL, t->k,
+                      t->v, &row, 1, &run, 1, 1, 1, DIM);
 }
 
 static void read_key(const kit *t, uint64_t token, float out[DIM]) {
@@ -319,6 +320,7 @@ static void figures_of_the_text_are_right(void **state) {
 // counts.
 static size_t alibi_weights(kit *t, uint64_t token, const float *slope, float *out) {
     const rill__row row = row_of(11, token);
+    const rill__run run = {.n_rows = 1, .kv = &t->kv, .rope = &t->rope};
     rill__buffer *weights = floats(t->be, CAPACITY), *result = floats(t->be, DIM);
     const float zeros[DIM] = {0};
     t->be->ops->buffer_write(t->be, t->q, 0, zeros, sizeof zeros);
@@ -327,8 +329,9 @@ static size_t alibi_weights(kit *t, uint64_t token, const float *slope, float *o
                                .q_sink = t->q_sink,
                                .out = result,
                                .rows = &row,
-                               .kv = &t->kv,
+                               .runs = &run,
                                .n_rows = 1,
+                               .n_runs = 1,
                                .n_heads = 1,
                                .n_kv_heads = 1,
                                .head_dim = DIM,

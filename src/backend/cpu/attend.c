@@ -18,7 +18,8 @@ typedef struct attention_job {
 // One piece: some heads of a row, and what they see.
 typedef struct head_view {
     const rill__attention *a;
-    const rill__kv *kv;
+    const rill__run *run;
+    const rill__kv *kv;  // the run's
     const rill__row *row;
     size_t row_index;
     uint32_t kv_head;
@@ -36,7 +37,8 @@ static head_view view_of(const attention_job *job, size_t piece) {
     size_t part = piece % job->n_parts, rest = piece / job->n_parts;
     head_view v = {.a = a, .row_index = rest / a->n_kv_heads, .stride = job->cpu->visible};
     v.row = &a->rows[v.row_index];
-    v.kv = a->kv;
+    v.run = rill__run_of(a->runs, a->n_runs, v.row_index);
+    v.kv = v.run->kv;
     v.kv_head = (uint32_t)(rest % a->n_kv_heads);
     v.first_head = v.kv_head * job->group + (uint32_t)part * RILL_CPU_GROUP;
     uint32_t left = job->group - (uint32_t)part * RILL_CPU_GROUP;
@@ -144,7 +146,8 @@ static void score_recent(const head_view *v, const rill__cpu_kernels *kernels, f
                          float *scores) {
     size_t before = 0;  // keys of the block before
     if (v->a->q_previous) {
-        uint64_t block = v->row->token / v->a->fade_block * v->a->fade_block;
+        uint64_t length = v->run->rope->fade_block;
+        uint64_t block = v->row->token / length * length;
         if (v->first_recent < block) before = (size_t)(block - v->first_recent);
         score(v, kernels, v->a->q_previous, v->first_recent, before, rows, scores);
     }

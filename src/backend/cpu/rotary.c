@@ -7,8 +7,9 @@
 #include <string.h>
 
 typedef struct table_job {
-    const rill__rope *rope;
     const rill__row *rows;
+    const rill__run *runs;
+    size_t n_runs;
     float *out;
 } table_job;
 
@@ -48,25 +49,25 @@ static void table_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const table_job *job = context;
     const rill__row *row = &job->rows[piece];
-    uint32_t n = job->rope->n_pairs;
-    float *sink = job->out + piece * rill__rope_frames(job->rope) * 2 * n, *stream = sink + 2 * n;
+    const rill__rope *rope = rill__run_of(job->runs, job->n_runs, piece)->rope;
+    uint32_t n = rope->n_pairs;
+    float *sink = job->out + piece * rill__rope_frames(rope) * 2 * n, *stream = sink + 2 * n;
     uint64_t sink_frame = row->stream_pos - row->token + row->sink_pos;
-    for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, row->stream_pos, stream + 2 * i);
+    for (uint32_t i = 0; i < n; i++) rotation(rope, i, row->stream_pos, stream + 2 * i);
     if (sink_frame == row->stream_pos)
         memcpy(sink, stream, 2 * n * sizeof *sink);
     else
-        for (uint32_t i = 0; i < n; i++) rotation(job->rope, i, sink_frame, sink + 2 * i);
-    if (job->rope->fade) fade_frames(job->rope, row, sink, stream);
+        for (uint32_t i = 0; i < n; i++) rotation(rope, i, sink_frame, sink + 2 * i);
+    if (rope->fade) fade_frames(rope, row, sink, stream);
 }
 
-void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__rope *rope,
-                            const rill__row *rows, size_t n_rows) {
-    table_job job = {.rope = rope, .rows = rows, .out = rill__cpu_floats(out)};
+void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__row *rows,
+                            size_t n_rows, const rill__run *runs, size_t n_runs) {
+    table_job job = {.rows = rows, .runs = runs, .n_runs = n_runs, .out = rill__cpu_floats(out)};
     rill__cpu_run(rill__cpu_of(be), n_rows, table_piece, &job);
 }
 
 typedef struct rotate_job {
-    const rill__rope *rope;
     const float *table;
     float *q;
     float *q_sink;
@@ -74,7 +75,8 @@ typedef struct rotate_job {
     float *k;
     const float *v;
     const rill__row *rows;
-    const rill__kv *kv;
+    const rill__run *runs;
+    size_t n_runs;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -108,23 +110,25 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const rotate_job *job = context;
     const rill__row *row = &job->rows[piece];
-    const rill__kv *kv = job->kv;
+    const rill__run *run = rill__run_of(job->runs, job->n_runs, piece);
+    const rill__rope *rope = run->rope;
+    const rill__kv *kv = run->kv;
     uint32_t dim = job->head_dim;
-    size_t frame = 2 * (size_t)job->rope->n_pairs;
-    const float *frames = job->table + piece * rill__rope_frames(job->rope) * frame;
+    size_t frame = 2 * (size_t)rope->n_pairs;
+    const float *frames = job->table + piece * rill__rope_frames(rope) * frame;
     const float *sink = frames + RILL_FRAME_SINK * frame;
     const float *stream = frames + RILL_FRAME_STREAM * frame;
-    const float *key = job->rope->fade ? frames + RILL_FRAME_KEY * frame : stream;
+    const float *key = rope->fade ? frames + RILL_FRAME_KEY * frame : stream;
 
     size_t queries = (size_t)job->n_heads * dim;
     float *q = job->q + piece * queries, *q_sink = job->q_sink + piece * queries;
     memcpy(q_sink, q, queries * sizeof *q);
     if (job->q_previous) memcpy(job->q_previous + piece * queries, q, queries * sizeof *q);
     for (uint32_t h = 0; h < job->n_heads; h++) {
-        rotate(job->rope, stream, q + (size_t)h * dim);
-        rotate(job->rope, sink, q_sink + (size_t)h * dim);
+        rotate(rope, stream, q + (size_t)h * dim);
+        rotate(rope, sink, q_sink + (size_t)h * dim);
         if (job->q_previous)
-            rotate(job->rope, frames + RILL_FRAME_PREVIOUS * frame,
+            rotate(rope, frames + RILL_FRAME_PREVIOUS * frame,
                    job->q_previous + piece * queries + (size_t)h * dim);
     }
     size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
@@ -132,19 +136,18 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
     for (uint32_t h = 0; h < job->n_kv_heads; h++) {
         float *k = job->k + (piece * job->n_kv_heads + h) * dim;
         const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
-        rotate(job->rope, key, k);
+        rotate(rope, key, k);
         store(kv->key_type, k, dim, kv->keys->data + (h * rows + at) * kv->key_row_bytes);
         store(kv->value_type, v, dim, kv->values->data + (h * rows + at) * kv->value_row_bytes);
     }
 }
 
-void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const rill__rope *rope,
-                            rill__buffer *q, rill__buffer *q_sink, rill__buffer *q_previous,
-                            rill__buffer *k, const rill__buffer *v, const rill__row *rows,
-                            size_t n_rows, const rill__kv *kv, uint32_t n_heads,
+void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, rill__buffer *q,
+                            rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
+                            const rill__buffer *v, const rill__row *rows, size_t n_rows,
+                            const rill__run *runs, size_t n_runs, uint32_t n_heads,
                             uint32_t n_kv_heads, uint32_t head_dim) {
     rotate_job job = {
-        .rope = rope,
         .table = rill__cpu_floats(table),
         .q = rill__cpu_floats(q),
         .q_sink = rill__cpu_floats(q_sink),
@@ -152,7 +155,8 @@ void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, const 
         .k = rill__cpu_floats(k),
         .v = rill__cpu_floats(v),
         .rows = rows,
-        .kv = kv,
+        .runs = runs,
+        .n_runs = n_runs,
         .n_heads = n_heads,
         .n_kv_heads = n_kv_heads,
         .head_dim = head_dim,
