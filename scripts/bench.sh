@@ -35,7 +35,7 @@ echo "bench: kernels" >&2
 all=$(nproc)
 counts=${THREADS:-$([ "$all" -eq 1 ] || echo 1) $all}
 for round in $(seq "$rounds"); do
-    for tier in avx2 avx512; do
+    for tier in avx2 avx512 amx; do
         for count in $counts; do
             measure --cpu $tier --threads "$count"
             measure --cpu $tier --threads "$count" --synthetic llama-1b --type q8_0

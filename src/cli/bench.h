@@ -20,6 +20,7 @@ typedef enum rill__bench_varied {
     RILL_BENCH_NOTHING,
     RILL_BENCH_CACHE,
     RILL_BENCH_THREADS,
+    RILL_BENCH_STREAMS,
     RILL_BENCH_BUSY,
 } rill__bench_varied;
 
@@ -40,10 +41,11 @@ typedef struct rill__bench_row {
     rill__bench_kind kind;
     size_t machine;               // in bench.machines
     rill_stream_options options;  // resolved once its stream was opened
-    uint32_t tokens;              // that a run reads or writes
+    uint32_t tokens;              // that a run reads or writes, in each of its streams
+    uint32_t n_streams;           // that write together
     bool busy;                    // beside a busy process
     size_t base;                  // the row its ratio is to; its own where there is none
-    rill_stream *stream;          // NULL: to be opened, and filled
+    rill_stream **streams;        // [n_streams]; NULL: to be opened, and filled
     double *rates;                // [runs] tokens a second
     rill_roof *roofs;             // [runs] of the same round
 } rill__bench_row;
@@ -58,6 +60,7 @@ typedef struct rill__bench {
     size_t n_machines, n_rows;
     size_t n_done;    // rounds
     uint64_t random;  // state of the generator of tokens
+    char folder[64];  // of snapshots of filled windows; empty: none yet
 } rill__bench;
 
 // What a subcommand measures.

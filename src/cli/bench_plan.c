@@ -19,6 +19,7 @@ static bool equal_but(const rill__bench *b, const rill__bench_row *x, const rill
     return x->kind == y->kind && x->tokens == y->tokens && m->type == n->type &&
            (cache || b->varied == RILL_BENCH_CACHE) &&
            (m->threads == n->threads || b->varied == RILL_BENCH_THREADS) &&
+           (x->n_streams == y->n_streams || b->varied == RILL_BENCH_STREAMS) &&
            (x->busy == y->busy || b->varied == RILL_BENCH_BUSY);
 }
 
@@ -49,6 +50,7 @@ static rill_status all_threads(rill__bench *b, rill_error *err) {
 
 // Where a list was not given it is that of the sweep: all of the values that it varies, or one.
 static rill_status complete(rill__bench *b, rill_error *err) {
+    static const uint32_t streams[] = {1, 8, 32};
     static const rill_type cache[] = {RILL_TYPE_F16, RILL_TYPE_Q8_0, RILL_TYPE_Q4_0};
     rill__lists *l = &b->s->lists;
     if (!l->n_weight_types) l->weight_types[l->n_weight_types++] = RILL_TYPE_Q8_0;
@@ -58,6 +60,11 @@ static rill_status complete(rill__bench *b, rill_error *err) {
         memcpy(l->key_types, cache, sizeof cache);
         memcpy(l->value_types, cache, sizeof cache);
     }
+    if (!l->n_streams && b->varied == RILL_BENCH_STREAMS) {
+        l->n_streams = sizeof streams / sizeof *streams;
+        memcpy(l->streams, streams, sizeof streams);
+    }
+    if (!l->n_streams) l->streams[l->n_streams++] = 1;
     if (!l->n_threads && b->varied == RILL_BENCH_THREADS) return all_threads(b, err);
     if (!l->n_threads) l->threads[l->n_threads++] = 0;
     return RILL_OK;
@@ -67,21 +74,24 @@ static void add_rows(rill__bench *b, const rill__bench_sweep *sweep, rill__bench
     const rill__lists *l = &b->s->lists;
     for (size_t i = 0; sweep->prefill && i < l->n_lengths; i++) {
         row.kind = RILL_BENCH_PREFILL;
+        row.n_streams = 1;
         row.tokens = (uint32_t)l->lengths[i];
         add_row(b, row);
     }
-    for (int busy = 0; sweep->decode && busy <= (b->varied == RILL_BENCH_BUSY); busy++) {
-        row.kind = RILL_BENCH_DECODE;
-        row.tokens = b->s->decode;
-        row.busy = busy;
-        add_row(b, row);
-    }
+    row.kind = RILL_BENCH_DECODE;
+    row.tokens = b->s->decode;
+    for (size_t i = 0; sweep->decode && i < l->n_streams; i++)
+        for (int busy = 0; busy <= (b->varied == RILL_BENCH_BUSY); busy++) {
+            row.n_streams = l->streams[i];
+            row.busy = busy;
+            add_row(b, row);
+        }
 }
 
 static rill_status allocate(rill__bench *b, rill_error *err) {
     const rill__lists *l = &b->s->lists;
     size_t machines = l->n_weight_types * l->n_threads, types = l->n_types ? l->n_types : 1;
-    size_t rows = 1 + machines * types * (l->n_lengths + 2);
+    size_t rows = 1 + machines * types * (l->n_lengths + 2 * l->n_streams);
     b->machines = rill__calloc(machines, sizeof *b->machines);
     b->rows = rill__calloc(rows, sizeof *b->rows);
     if (!b->machines || !b->rows)
@@ -89,12 +99,13 @@ static rill_status allocate(rill__bench *b, rill_error *err) {
     return RILL_OK;
 }
 
-// Room for the figures of every row.
+// Room for the streams and the figures of every row.
 static rill_status allocate_figures(rill__bench *b, rill_error *err) {
     for (size_t i = 0; i < b->n_rows; i++) {
         b->rows[i].rates = rill__calloc(b->s->runs, sizeof *b->rows[i].rates);
         b->rows[i].roofs = rill__calloc(b->s->runs, sizeof *b->rows[i].roofs);
-        if (!b->rows[i].rates || !b->rows[i].roofs)
+        b->rows[i].streams = rill__calloc(b->rows[i].n_streams + 1, sizeof *b->rows[i].streams);
+        if (!b->rows[i].rates || !b->rows[i].roofs || !b->rows[i].streams)
             return rill__fail_memory(err, "figures", b->s->runs * sizeof(rill_roof));
     }
     return RILL_OK;

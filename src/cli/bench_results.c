@@ -19,6 +19,7 @@ enum {
     SINKS,
     WINDOW,
     TOKENS,
+    STREAMS,
     BUSY,
     RATE,
     LOW,
@@ -45,6 +46,7 @@ static const rill__column columns[COLUMNS] = {
     [SINKS] = {"sinks", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [WINDOW] = {"window", NULL, NULL, RILL_COLUMN_COUNT, 0},
     [TOKENS] = {"tokens", "tokens", NULL, RILL_COLUMN_COUNT, 0},
+    [STREAMS] = {"streams", "streams", NULL, RILL_COLUMN_COUNT, 0},
     [BUSY] = {"busy", "busy", NULL, RILL_COLUMN_COUNT, 0},
     [RATE] = {"tokens_per_second", "tokens/s", NULL, RILL_COLUMN_REAL, 1},
     [LOW] = {"low", "lowest", NULL, RILL_COLUMN_REAL, 1},
@@ -86,8 +88,11 @@ static rill__token_cost cost_of(const rill__bench *b, const rill__bench_row *row
     const rill__bench_machine *m = &b->machines[row->machine];
     const rill_stream_options *o = &row->options;
     double capacity = (double)o->sinks + o->window, n = row->tokens;
-    rill__token_work work = {
-        .together = 1, .visible = capacity, .outputs = 1, .streams = 1, .product = m->product};
+    rill__token_work work = {.together = 1,
+                             .visible = capacity,
+                             .outputs = 1,
+                             .streams = row->n_streams,
+                             .product = m->product};
     if (row->kind == RILL_BENCH_PREFILL) {
         work.together = o->chunk < n ? o->chunk : n;
         work.visible = mean_visible(n, capacity);
@@ -159,6 +164,7 @@ static void add_row(const rill__bench *b, const rill__bench_row *row, double *ro
     number(b, SINKS, row->options.sinks);
     number(b, WINDOW, row->options.window);
     number(b, TOKENS, row->tokens);
+    if (b->varied == RILL_BENCH_STREAMS) number(b, STREAMS, row->n_streams);
     if (b->varied == RILL_BENCH_BUSY) number(b, BUSY, row->busy);
     add_roof(b, row, room);
 }
@@ -169,6 +175,7 @@ static const char *const ratio_notes[] = {
     [RILL_BENCH_NOTHING] = NULL,
     [RILL_BENCH_CACHE] = "ratio: to the first type of cache, round by round.",
     [RILL_BENCH_THREADS] = "ratio: to the first number of threads, round by round.",
+    [RILL_BENCH_STREAMS] = "tokens/s: of all streams together; ratio: to the first number of them.",
     [RILL_BENCH_BUSY] = "ratio: what is kept of the speed without a busy process on the same "
                         "processors, round by round.",
 };

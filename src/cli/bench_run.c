@@ -4,14 +4,20 @@
 //
 // Opening a model, making random weights and filling a window are outside the clock. Models stay
 // open as long as all of them fit into half of the memory; where they do not, one is open at a
-// time, and every round opens it anew.
+// time, and every round opens it anew. A window is filled once for each type of weights and cache;
+// further streams are copies of its snapshot.
 #include "cli/bench.h"
+
+#include "rill/batch.h"
 
 #include "base/clock.h"
 
 #include "eval/room.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 // xorshift64: which tokens are read does not matter, that they differ does.
 static rill_token next_token(rill__bench *b, const rill_model_info *info) {
@@ -29,7 +35,8 @@ static rill_status check_interrupt(rill_error *err) {
 
 static void close_machine(rill__bench *b, size_t machine) {
     for (size_t i = 0; i < b->n_rows; i++)
-        if (b->rows[i].machine == machine) rill_stream_close(&b->rows[i].stream);
+        for (uint32_t j = 0; b->rows[i].machine == machine && j < b->rows[i].n_streams; j++)
+            rill_stream_close(&b->rows[i].streams[j]);
     b->machines[machine].bytes = 0;
     rill__session_close(&b->machines[machine].open);
 }
@@ -67,7 +74,8 @@ static rill_status open_machine(rill__bench *b, size_t machine, rill_error *err)
 // ---- Runs -----------------------------------------------------------------------------------
 
 // Past the window, so that every token written evicts one.
-static rill_status fill(rill__bench *b, rill__bench_row *row, rill_error *err) {
+static rill_status fill(rill__bench *b, const rill__bench_row *row, rill_stream *stream,
+                        rill_error *err) {
     rill_token tokens[256];
     const rill_model_info *info = &b->machines[row->machine].open.info;
     size_t n = (size_t)row->options.sinks + row->options.window + 1;
@@ -75,24 +83,65 @@ static rill_status fill(rill__bench *b, rill__bench_row *row, rill_error *err) {
     for (size_t done = 0; done < n && status == RILL_OK;) {
         size_t piece = n - done < 256 ? n - done : 256;
         for (size_t i = 0; i < piece; i++) tokens[i] = next_token(b, info);
-        status = rill_stream_feed(row->stream, tokens, piece, NULL, err);
+        status = rill_stream_feed(stream, tokens, piece, NULL, err);
         done += piece;
         if (status == RILL_OK) status = check_interrupt(err);
     }
     return status;
 }
 
-static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_error *err) {
+// Where the filled window of a row is kept, and whether there are others who want it.
+static bool snapshot_of(rill__bench *b, const rill__bench_row *row, char *path, size_t capacity) {
+    const rill__bench_machine *m = &b->machines[row->machine];
+    uint32_t users = 0;
+    for (size_t i = 0; i < b->n_rows; i++)
+        if (b->rows[i].kind == RILL_BENCH_DECODE) users += b->rows[i].n_streams;
+    if (users < 2) return false;
+    if (!*b->folder) {
+        const char *at = getenv("TMPDIR");
+        snprintf(b->folder, sizeof b->folder, "%.40s/rill-bench-XXXXXX", at && *at ? at : "/tmp");
+        if (!mkdtemp(b->folder)) {
+            *b->folder = 0;
+            return false;
+        }
+    }
+    snprintf(path, capacity, "%s/%d-%d-%d", b->folder, (int)m->type, (int)row->options.key_type,
+             (int)row->options.value_type);
+    return true;
+}
+
+static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream **out,
+                               rill_error *err) {
     rill__bench_machine *m = &b->machines[row->machine];
     rill_stream_report report;
-    if (row->stream) return RILL_OK;
-    rill_status status = rill_stream_open(m->open.model, &row->options, &row->stream, err);
-    if (status == RILL_OK) status = rill_stream_set_sampling(row->stream, &b->s->sampling, err);
+    char path[128];
+    bool decode = row->kind == RILL_BENCH_DECODE;
+    rill_status status =
+        rill_stream_estimate(m->open.model, &row->options, &row->options, &report.bytes, err);
     if (status != RILL_OK) return status;
-    row->options = *rill_stream_get_options(row->stream);
-    rill_stream_get_report(row->stream, &report);
+    bool keep = decode && snapshot_of(b, row, path, sizeof path);
+    if (keep && access(path, R_OK) == 0) {
+        status = rill_stream_load(m->open.model, path, out, err);
+    } else {
+        status = rill_stream_open(m->open.model, &row->options, out, err);
+        if (status == RILL_OK && decode) status = fill(b, row, *out, err);
+        if (status == RILL_OK && keep) status = rill_stream_save(*out, path, err);
+    }
+    if (status == RILL_OK) status = rill_stream_set_sampling(*out, &b->s->sampling, err);
+    if (status != RILL_OK) return status;
+    row->options = *rill_stream_get_options(*out);
     m->bytes += report.bytes.total;
-    return row->kind == RILL_BENCH_DECODE ? fill(b, row, err) : RILL_OK;
+    return check_interrupt(err);
+}
+
+// One that could not be filled is not left behind for the next round: it ends everything.
+static rill_status open_streams(rill__bench *b, rill__bench_row *row, rill_error *err) {
+    rill_status status = RILL_OK;
+    for (uint32_t i = 0; i < row->n_streams && status == RILL_OK; i++)
+        if (!row->streams[i]) status = open_stream(b, row, &row->streams[i], err);
+    if (status == RILL_OK && row->n_streams > 1)
+        status = rill_model_reserve(b->machines[row->machine].open.model, row->n_streams, err);
+    return status;
 }
 
 static rill_status run_prefill(rill__bench *b, rill__bench_row *row, double *rate,
@@ -102,26 +151,40 @@ static rill_status run_prefill(rill__bench *b, rill__bench_row *row, double *rat
     rill_token *tokens = rill__calloc(n, sizeof *tokens);
     if (!tokens) return rill__fail_memory(err, "tokens", n * sizeof *tokens);
     for (size_t i = 0; i < n; i++) tokens[i] = next_token(b, &b->machines[row->machine].open.info);
-    rill_stream_reset(row->stream);
+    rill_stream_reset(row->streams[0]);
     double start = rill__seconds();
-    rill_status status = rill_stream_feed(row->stream, tokens, n, NULL, err);
-    if (status == RILL_OK) status = rill_stream_logits(row->stream, &logits, err);
+    rill_status status = rill_stream_feed(row->streams[0], tokens, n, NULL, err);
+    if (status == RILL_OK) status = rill_stream_logits(row->streams[0], &logits, err);
     *rate = (double)n / (rill__seconds() - start);
     rill__free(tokens);
     return status;
 }
 
-static rill_status run_decode(const rill__bench_row *row, double *rate, rill_error *err) {
-    rill_token token;
-    double start = rill__seconds();
-    for (uint32_t i = 0; i < row->tokens; i++) {
-        rill_status status = rill_stream_sample(row->stream, &token, err);
-        if (status == RILL_OK) status = rill_stream_feed(row->stream, &token, 1, NULL, err);
-        if (status == RILL_OK) status = check_interrupt(err);
+// Every stream's next token, all together.
+static rill_status write_tokens(const rill__bench_row *row, rill_feed *feeds, rill_token *tokens,
+                                rill_error *err) {
+    for (uint32_t i = 0; i < row->n_streams; i++) {
+        rill_status status = rill_stream_sample(row->streams[i], &tokens[i], err);
         if (status != RILL_OK) return status;
+        feeds[i] = (rill_feed){.stream = row->streams[i], .tokens = &tokens[i], .n_tokens = 1};
     }
-    *rate = (double)row->tokens / (rill__seconds() - start);
-    return RILL_OK;
+    return rill_streams_feed(feeds, row->n_streams, err);
+}
+
+static rill_status run_decode(const rill__bench_row *row, double *rate, rill_error *err) {
+    rill_feed *feeds = rill__calloc(row->n_streams, sizeof *feeds);
+    rill_token *tokens = rill__calloc(row->n_streams, sizeof *tokens);
+    rill_status status =
+        feeds && tokens ? RILL_OK : rill__fail_memory(err, "feeds", row->n_streams * sizeof *feeds);
+    double start = rill__seconds();
+    for (uint32_t i = 0; i < row->tokens && status == RILL_OK; i++) {
+        status = write_tokens(row, feeds, tokens, err);
+        if (status == RILL_OK) status = check_interrupt(err);
+    }
+    *rate = (double)row->n_streams * row->tokens / (rill__seconds() - start);
+    rill__free(tokens);
+    rill__free(feeds);
+    return status;
 }
 
 static rill_status run_row(rill__bench *b, rill__bench_row *row, size_t round, rill_error *err) {
@@ -130,7 +193,7 @@ static rill_status run_row(rill__bench *b, rill__bench_row *row, size_t round, r
     if (row->kind == RILL_BENCH_COMMAND)
         return rill__bench_command(b->s->compare, &row->rates[round], err);
     rill_status status = open_machine(b, row->machine, err);
-    if (status == RILL_OK) status = open_stream(b, row, err);
+    if (status == RILL_OK) status = open_streams(b, row, err);
     if (status == RILL_OK && m->round != round + 1) {
         status = rill_device_measure(m->open.device, &m->roof, err);
         m->round = round + 1;
@@ -158,9 +221,20 @@ rill_status rill__bench_measure(rill__bench *b, rill_error *err) {
     return RILL_OK;
 }
 
+static void remove_snapshots(const rill__bench *b) {
+    DIR *folder = *b->folder ? opendir(b->folder) : NULL;
+    if (!folder) return;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (entry->d_name[0] != '.') (void)unlinkat(dirfd(folder), entry->d_name, 0);
+    closedir(folder);
+    (void)rmdir(b->folder);
+}
+
 void rill__bench_close(rill__bench *b) {
+    remove_snapshots(b);
     for (size_t i = 0; i < b->n_machines; i++) close_machine(b, i);
     for (size_t i = 0; i < b->n_rows; i++) {
+        rill__free(b->rows[i].streams);
         rill__free(b->rows[i].rates);
         rill__free(b->rows[i].roofs);
     }

@@ -35,6 +35,7 @@ static int run(rill__settings *s, const rill__bench_sweep *sweep) {
 SWEEP(both, RILL_FOR_BENCH, .prefill = true, .decode = true)
 SWEEP(decode, RILL_FOR_BENCH_DECODE, .decode = true)
 SWEEP(prefill, RILL_FOR_BENCH_PREFILL, .prefill = true)
+SWEEP(batch, RILL_FOR_BENCH_BATCH, .decode = true, .varied = RILL_BENCH_STREAMS)
 SWEEP(cache, RILL_FOR_BENCH_CACHE, .decode = true, .varied = RILL_BENCH_CACHE)
 SWEEP(threads, RILL_FOR_BENCH_THREADS, .decode = true, .prefill = true,
       .varied = RILL_BENCH_THREADS)
@@ -78,6 +79,19 @@ const rill__command rill__command_bench_prefill = {
         "logits after its last token. Each --type, --threads and --cache-type takes its turn.",
     .max_positionals = 1,
     .run = run_prefill,
+};
+
+const rill__command rill__command_bench_batch = {
+    .name = "bench batch",
+    .bit = RILL_FOR_BENCH_BATCH,
+    .usage = USAGE,
+    .summary = "writing with many streams together",
+    .details =
+        "Fills the windows of as many streams as each of --streams says, and writes --tokens\n"
+        "tokens in each of them, all together: one pass over the weights serves all. Ratio is\n"
+        "to the first number of streams.",
+    .max_positionals = 1,
+    .run = run_batch,
 };
 
 const rill__command rill__command_bench_cache = {

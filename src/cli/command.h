@@ -32,8 +32,8 @@ extern const rill__command rill__command_run, rill__command_chat, rill__command_
     rill__command_tokenize, rill__command_info, rill__command_convert, rill__command_eval,
     rill__command_bench, rill__command_perplexity, rill__command_compare, rill__command_streameval,
     rill__command_arc, rill__command_sinks, rill__command_latency, rill__command_memory,
-    rill__command_bench_decode, rill__command_bench_prefill, rill__command_bench_cache,
-    rill__command_bench_threads, rill__command_bench_neighbour;
+    rill__command_bench_decode, rill__command_bench_prefill, rill__command_bench_batch,
+    rill__command_bench_cache, rill__command_bench_threads, rill__command_bench_neighbour;
 
 // The subcommand that the first one or two of n words name, and in *n_words how many it took; NULL
 // if there is none.

@@ -20,6 +20,7 @@ const rill__command *const rill__commands[] = {
     &rill__command_bench,
     &rill__command_bench_decode,
     &rill__command_bench_prefill,
+    &rill__command_bench_batch,
     &rill__command_bench_cache,
     &rill__command_bench_threads,
     &rill__command_bench_neighbour,

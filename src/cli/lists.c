@@ -64,6 +64,10 @@ rill_status rill__lists_threads(rill__settings *s, const char *text, rill_error 
     return rill__lists_numbers(text, 1, UINT32_MAX - 1, s->lists.threads, &s->lists.n_threads, err);
 }
 
+rill_status rill__lists_streams(rill__settings *s, const char *text, rill_error *err) {
+    return rill__lists_numbers(text, 1, 1024, s->lists.streams, &s->lists.n_streams, err);
+}
+
 rill_status rill__lists_weight_types(rill__settings *s, const char *text, rill_error *err) {
     rill__lists *l = &s->lists;
     char item[MAX_ITEM];

@@ -25,6 +25,8 @@ RILL_NODISCARD rill_status rill__lists_cache_type(rill__settings *s, const char 
                                                   rill_error *err);
 RILL_NODISCARD rill_status rill__lists_threads(rill__settings *s, const char *text,
                                                rill_error *err);
+RILL_NODISCARD rill_status rill__lists_streams(rill__settings *s, const char *text,
+                                               rill_error *err);
 RILL_NODISCARD rill_status rill__lists_weight_types(rill__settings *s, const char *text,
                                                     rill_error *err);
 

@@ -204,6 +204,7 @@ const rill__option rill__options[] = {
     U32("decode", RILL_FOR_BENCH, decode, 1, 1e6, measuring, "tokens to write in a run (32)"),
     U32("tokens", WRITING, decode, 1, 1e6, measuring, "tokens to write in a run (32)"),
     CUSTOM("tokens", "LIST", RILL_FOR_BENCH_PREFILL, NULL, measuring, "tokens to read in a run, as 512,4096 (512)", rill__lists_lengths),
+    CUSTOM("streams", "LIST", RILL_FOR_BENCH_BATCH, NULL, measuring, "numbers of streams that write together (1,8,32)", rill__lists_streams),
     U32("runs", RILL_FOR_BENCHES, runs, 1, 1000, measuring, "runs of each, in turns; the median counts (5)"),
     TEXT("compare", 0, "COMMAND", COMPARED, compare, NULL, measuring, "take turns with a command that prints tokens a second"),
     U64("tokens", 0, RILL_FOR_LATENCY, n_tokens, 1, measuring, "tokens to time in each row, all runs together (600)"),

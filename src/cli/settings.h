@@ -27,7 +27,8 @@ typedef struct rill__lists {
     size_t n_distances;
     uint32_t threads[RILL_MAX_LIST];        // bench
     rill_type weight_types[RILL_MAX_LIST];  // bench: --type
-    size_t n_threads, n_weight_types;
+    uint32_t streams[RILL_MAX_LIST];        // bench batch
+    size_t n_threads, n_weight_types, n_streams;
     rill_evict evictions[2];
     size_t n_evictions;
 } rill__lists;

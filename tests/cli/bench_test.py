@@ -92,6 +92,18 @@ class Sweeps(Test):
         # A longer text shares the logits of its last token among more.
         self.assertLess(found[1]["bytes_per_token"], found[0]["bytes_per_token"])
 
+    def test_batch(self):
+        found = bench("batch", *WRITE, "--streams", "1,3")
+        self.assertEqual([row["streams"] for row in found], [1, 3])
+        one, three = found
+        for row in found:
+            self.check(row)
+        self.assertAlmostEqual(three["ratio"], three["tokens_per_second"] / one["tokens_per_second"])
+        # The weights are shared, each cache is a stream's own.
+        facts = json.loads(rill("info", "--json")[0])
+        cache = 32 * facts["token_bytes"]
+        self.assertAlmostEqual((one["bytes_per_token"] - cache) / 3 + cache, three["bytes_per_token"])
+
     def test_cache(self):
         found = bench("cache", *WRITE)
         self.assertEqual([row["cache_type"] for row in found], ["f16", "q8_0", "q4_0"])
@@ -128,6 +140,7 @@ class Sweeps(Test):
         self.refused(2, ["--threads", "'1,x'", "whole numbers"], "bench", "--threads", "1,x")
         self.refused(2, ["--tokens", "wants"], "bench", "prefill", "--tokens", "8,0")
         self.refused(2, ["--tokens", "at most"], "bench", "prefill", "--tokens", "8M")
+        self.refused(2, ["--streams", "from 1 to 1024"], "bench", "batch", "--streams", "0")
         self.refused(2, ["--cache-type", "wants"], "bench", "cache", "--cache-type", "f16,f17")
         self.refused(2, ["--csv", "name of a file"], "bench", "decode", "--csv", "-")
         self.refused(2, ["--compare", "no such option"], "bench", "neighbour", "--compare", "true")
