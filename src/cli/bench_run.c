@@ -116,8 +116,7 @@ static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream
     rill_stream_report report;
     char path[128];
     bool decode = row->kind == RILL_BENCH_DECODE;
-    rill_status status =
-        rill_stream_estimate(m->open.model, &row->options, &row->options, &report.bytes, err);
+    rill_status status = rill__room_check(m->open.model, &row->options, &row->options, err);
     if (status != RILL_OK) return status;
     bool keep = decode && snapshot_of(b, row, path, sizeof path);
     if (keep && access(path, R_OK) == 0) {
@@ -130,6 +129,7 @@ static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream
     if (status == RILL_OK) status = rill_stream_set_sampling(*out, &b->s->sampling, err);
     if (status != RILL_OK) return status;
     row->options = *rill_stream_get_options(*out);
+    rill_stream_get_report(*out, &report);
     m->bytes += report.bytes.total;
     return check_interrupt(err);
 }

@@ -144,6 +144,7 @@ class Sweeps(Test):
         self.refused(2, ["--cache-type", "wants"], "bench", "cache", "--cache-type", "f16,f17")
         self.refused(2, ["--csv", "name of a file"], "bench", "decode", "--csv", "-")
         self.refused(2, ["--compare", "no such option"], "bench", "neighbour", "--compare", "true")
+        self.refused(1, ["memory", "GiB are free"], "bench", "decode", "--window", "400000000")
         self.refused(1, ["random weights", "q2_K"], "bench", "decode", "--synthetic", "llama-1b:1",
                      "--type", "q2_K")
         self.refused(1, ["no-such-model"], "bench", "no-such-model")
