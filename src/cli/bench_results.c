@@ -187,13 +187,15 @@ static void add_notes(const rill__bench *b) {
     rill__table_title(table, "%s, %u sinks and a window of %u; %s", m->open.info.name,
                       last->options.sinks, last->options.window, m->description);
     for (size_t i = 0; i < b->n_machines; i++) {
-        const rill_roof *r = &b->machines[i].roof;
+        const rill__bench_machine *one = &b->machines[i];
+        const rill_roof *r = &one->roof;
         rill__table_note(table,
-                         "%u thread%s: reads %.1f GB/s; f32 %.0f, bf16 %.0f Gflop/s, int8 %.0f "
-                         "Gop/s.",
-                         b->machines[i].threads, b->machines[i].threads == 1 ? "" : "s",
-                         r->read_bytes_per_second / 1e9, r->f32_flops_per_second / 1e9,
-                         r->bf16_flops_per_second / 1e9, r->int8_ops_per_second / 1e9);
+                         "%s, %u thread%s, last round: reads %.1f GB/s; f32 %.0f, bf16 %.0f "
+                         "Gflop/s, int8 %.0f Gop/s.",
+                         rill_type_name(one->open.info.weight_type), one->threads,
+                         one->threads == 1 ? "" : "s", r->read_bytes_per_second / 1e9,
+                         r->f32_flops_per_second / 1e9, r->bf16_flops_per_second / 1e9,
+                         r->int8_ops_per_second / 1e9);
     }
     rill__table_note(table,
                      "%zu rounds, in turns; the median counts. share: part of the roof of "
