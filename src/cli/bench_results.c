@@ -198,9 +198,9 @@ static void add_notes(const rill__bench *b) {
                          r->int8_ops_per_second / 1e9);
     }
     rill__table_note(table,
-                     "%zu rounds, in turns; the median counts. share: part of the roof of "
+                     "%zu round%s, in turns; the median counts. share: part of the roof of "
                      "the same round.",
-                     b->n_done);
+                     b->n_done, b->n_done == 1 ? "" : "s");
     if (b->s->compare)
         rill__table_note(table, "ratio: to the speed of the command, round by round: %s",
                          b->s->compare);
