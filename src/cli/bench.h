@@ -58,9 +58,9 @@ typedef struct rill__bench {
     rill__bench_machine *machines;
     rill__bench_row *rows;
     size_t n_machines, n_rows;
-    size_t n_done;    // rounds
-    uint64_t random;  // state of the generator of tokens
-    char folder[64];  // of snapshots of filled windows; empty: none yet
+    size_t n_done;     // rounds
+    uint64_t random;   // state of the generator of tokens
+    char folder[512];  // of snapshots of filled windows; empty: none yet
 } rill__bench;
 
 // What a subcommand measures.

@@ -99,7 +99,7 @@ static bool snapshot_of(rill__bench *b, const rill__bench_row *row, char *path, 
     if (users < 2) return false;
     if (!*b->folder) {
         const char *at = getenv("TMPDIR");
-        snprintf(b->folder, sizeof b->folder, "%.40s/rill-bench-XXXXXX", at && *at ? at : "/tmp");
+        snprintf(b->folder, sizeof b->folder, "%.480s/rill-bench-XXXXXX", at && *at ? at : "/tmp");
         if (!mkdtemp(b->folder)) {
             *b->folder = 0;
             return false;
@@ -114,7 +114,7 @@ static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream
                                rill_error *err) {
     rill__bench_machine *m = &b->machines[row->machine];
     rill_stream_report report;
-    char path[128];
+    char path[560];
     bool decode = row->kind == RILL_BENCH_DECODE;
     rill_status status = rill__room_check(m->open.model, &row->options, &row->options, err);
     if (status != RILL_OK) return status;

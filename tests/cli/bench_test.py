@@ -204,7 +204,7 @@ class Interrupted(Test):
 
     def test_the_busy_process_ends_with_its_parent(self):
         process = start("bench", "neighbour", *QUICK, "--tokens", "2000", "--csv",
-                        self.path("mark.csv"))
+                        self.path("mark.csv"), env={**os.environ, "TMPDIR": self.folder})
 
         def wait(n):
             for _ in range(2400):
