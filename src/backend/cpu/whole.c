@@ -9,13 +9,13 @@
 #include <string.h>
 
 enum {
-    ONE_COLUMNS = 512,    // unpacked at a time
-    GROUP_COLUMNS = 512,  // so that a tile and two groups of activations stay in the cache
-    AHEAD = 16384,        // bytes asked for before they are unpacked: rows are too short for the
-                          // processor to see the stream by itself
+    ONE_COLUMNS = 512,     // unpacked at a time
+    GROUP_COLUMNS = 1024,  // so that a tile and two groups of activations stay in the cache
+    AHEAD = 16384,         // bytes asked for before they are unpacked: rows are too short for the
+                           // processor to see the stream by itself
     // An unpacked row, a cache line longer, so that rows do not meet in one set of the cache.
-    Q_STRIDE = ONE_COLUMNS + 64,
-    RUNS = ONE_COLUMNS / 16 + 16,
+    Q_STRIDE = GROUP_COLUMNS + 64,
+    RUNS = GROUP_COLUMNS / 16 + 16,
     SCALES_BYTES = RILL_CPU_TILE * RUNS * 4,
 };
 

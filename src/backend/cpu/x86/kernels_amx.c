@@ -172,9 +172,9 @@ typedef struct tile_sums {
     int32_t coarse[2][TILE_ROWS * 16], fine[2][TILE_ROWS * 16];
 } tile_sums;
 
-// The products of one run; `odd` steps have tiles of their own, so that neighbours overlap.
-TINLINE void run_products(const int8_t *w, size_t stride, const int8_t *coarse, const int8_t *fine,
-                          bool odd, tile_sums *sums) {
+// Starts the products of one run; `odd` ones have tiles of their own, so that neighbours overlap.
+TINLINE void multiply_run(const int8_t *w, size_t stride, const int8_t *coarse, const int8_t *fine,
+                          bool odd) {
     if (odd) {
         _tile_zero(2);
         _tile_zero(3);
@@ -183,8 +183,6 @@ TINLINE void run_products(const int8_t *w, size_t stride, const int8_t *coarse, 
         _tile_dpbssd(2, 5, 6);
         _tile_loadd(7, fine, TILE_BYTES);
         _tile_dpbssd(3, 5, 7);
-        _tile_stored(2, sums->coarse[1], TILE_BYTES);
-        _tile_stored(3, sums->fine[1], TILE_BYTES);
         return;
     }
     _tile_zero(0);
@@ -194,8 +192,17 @@ TINLINE void run_products(const int8_t *w, size_t stride, const int8_t *coarse, 
     _tile_dpbssd(0, 4, 6);
     _tile_loadd(7, fine, TILE_BYTES);
     _tile_dpbssd(1, 4, 7);
-    _tile_stored(0, sums->coarse[0], TILE_BYTES);
-    _tile_stored(1, sums->fine[0], TILE_BYTES);
+}
+
+TINLINE void store_run(bool odd, tile_sums *sums) {
+    if (odd) {
+        _tile_stored(2, sums->coarse[1], TILE_BYTES);
+        _tile_stored(3, sums->fine[1], TILE_BYTES);
+    } else {
+        _tile_stored(0, sums->coarse[0], TILE_BYTES);
+        _tile_stored(1, sums->fine[0], TILE_BYTES);
+    }
+    stored(sums);
 }
 
 // Adds run r, at column c, to the sums of sixteen weight rows.
@@ -233,16 +240,15 @@ TINLINE void tile_runs(const rill__whole_product *p, size_t run, bool minima) {
         float *sums = p->sums + g * RILL_CPU_TILE * 16;
         __m512 out[TILE_ROWS];
         for (size_t o = 0; o < TILE_ROWS; o++) out[o] = _mm512_loadu_ps(sums + 16 * o);
-        // A run's products are stored while those of the run before are added.
-        run_products(bytes, w->k, coarse, fine, false, &products);
-        for (size_t c = run; c < w->k; c += run) {
-            bool odd = c / run % 2;
-            run_products(bytes + c, w->k, coarse + 16 * c, fine + 16 * c, odd, &products);
-            stored(&products);
-            add_run(w, &x, c - run, run, minima, !odd, &products, out);
+        // A product takes long: the next one is begun before it is stored, and it is stored before
+        // the one in front of it is added.
+        size_t n = w->k / run;
+        for (size_t r = 0; r < n + 2; r++) {
+            size_t c = r * run;
+            if (r < n) multiply_run(bytes + c, w->k, coarse + 16 * c, fine + 16 * c, r % 2);
+            if (r > 0 && r <= n) store_run((r - 1) % 2, &products);
+            if (r > 1) add_run(w, &x, c - 2 * run, run, minima, r % 2, &products, out);
         }
-        stored(&products);
-        add_run(w, &x, w->k - run, run, minima, (w->k / run + 1) % 2, &products, out);
         for (size_t o = 0; o < TILE_ROWS; o++) _mm512_storeu_ps(sums + 16 * o, out[o]);
     }
     _tile_release();
