@@ -5,16 +5,12 @@
 
 #include "format/types.h"
 
-static float load_half(const uint8_t *p) {
-    return rill__f16_to_f32((uint16_t)(p[0] | p[1] << 8));
-}
-
 // q2_K: 16 bytes, each a scale (low) and a minimum (high) of 4 bits for 16 values; 64 bytes of
 // pairs of bits, 128 values to 32 bytes; half d, half dmin. x = d * scale * q - dmin * minimum.
 void rill__q2_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 84) {
-        float d = load_half(b + 80), dmin = load_half(b + 82);
+        float d = rill__load_half(b + 80), dmin = rill__load_half(b + 82);
         for (int k = 0; k < RILL_SUPER_BLOCK; k++) {
             int half = k / 128, pair = k % 128 / 32, column = k % 32;
             uint8_t scale = b[k / 16];
@@ -36,7 +32,7 @@ static int q3_k_scale(const uint8_t *s, int j) {
 void rill__q3_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 110) {
-        float d = load_half(b + 108);
+        float d = rill__load_half(b + 108);
         for (int k = 0; k < RILL_SUPER_BLOCK; k++) {
             int half = k / 128, pair = k % 128 / 32, column = k % 32;
             int value = b[32 + 32 * half + column] >> (2 * pair) & 3;
@@ -62,7 +58,7 @@ static void q4_k_scale(const uint8_t *s, int j, float *scale, float *minimum) {
 // x = d * scale * q - dmin * minimum.
 static void nibbles_to_float(const uint8_t *b, const uint8_t *fifth, const uint8_t *nibbles,
                              float *dst) {
-    float d = load_half(b), dmin = load_half(b + 2);
+    float d = rill__load_half(b), dmin = rill__load_half(b + 2);
     for (int j = 0; j < 8; j++) {
         float scale, minimum;
         q4_k_scale(b + 4, j, &scale, &minimum);
@@ -92,7 +88,7 @@ void rill__q5_k_to_float(const void *src, float *dst, size_t n) {
 void rill__q6_k_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 210) {
-        float d = load_half(b + 208);
+        float d = rill__load_half(b + 208);
         for (int half = 0; half < 2; half++) {
             const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
             const int8_t *scales = (const int8_t *)b + 192 + 8 * half;
@@ -122,7 +118,7 @@ static void levels_to_float(float d, const uint8_t *nibbles, float *dst) {
 // iq4_nl: half d; 16 bytes of nibbles.
 void rill__iq4_nl_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += 32, b += 18) levels_to_float(load_half(b), b + 2, dst + i);
+    for (size_t i = 0; i < n; i += 32, b += 18) levels_to_float(rill__load_half(b), b + 2, dst + i);
 }
 
 // iq4_xs: half d; for each of eight groups of 32 a scale of 6 bits: the high two in the next 2
@@ -130,7 +126,7 @@ void rill__iq4_nl_to_float(const void *src, float *dst, size_t n) {
 void rill__iq4_xs_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += RILL_SUPER_BLOCK, b += 136) {
-        float d = load_half(b);
+        float d = rill__load_half(b);
         int high = b[2] | b[3] << 8;
         for (int j = 0; j < 8; j++) {
             int scale = (b[4 + j / 2] >> (4 * (j % 2)) & 15) | (high >> (2 * j) & 3) << 4;

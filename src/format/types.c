@@ -5,6 +5,7 @@
 #include "format/types.h"
 
 #include "format/k_quants.h"
+#include "format/quantize.h"
 
 #include <math.h>
 #include <string.h>
@@ -57,19 +58,6 @@ uint16_t rill__f32_to_bf16(float f) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-static uint16_t load16(const uint8_t *p) {
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static void store16(uint8_t *p, uint16_t v) {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
-static float load_half(const uint8_t *p) {
-    return rill__f16_to_f32(load16(p));
-}
-
 static void f32_to_float(const void *src, float *dst, size_t n) {
     memcpy(dst, src, n * sizeof *dst);
 }
@@ -79,19 +67,20 @@ static void f32_from_float(const float *src, void *dst, size_t n) {
 }
 
 static void f16_to_float(const void *src, float *dst, size_t n) {
-    for (size_t i = 0; i < n; i++) dst[i] = load_half((const uint8_t *)src + 2 * i);
+    for (size_t i = 0; i < n; i++) dst[i] = rill__load_half((const uint8_t *)src + 2 * i);
 }
 
 static void f16_from_float(const float *src, void *dst, size_t n) {
-    for (size_t i = 0; i < n; i++) store16((uint8_t *)dst + 2 * i, rill__f32_to_f16(src[i]));
+    for (size_t i = 0; i < n; i++) rill__store16((uint8_t *)dst + 2 * i, rill__f32_to_f16(src[i]));
 }
 
 static void bf16_to_float(const void *src, float *dst, size_t n) {
-    for (size_t i = 0; i < n; i++) dst[i] = rill__bf16_to_f32(load16((const uint8_t *)src + 2 * i));
+    for (size_t i = 0; i < n; i++)
+        dst[i] = rill__bf16_to_f32(rill__load16((const uint8_t *)src + 2 * i));
 }
 
 static void bf16_from_float(const float *src, void *dst, size_t n) {
-    for (size_t i = 0; i < n; i++) store16((uint8_t *)dst + 2 * i, rill__f32_to_bf16(src[i]));
+    for (size_t i = 0; i < n; i++) rill__store16((uint8_t *)dst + 2 * i, rill__f32_to_bf16(src[i]));
 }
 
 enum { BLOCK = 32 };
@@ -102,26 +91,7 @@ enum { Q8_0_BYTES = 2 + BLOCK };
 static void q8_0_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += Q8_0_BYTES)
-        for (int j = 0; j < BLOCK; j++) dst[i + j] = load_half(b) * (float)(int8_t)b[2 + j];
-}
-
-// 0 for scales too small to have an inverse: such a block is zeros in a half's precision.
-static float inverse_scale(float d) {
-    return fabsf(d) > 0x1p-126f ? 1 / d : 0;
-}
-
-static void q8_0_from_float(const float *src, void *dst, size_t n) {
-    uint8_t *b = dst;
-    for (size_t i = 0; i < n; i += BLOCK, b += Q8_0_BYTES) {
-        float greatest = 0;
-        for (int j = 0; j < BLOCK; j++) greatest = fmaxf(greatest, fabsf(src[i + j]));
-        float d = greatest / 127, inverse = inverse_scale(d);
-        store16(b, rill__f32_to_f16(d));
-        for (int j = 0; j < BLOCK; j++) {
-            float q = roundf(src[i + j] * inverse);
-            b[2 + j] = (uint8_t)(int8_t)(fabsf(q) <= 127 ? q : 0);  // 0 for NaN
-        }
-    }
+        for (int j = 0; j < BLOCK; j++) dst[i + j] = rill__load_half(b) * (float)(int8_t)b[2 + j];
 }
 
 // q4_0: half d; 16 bytes, low halves the first 16 values. x = d * (q - 8).
@@ -130,7 +100,7 @@ enum { Q4_0_BYTES = 2 + BLOCK / 2 };
 static void q4_0_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += Q4_0_BYTES) {
-        float d = load_half(b);
+        float d = rill__load_half(b);
         for (int j = 0; j < BLOCK / 2; j++) {
             dst[i + j] = d * (float)((b[2 + j] & 15) - 8);
             dst[i + j + BLOCK / 2] = d * (float)((b[2 + j] >> 4) - 8);
@@ -138,35 +108,11 @@ static void q4_0_to_float(const void *src, float *dst, size_t n) {
     }
 }
 
-static uint8_t q4_0_round(float x) {
-    if (!(x > -9))  // or NaN
-        return 0;
-    return (uint8_t)(x > 7 ? 15 : (int)(x + 8.5f));
-}
-
-static void q4_0_from_float(const float *src, void *dst, size_t n) {
-    uint8_t *b = dst;
-    for (size_t i = 0; i < n; i += BLOCK, b += Q4_0_BYTES) {
-        float greatest = 0, extreme = 0;  // the value of greatest magnitude, with its sign
-        for (int j = 0; j < BLOCK; j++) {
-            if (greatest < fabsf(src[i + j])) {
-                greatest = fabsf(src[i + j]);
-                extreme = src[i + j];
-            }
-        }
-        float d = extreme / -8, inverse = inverse_scale(d);
-        store16(b, rill__f32_to_f16(d));
-        for (int j = 0; j < BLOCK / 2; j++)
-            b[2 + j] = (uint8_t)(q4_0_round(src[i + j] * inverse) |
-                                 q4_0_round(src[i + j + BLOCK / 2] * inverse) << 4);
-    }
-}
-
 // q4_1: half d, half m; nibbles as q4_0. x = d * q + m.
 static void q4_1_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += 4 + BLOCK / 2) {
-        float d = load_half(b), m = load_half(b + 2);
+        float d = rill__load_half(b), m = rill__load_half(b + 2);
         for (int j = 0; j < BLOCK / 2; j++) {
             dst[i + j] = d * (float)(b[4 + j] & 15) + m;
             dst[i + j + BLOCK / 2] = d * (float)(b[4 + j] >> 4) + m;
@@ -183,7 +129,7 @@ static uint32_t high_bits(const uint8_t *p) {
 static void q5_0_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += 6 + BLOCK / 2) {
-        float d = load_half(b);
+        float d = rill__load_half(b);
         uint32_t high = high_bits(b + 2);
         for (int j = 0; j < BLOCK / 2; j++) {
             int low = (b[6 + j] & 15) | (int)(high >> j & 1) << 4;
@@ -198,7 +144,7 @@ static void q5_0_to_float(const void *src, float *dst, size_t n) {
 static void q5_1_to_float(const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += BLOCK, b += 8 + BLOCK / 2) {
-        float d = load_half(b), m = load_half(b + 2);
+        float d = rill__load_half(b), m = rill__load_half(b + 2);
         uint32_t high = high_bits(b + 4);
         for (int j = 0; j < BLOCK / 2; j++) {
             int low = (b[8 + j] & 15) | (int)(high >> j & 1) << 4;
@@ -228,19 +174,21 @@ static const rill__type_traits table[] = {
     {RILL_TYPE_F32, "f32", 1, 4, f32_to_float, f32_from_float},
     {RILL_TYPE_F16, "f16", 1, 2, f16_to_float, f16_from_float},
     {RILL_TYPE_BF16, "bf16", 1, 2, bf16_to_float, bf16_from_float},
-    {RILL_TYPE_Q4_0, "q4_0", BLOCK, Q4_0_BYTES, q4_0_to_float, q4_0_from_float},
-    {RILL_TYPE_Q4_1, "q4_1", BLOCK, 4 + BLOCK / 2, q4_1_to_float, NULL},
-    {RILL_TYPE_Q5_0, "q5_0", BLOCK, 6 + BLOCK / 2, q5_0_to_float, NULL},
-    {RILL_TYPE_Q5_1, "q5_1", BLOCK, 8 + BLOCK / 2, q5_1_to_float, NULL},
-    {RILL_TYPE_Q8_0, "q8_0", BLOCK, Q8_0_BYTES, q8_0_to_float, q8_0_from_float},
-    {RILL_TYPE_Q2_K, "q2_K", RILL_SUPER_BLOCK, 84, rill__q2_k_to_float, NULL},
-    {RILL_TYPE_Q3_K, "q3_K", RILL_SUPER_BLOCK, 110, rill__q3_k_to_float, NULL},
-    {RILL_TYPE_Q4_K, "q4_K", RILL_SUPER_BLOCK, 144, rill__q4_k_to_float, NULL},
-    {RILL_TYPE_Q5_K, "q5_K", RILL_SUPER_BLOCK, 176, rill__q5_k_to_float, NULL},
-    {RILL_TYPE_Q6_K, "q6_K", RILL_SUPER_BLOCK, 210, rill__q6_k_to_float, NULL},
-    {RILL_TYPE_IQ4_NL, "iq4_nl", BLOCK, 2 + BLOCK / 2, rill__iq4_nl_to_float, NULL},
-    {RILL_TYPE_IQ4_XS, "iq4_xs", RILL_SUPER_BLOCK, 136, rill__iq4_xs_to_float, NULL},
-    {RILL_TYPE_MXFP4, "mxfp4", BLOCK, 1 + BLOCK / 2, mxfp4_to_float, NULL},
+    {RILL_TYPE_Q4_0, "q4_0", BLOCK, Q4_0_BYTES, q4_0_to_float, rill__q4_0_from_float},
+    {RILL_TYPE_Q4_1, "q4_1", BLOCK, 4 + BLOCK / 2, q4_1_to_float, rill__q4_1_from_float},
+    {RILL_TYPE_Q5_0, "q5_0", BLOCK, 6 + BLOCK / 2, q5_0_to_float, rill__q5_0_from_float},
+    {RILL_TYPE_Q5_1, "q5_1", BLOCK, 8 + BLOCK / 2, q5_1_to_float, rill__q5_1_from_float},
+    {RILL_TYPE_Q8_0, "q8_0", BLOCK, Q8_0_BYTES, q8_0_to_float, rill__q8_0_from_float},
+    {RILL_TYPE_Q2_K, "q2_K", RILL_SUPER_BLOCK, 84, rill__q2_k_to_float, rill__q2_k_from_float},
+    {RILL_TYPE_Q3_K, "q3_K", RILL_SUPER_BLOCK, 110, rill__q3_k_to_float, rill__q3_k_from_float},
+    {RILL_TYPE_Q4_K, "q4_K", RILL_SUPER_BLOCK, 144, rill__q4_k_to_float, rill__q4_k_from_float},
+    {RILL_TYPE_Q5_K, "q5_K", RILL_SUPER_BLOCK, 176, rill__q5_k_to_float, rill__q5_k_from_float},
+    {RILL_TYPE_Q6_K, "q6_K", RILL_SUPER_BLOCK, 210, rill__q6_k_to_float, rill__q6_k_from_float},
+    {RILL_TYPE_IQ4_NL, "iq4_nl", BLOCK, 2 + BLOCK / 2, rill__iq4_nl_to_float,
+     rill__iq4_nl_from_float},
+    {RILL_TYPE_IQ4_XS, "iq4_xs", RILL_SUPER_BLOCK, 136, rill__iq4_xs_to_float,
+     rill__iq4_xs_from_float},
+    {RILL_TYPE_MXFP4, "mxfp4", BLOCK, 1 + BLOCK / 2, mxfp4_to_float, rill__mxfp4_from_float},
 };
 
 const rill__type_traits *rill__type_traits_get(rill_type type) {

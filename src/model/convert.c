@@ -210,11 +210,9 @@ static rill_status write_all(conversion *c) {
 
 rill_status rill_convert(const char *source, const char *target, rill_type type,
                          rill_progress_fn progress, void *user, rill_error *err) {
-    const rill__type_traits *traits = rill__type_traits_get(type);
-    if (!traits || !traits->from_float)
-        return rill__fail(err, RILL_EINVAL,
-                          "%s: type %s cannot be written; f32, f16, bf16, q8_0 and q4_0 can",
-                          target, rill_type_name(type));
+    if (!rill__type_traits_get(type))
+        return rill__fail(err, RILL_EINVAL, "%s: weights of type number %d: there is no such type",
+                          target, (int)type);
     rill__model *m;
     rill_status status = rill__model_open(source, &m, err);
     if (status != RILL_OK) return status;

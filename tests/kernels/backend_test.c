@@ -340,11 +340,10 @@ static uint8_t *make_weights(rill_type type, rill__tensor *tensor) {
     float *row = calloc(COLUMNS, sizeof *row);
     assert_true(memory && row);
     uint64_t seed = (uint64_t)type + 1;
-    for (size_t o = 0; o < OUTS && t->from_float; o++) {
+    for (size_t o = 0; o < OUTS; o++) {
         for (size_t i = 0; i < COLUMNS; i++) row[i] = random_float(&seed);
         t->from_float(row, memory + 1 + o * (bytes / OUTS), COLUMNS);
     }
-    for (size_t i = 0; i < bytes && !t->from_float; i++) memory[1 + i] = (uint8_t)(i * 37 % 53);
     free(row);
     *tensor = (rill__tensor){.name = "weights",
                              .type = type,

@@ -69,16 +69,9 @@ static inline double largest_norm(const float *x, size_t rows, size_t n) {
     return most;
 }
 
-// Encodes rows of y as the case's type, at in->bytes; types without an encoder get random bits
-// with sane scales.
+// Weights of the case's type at in->bytes: rows of y encoded, or for types whose scales have codes
+// that no encoder writes, random bits with sane halves.
 static inline void encode(operands *in, size_t rows) {
-    const rill__type_traits *t = rill__type_traits_get(in->type);
-    size_t n = rows * in->n, n_bytes = n / t->block * t->block_bytes;
-    if (t->from_float) {
-        t->from_float(in->y, in->bytes, n);
-        return;
-    }
-    for (size_t i = 0; i < n_bytes; i++) in->bytes[i] = (uint8_t)random_bits();
     // Where the last of a block's halves begins, and how many there are: they stay below 2.
     static const uint8_t halves[RILL_CPU_TYPES][2] = {
         [RILL_TYPE_Q4_1] = {2, 2},   [RILL_TYPE_Q5_0] = {0, 1},   [RILL_TYPE_Q5_1] = {2, 2},
@@ -86,6 +79,13 @@ static inline void encode(operands *in, size_t rows) {
         [RILL_TYPE_Q5_K] = {2, 2},   [RILL_TYPE_Q6_K] = {208, 1}, [RILL_TYPE_IQ4_NL] = {0, 1},
         [RILL_TYPE_IQ4_XS] = {0, 1},
     };
+    const rill__type_traits *t = rill__type_traits_get(in->type);
+    size_t n = rows * in->n, n_bytes = n / t->block * t->block_bytes;
+    if (!halves[in->type][1]) {
+        t->from_float(in->y, in->bytes, n);
+        return;
+    }
+    for (size_t i = 0; i < n_bytes; i++) in->bytes[i] = (uint8_t)random_bits();
     const uint8_t *half = halves[in->type];
     for (size_t b = 0; in->type == RILL_TYPE_MXFP4 && b < n_bytes; b += t->block_bytes)
         in->bytes[b] = (uint8_t)(120 + random_bits() % 12);  // 2^-8 to 2^4
