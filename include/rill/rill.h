@@ -113,11 +113,12 @@ RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const c
                                                     rill_model **out, rill_error *err);
 
 // A model of a named shape ("llama-7b", "mpt-7b" ...: rill_shape_name; "mpt-7b:2" has two of its
-// layers) with seeded random weights of `type`, in memory and without a tokenizer: for measuring.
+// layers) with seeded random weights of `type` or a mix of it, in memory and without a tokenizer:
+// for measuring.
 RILL_NODISCARD RILL_API rill_status rill_model_open_synthetic(rill_device *device,
                                                               const char *shape, rill_type type,
-                                                              uint64_t seed, rill_model **out,
-                                                              rill_error *err);
+                                                              rill_mix mix, uint64_t seed,
+                                                              rill_model **out, rill_error *err);
 // Gives the model back once no stream uses it any more. Sets *model to NULL; NULL in it is allowed.
 RILL_API void rill_model_close(rill_model **model);
 
@@ -478,13 +479,25 @@ RILL_NODISCARD RILL_API rill_status rill_stream_load(rill_model *model, const ch
 // Called now and then with bytes done and bytes to do. Returns false to interrupt.
 typedef bool (*rill_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-// Converts a .gguf file or a Hugging Face directory to a GGUF file with weights of `type` (f32,
-// f16, bf16, q8_0 or q4_0; vectors stay f32, rows that do not divide into blocks stay f16),
-// metadata and names as GGUF's standard has them. Written as a snapshot is. RILL_EINTERRUPTED if
-// progress said so.
+// How rill_convert stores matrices. (Vectors and routers stay f32, experts in mxfp4 stay mxfp4, and
+// rows that do not divide into a type's blocks get another: docs/types.md.)
+typedef struct rill_convert_options {
+    rill_type type;    // default q8_0
+    rill_mix mix;      // default RILL_MIX_NONE
+    unsigned threads;  // that compute, the caller's included; 0 (default): as many as pay. They
+                       // change no bit of the file.
+} rill_convert_options;
+
+// Fills options with the defaults above.
+RILL_API void rill_convert_options_default(rill_convert_options *options);
+
+// Converts a .gguf file or a Hugging Face directory to a GGUF file, metadata and names as GGUF's
+// standard has them. options and progress may be NULL. Written as a snapshot is. RILL_EINVAL: no
+// such type or mix. RILL_EINTERRUPTED if progress said so.
 RILL_NODISCARD RILL_API rill_status rill_convert(const char *source, const char *target,
-                                                 rill_type type, rill_progress_fn progress,
-                                                 void *user, rill_error *err);
+                                                 const rill_convert_options *options,
+                                                 rill_progress_fn progress, void *user,
+                                                 rill_error *err);
 
 // Writes a safetensors file with one float32 tensor [rows, columns] of that name. Written as a
 // snapshot is. RILL_EIO.

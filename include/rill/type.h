@@ -6,6 +6,7 @@
 #include "rill/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +35,24 @@ typedef enum rill_type {
 RILL_API const char *rill_type_name(rill_type type);
 // The reverse, in any case of letters. Returns false if there is no such type.
 RILL_API bool rill_type_parse(const char *name, rill_type *out);
+
+// A mix of weights: most matrices have one k-quant type, those that matter more a finer one. Small,
+// medium, large: how many that is. docs/types.md says which. q2_K has M, q3_K S, M and L, q4_K and
+// q5_K S and M.
+typedef enum rill_mix {
+    RILL_MIX_NONE,  // every matrix has the type itself
+    RILL_MIX_S,
+    RILL_MIX_M,
+    RILL_MIX_L,
+} rill_mix;
+
+// "q4_K_M" for RILL_TYPE_Q4_K and RILL_MIX_M, "q4_K" without a mix; "unknown" if there is none
+// such.
+RILL_API const char *rill_mix_name(rill_type type, rill_mix mix);
+// The reverse, in any case of letters. Returns false if there is no such type or mix.
+RILL_API bool rill_mix_parse(const char *name, rill_type *type, rill_mix *mix);
+// The names of all types and mixes, in order; NULL past the last.
+RILL_API const char *rill_mix_list(size_t index);
 
 #ifdef __cplusplus
 }

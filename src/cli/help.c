@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_COLUMNS = 25 };
+enum { OPTION_COLUMNS = 25, WORD_COLUMNS = 52 };
 
 void rill__help_overview(void *out) {
     fprintf(
@@ -25,6 +25,19 @@ void rill__help_overview(void *out) {
             "  rill --version                   which rill this is\n");
 }
 
+// Words with | between, on as many lines as they take.
+static void choice_lines(const char *words, FILE *out) {
+    while (*words) {
+        size_t n = strlen(words);
+        if (n > WORD_COLUMNS) {
+            n = WORD_COLUMNS;
+            while (n > 0 && words[n - 1] != '|') n--;
+        }
+        fprintf(out, "  %*s %.*s\n", OPTION_COLUMNS, "", (int)n, words);
+        words += n;
+    }
+}
+
 static void option_line(const rill__option *o, FILE *out) {
     char left[64];
     char letter[8] = "    ";
@@ -36,8 +49,7 @@ static void option_line(const rill__option *o, FILE *out) {
     else
         fprintf(out, "  %-*s %s\n", OPTION_COLUMNS, left, o->help);
     // The words of a choice are worth their line: nobody guesses them.
-    if (o->choices && strchr(o->choices, '|'))
-        fprintf(out, "  %*s %s\n", OPTION_COLUMNS, "", o->choices);
+    if (o->choices && strchr(o->choices, '|')) choice_lines(o->choices, out);
 }
 
 void rill__help_command(const rill__command *command, void *out) {

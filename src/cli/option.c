@@ -39,18 +39,11 @@ static rill_status parse_cache_type(rill__settings *s, const char *text, rill_er
 }
 
 static rill_status parse_weight_type(rill__settings *s, const char *text, rill_error *err) {
-    static const rill_type legal[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
-                                      RILL_TYPE_Q4_0};
-    rill_type type;
-    if (rill_type_parse(text, &type)) {
-        for (size_t i = 0; i < sizeof legal / sizeof *legal; i++) {
-            if (legal[i] == type) {
-                s->type = type;
-                return RILL_OK;
-            }
-        }
-    }
-    return rill__fail(err, RILL_EINVAL, "'%s': wants f32, f16, bf16, q8_0 or q4_0", text);
+    char known[256] = "";
+    if (rill_mix_parse(text, &s->type, &s->mix)) return RILL_OK;
+    for (size_t i = 0, n = 0; rill_mix_list(i) && n < sizeof known; i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", rill_mix_list(i));
+    return rill__fail(err, RILL_EINVAL, "'%.60s': wants one of %s", text, known);
 }
 
 // ID=B, or several with commas between.
@@ -196,8 +189,8 @@ const rill__option rill__options[] = {
     TEXT("out", 0, "FILE", RILL_FOR_LOGITS, out, "FILE", text_in, "safetensors file to write, tensor `logits` [T, V]"),
     FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
     FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
-    CUSTOM("type", "LIST", RILL_FOR_BENCHES, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored, one type or several (q8_0)", rill__lists_weight_types),
-    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0", model, "how weights are stored (q8_0)", parse_weight_type),
+    CUSTOM("type", "LIST", RILL_FOR_BENCHES, "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_K|q3_K|q4_K|q5_K|q6_K|iq4_nl|iq4_xs|mxfp4|q2_K_M|q3_K_S|q3_K_M|q3_K_L|q4_K_S|q4_K_M|q5_K_S|q5_K_M", model, "how matrices are stored, one type or several, _S _M _L: in a mix (q8_0)", rill__lists_weight_types),
+    CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_K|q3_K|q4_K|q5_K|q6_K|iq4_nl|iq4_xs|mxfp4|q2_K_M|q3_K_S|q3_K_M|q3_K_L|q4_K_S|q4_K_M|q5_K_S|q5_K_M", model, "how matrices are stored, _S _M _L: in a mix (q8_0)", parse_weight_type),
     TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCHES | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape; mpt-7b:2 has 2 layers"),
     TEXT("shape", 0, "SHAPE", RILL_FOR_INFO | RILL_FOR_MEMORY, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
     U32("prefill", RILL_FOR_BENCH | RILL_FOR_BENCH_THREADS, prefill, 1, 1e6, measuring, "tokens to read in a run (512)"),
@@ -265,7 +258,7 @@ const rill__option rill__options[] = {
 
     CUSTOM("threads", "LIST", RILL_FOR_BENCH_THREADS, NULL, machine, "numbers of threads that compute (1, 2, 4 and so on up to all)", rill__lists_threads),
     CUSTOM("threads", "LIST", RILL_FOR_BENCHES & ~RILL_FOR_BENCH_THREADS, NULL, machine, "threads that compute, one number or several (as many as help)", rill__lists_threads),
-    U32("threads", DEVICES & ~RILL_FOR_BENCHES, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
+    U32("threads", (DEVICES & ~RILL_FOR_BENCHES) | RILL_FOR_CONVERT, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
     TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
     TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512|amx", machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),

@@ -123,8 +123,8 @@ rill_status rill__session_open_synthetic(rill__session *session, const rill__set
                           s->positionals[0]);
     rill_status status = rill_device_open(&s->device, &session->device, err);
     if (status == RILL_OK)
-        status = rill_model_open_synthetic(session->device, s->synthetic, s->type, s->sampling.seed,
-                                           &session->model, err);
+        status = rill_model_open_synthetic(session->device, s->synthetic, s->type, s->mix,
+                                           s->sampling.seed, &session->model, err);
     if (status == RILL_OK) rill_model_get_info(session->model, &session->info);
     return status;
 }

@@ -88,6 +88,7 @@ typedef struct rill__settings {
     uint32_t runs;
     const char *compare;  // bench: --compare
     rill_type type;       // convert, synthetic: --type
+    rill_mix mix;         // the same
 
     bool measured_sinks;  // run, chat: --sinks auto
     bool until_end;

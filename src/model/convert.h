@@ -6,12 +6,13 @@
 #include "format/gguf_writer.h"
 #include "model/family.h"
 
-// Writes the metadata of a model whose matrices will be of `type`: description and tokenizer. A
-// GGUF source's own words about itself and its tokenizer are carried over. RILL_EUNSUPPORTED if
-// GGUF has no way to say something; RILL_ENOMEM. (Failures of the writer are kept in it.)
+// Writes the metadata of a model whose matrices will be of that type and mix: description and
+// tokenizer. A GGUF source's own words about itself and its tokenizer are carried over.
+// RILL_EUNSUPPORTED if GGUF has no way to say something; RILL_ENOMEM. (Failures of the writer are
+// kept in it.)
 RILL_NODISCARD rill_status rill__convert_metadata(rill__gguf_writer *w, const rill__model *m,
                                                   const rill__family *family, rill_type type,
-                                                  rill_error *err);
+                                                  rill_mix mix, rill_error *err);
 
 // A table of divisors of frequencies that goes along as a tensor.
 typedef struct rill__rope_tensor {

@@ -2,6 +2,7 @@
 // Metadata of a GGUF file (ggml's docs/gguf.md; keys beyond it as llama.cpp's gguf-py names them).
 // What no such key can say goes under "rill.", where rill reads it back.
 #include "model/convert.h"
+#include "model/mix.h"
 #include "model/source.h"
 
 #include <math.h>
@@ -26,17 +27,6 @@ static void put_u32(target *t, const char *name, uint32_t value) {
 
 static void put_f32(target *t, const char *name, double value) {
     rill__gguf_put_f32(t->w, key_of(t, name), value);
-}
-
-// llama.cpp's llama_ftype.
-static uint32_t file_type(rill_type type) {
-    switch (type) {
-    case RILL_TYPE_F16: return 1;
-    case RILL_TYPE_Q4_0: return 2;
-    case RILL_TYPE_Q8_0: return 7;
-    case RILL_TYPE_BF16: return 32;
-    default: return 0;
-    }
 }
 
 static bool begins(const rill__gguf_value *v, const char *prefix) {
@@ -238,7 +228,8 @@ static rill_status put_tokenizer(rill__gguf_writer *w, const rill__model *m, ril
 }
 
 rill_status rill__convert_metadata(rill__gguf_writer *w, const rill__model *m,
-                                   const rill__family *family, rill_type type, rill_error *err) {
+                                   const rill__family *family, rill_type type, rill_mix mix,
+                                   rill_error *err) {
     target t = {.w = w, .architecture = family->architecture};
     const rill__description *d = &m->description;
     if (d->local_rope && d->local_rope->scaling != RILL_ROPE_DEFAULT &&
@@ -251,8 +242,8 @@ rill_status rill__convert_metadata(rill__gguf_writer *w, const rill__model *m,
     rill__gguf_put_text(w, "general.type", "model");
     rill__gguf_put_text(w, "general.name", d->name);
     if (m->file.source->is_gguf) copy_general(w, &m->file.source->gguf);
-    rill__gguf_put_u32(w, "general.file_type", file_type(type));
-    if (type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0)
+    rill__gguf_put_u32(w, "general.file_type", rill__mix_file_type(type, mix));
+    if (rill__type_traits_get(type)->block > 1)
         rill__gguf_put_u32(w, "general.quantization_version", 2);
     put_sizes(&t, d);
     put_blocks(&t, d);

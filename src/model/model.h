@@ -70,11 +70,11 @@ typedef struct rill__model {
 
 // Opens a .gguf file or a Hugging Face directory: rill_model_open has the failures.
 RILL_NODISCARD rill_status rill__model_open(const char *path, rill__model **out, rill_error *err);
-// A named shape with seeded random weights (normal, scaled by 1 / sqrt(columns)) of any type that
-// can be written or read; blocks of types without a writer are filled with random bits and sane
-// scales.
-RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t seed,
-                                                  rill__model **out, rill_error *err);
+// A named shape with seeded random weights (normal, scaled by 1 / sqrt(columns)) of a type or mix.
+// RILL_EINVAL: there is no such shape, type or mix.
+RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type type, rill_mix mix,
+                                                  uint64_t seed, rill__model **out,
+                                                  rill_error *err);
 // Only the tokenizer of `path` (see rill_tokenizer_open); description is zeroed.
 RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__model **out,
                                                       rill_error *err);

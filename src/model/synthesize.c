@@ -3,6 +3,7 @@
 // for each width of row, and rows are copied from random places of it: that takes as long as
 // writing the memory does, and no two rows are alike.
 #include "base/random.h"
+#include "model/mix.h"
 #include "model/shapes.h"
 #include "model/weights.h"
 
@@ -32,49 +33,13 @@ static float normal(generator *g) {
     return (float)(sum - 1020) / 209.0216f;  // sqrt(8 * (65536 - 1) / 12)
 }
 
-static void put_half(uint8_t *at, float value) {
-    uint16_t half = rill__f32_to_f16(value);
-    memcpy(at, &half, sizeof half);
-}
-
-// Random bits are a block's integers already; only its scales must fit the wanted deviation. False
-// for a type of blocks that is not known here.
-static bool set_scales(rill_type type, uint8_t *block, float deviation) {
-    switch (type) {
-    case RILL_TYPE_Q4_1:  // d * q + m, q uniform in 0..15: deviation 4.61, mean 7.5
-        put_half(block, deviation / 4.61f);
-        put_half(block + 2, -7.5f * deviation / 4.61f);
-        break;
-    case RILL_TYPE_Q5_0: put_half(block, deviation / 9.23f); break;  // d * (q - 16), q in 0..31
-    case RILL_TYPE_Q5_1:
-        put_half(block, deviation / 9.23f);
-        put_half(block + 2, -15.5f * deviation / 9.23f);
-        break;
-    case RILL_TYPE_Q4_K:  // d * scale * q - dmin * min; scale and min uniform in 0..63
-        put_half(block, deviation / 242);
-        put_half(block + 2, 7.5f * deviation / 242);
-        break;
-    case RILL_TYPE_Q6_K:  // d * scale * (q - 32); scale of deviation 73.9, q - 32 of 18.5
-        put_half(block + 208, deviation / 1367);
-        break;
-    default: return false;
-    }
-    return true;
-}
-
 // Blocks of `traits` whose values have the deviation; bytes is a whole number of them.
 static void fill_pool(generator *g, const rill__type_traits *traits, uint8_t *pool, size_t bytes,
                       float deviation) {
+    float values[LOCAL];
     for (size_t at = 0; at < bytes; at += traits->block_bytes) {
-        float values[LOCAL];
-        uint8_t *block = pool + at;
-        if (traits->from_float) {
-            for (uint32_t i = 0; i < traits->block; i++) values[i] = deviation * normal(g);
-            traits->from_float(values, block, traits->block);
-            continue;
-        }
-        for (uint32_t i = 0; i < traits->block_bytes; i++) block[i] = (uint8_t)next(g);
-        (void)set_scales(traits->type, block, deviation);
+        for (uint32_t i = 0; i < traits->block; i++) values[i] = deviation * normal(g);
+        traits->from_float(values, pool + at, traits->block);
     }
 }
 
@@ -82,6 +47,7 @@ static void fill_pool(generator *g, const rill__type_traits *traits, uint8_t *po
 typedef struct layout {
     rill__model *m;
     rill_type type;
+    rill_mix mix;
     size_t bytes;  // so far
 } layout;
 
@@ -92,31 +58,35 @@ static rill_status place(layout *l, rill__weight_role role, uint32_t layer, rill
     rill__weight_shape(d, role, &rows, &columns);
     rill__tensor *t = &l->m->parameters[rill__parameter_index(role, layer)].weight;
     *t = (rill__tensor){.name = name, .n_dims = columns ? 2 : 1, .shape = {rows, 1, 1, 1}};
-    t->type = columns ? l->type : RILL_TYPE_F32;
+    t->type =
+        columns ? rill__mix_choose(d, l->type, l->mix, &role, 1, layer, columns) : RILL_TYPE_F32;
     if (columns) t->shape[1] = columns;
     size_t row;
     if (!rill__type_bytes(t->type, columns ? columns : rows, &row) ||
         !rill__mul_size(row, columns ? rows : 1, &t->bytes) ||
         !rill__add_size(l->bytes, t->bytes + ALIGNMENT, &l->bytes))
-        return rill__fail(err, RILL_EINVAL, "%s: rows of %llu do not divide into blocks of %s",
-                          d->name, (unsigned long long)columns, rill_type_name(l->type));
+        return rill__fail(err, RILL_EINVAL, "%s: %llu rows of %llu weights: more than memory has",
+                          d->name, (unsigned long long)rows, (unsigned long long)columns);
     l->bytes = l->bytes / ALIGNMENT * ALIGNMENT;
     return RILL_OK;
 }
 
-// The pool that rows of one width are copied from.
+// The pool that rows of one width and type are copied from.
 typedef struct pool {
     uint8_t *data;
     size_t bytes;
     uint64_t columns;
+    rill_type type;
 } pool;
 
 static void fill_matrix(generator *g, pool *from, const rill__tensor *t, uint8_t *data) {
     const rill__type_traits *traits = rill__type_traits_get(t->type);
     uint64_t rows = t->shape[0], columns = t->shape[1];
-    if (from->columns != columns) {
+    if (from->columns != columns || from->type != t->type) {
+        from->bytes = POOL_VALUES / traits->block * traits->block_bytes;
         fill_pool(g, traits, from->data, from->bytes, (float)(1 / sqrt((double)columns)));
         from->columns = columns;
+        from->type = t->type;
     }
     size_t row = t->bytes / rows;
     size_t starts = (from->bytes - row) / traits->block_bytes + 1;
@@ -131,7 +101,11 @@ static void fill_vector(generator *g, const rill__tensor *t, uint8_t *data) {
     }
 }
 
-// Weights of equal width one after the other, so that each pool is made once.
+static bool same_kind(const rill__tensor *a, const rill__tensor *b) {
+    return a->n_dims == b->n_dims && a->shape[1] == b->shape[1] && a->type == b->type;
+}
+
+// Matrices of equal width and type one after the other, so that each pool is made once.
 static void fill_all(rill__model *m, generator *g, pool *from) {
     uint8_t *memory = m->file.memory;
     size_t n = rill__parameters_count(m->description.n_layers), at = 0;
@@ -142,30 +116,29 @@ static void fill_all(rill__model *m, generator *g, pool *from) {
         at = (at + t->bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
         if (t->n_dims == 1) fill_vector(g, t, memory + (t->data - memory));
     }
-    for (int narrow = 1; narrow >= 0; narrow--) {
-        for (size_t i = 0; i < n; i++) {
-            const rill__tensor *t = &m->parameters[i].weight;
-            bool is_narrow = t->shape[1] == m->description.hidden_size;
-            if (t->n_dims == 2 && is_narrow == (narrow != 0))
-                fill_matrix(g, from, t, memory + (t->data - memory));
+    for (size_t i = 0; i < n; i++) {
+        const rill__tensor *first = &m->parameters[i].weight;
+        bool is_first = first->n_dims == 2;
+        for (size_t j = 0; j < i && is_first; j++)
+            is_first = !same_kind(&m->parameters[j].weight, first);
+        for (size_t j = i; j < n && is_first; j++) {
+            const rill__tensor *t = &m->parameters[j].weight;
+            if (same_kind(t, first)) fill_matrix(g, from, t, memory + (t->data - memory));
         }
     }
 }
 
-static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_error *err) {
-    const rill__type_traits *traits = rill__type_traits_get(type);
-    if (!traits)
-        return rill__fail(err, RILL_EINVAL, "%s: weights of type number %d: there is no such type",
-                          m->description.name, (int)type);
-    uint8_t block[LOCAL] = {0};
-    if (!traits->from_float && !set_scales(type, block, 1))
-        return rill__fail(err, RILL_EUNSUPPORTED, "%s: random weights of type %s",
-                          m->description.name, rill_type_name(type));
+static rill_status build(rill__model *m, rill_type type, rill_mix mix, uint64_t seed,
+                         rill_error *err) {
+    if (!rill__mix_exists(type, mix))
+        return rill__fail(err, RILL_EINVAL,
+                          "%s: weights of type number %d, mix %d: there is no such",
+                          m->description.name, (int)type, (int)mix);
     size_t n = rill__parameters_count(m->description.n_layers);
     m->parameters = rill__calloc(n, sizeof *m->parameters);
     if (!m->parameters)
         return rill__fail_memory(err, "the table of weights", n * sizeof *m->parameters);
-    layout l = {.m = m, .type = type};
+    layout l = {.m = m, .type = type, .mix = mix};
     rill_status status = RILL_OK;
     for (int role = 0; role < RILL_WEIGHTS && status == RILL_OK; role++) {
         uint32_t times = role < RILL_WEIGHTS_GLOBAL ? 1 : m->description.n_layers;
@@ -174,8 +147,7 @@ static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_err
             status = place(&l, (rill__weight_role)role, layer, err);
     }
     if (status != RILL_OK) return status;
-    pool from = {.bytes = POOL_VALUES / traits->block * traits->block_bytes};
-    from.data = rill__malloc(from.bytes);
+    pool from = {.data = rill__malloc(POOL_VALUES * sizeof(float))};
     m->file.memory = rill__map_memory(l.bytes);
     m->file.memory_bytes = l.bytes;
     if (from.data && m->file.memory) {
@@ -189,7 +161,7 @@ static rill_status build(rill__model *m, rill_type type, uint64_t seed, rill_err
     return status;
 }
 
-rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t seed,
+rill_status rill__model_synthesize(const char *shape, rill_type type, rill_mix mix, uint64_t seed,
                                    rill__model **out, rill_error *err) {
     rill__model *m = rill__calloc(1, sizeof *m);
     if (!m) return rill__fail_memory(err, "a model", sizeof *m);
@@ -198,7 +170,7 @@ rill_status rill__model_synthesize(const char *shape, rill_type type, uint64_t s
         rill__description *d = &m->description;
         if (d->position == RILL_POSITION_ALIBI)
             status = rill__alibi_slopes(d, d->alibi_bias_max, 1, false, err);
-        if (status == RILL_OK) status = build(m, type, seed, err);
+        if (status == RILL_OK) status = build(m, type, mix, seed, err);
     } else {
         char known[128];
         rill__shape_list(known, sizeof known);

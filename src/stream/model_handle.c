@@ -33,9 +33,10 @@ rill_status rill_model_open(rill_device *device, const char *path, rill_model **
 }
 
 rill_status rill_model_open_synthetic(rill_device *device, const char *shape, rill_type type,
-                                      uint64_t seed, rill_model **out, rill_error *err) {
+                                      rill_mix mix, uint64_t seed, rill_model **out,
+                                      rill_error *err) {
     rill__model *files;
-    rill_status status = rill__model_synthesize(shape, type, seed, &files, err);
+    rill_status status = rill__model_synthesize(shape, type, mix, seed, &files, err);
     return status == RILL_OK ? rill__model_wrap(device, files, out, err) : status;
 }
 

@@ -79,6 +79,18 @@ class Convert(Test):
         args = ["-p", "The sea", "--temperature", "0", "-n", "40"]
         self.assertEqual(rill("run", path, *args)[0], rill("run", *args)[0])
 
+    def test_a_mix_with_any_threads(self):
+        paths = [self.path("one.gguf"), self.path("three.gguf")]
+        for path, threads in zip(paths, "13"):
+            rill("convert", GOLDEN, path, "--type", "Q4_k_m", "--threads", threads)
+        with open(paths[0], "rb") as one, open(paths[1], "rb") as three:
+            self.assertEqual(one.read(), three.read())
+        self.assertIn("most in q5_0", rill("info", paths[0])[0].decode())  # rows of 64 and 96
+
+    def test_an_unknown_type(self):
+        for word in "q9", "q8_0_M", "q4_K_L":
+            self.refused(2, [word, "q2_K", "mxfp4", "q5_K_M"], "convert", GOLDEN, self.path("x.gguf"), "--type", word)
+
     def test_onto_itself(self):
         path = self.write("model.gguf", b"GGUF")
         self.refused(2, ["model.gguf", "itself"], "convert", path, path)

@@ -97,7 +97,9 @@ static int make_exact(void **state) {
     for (size_t i = 0; i < N_TYPES; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/%s.gguf", test_directory(),
                  rill_type_name(types[i]));
-        must(rill_convert(test_data("trained/llama"), paths[i], types[i], NULL, NULL, &err), &err);
+        must(rill_convert(test_data("trained/llama"), paths[i],
+                          &(rill_convert_options){.type = types[i]}, NULL, NULL, &err),
+             &err);
         exact[i] = logits_of(paths[i], device);
     }
     rill_device_close(&device);

@@ -72,7 +72,9 @@ static rill_status with_little_room(const char *target, rill_error *err) {
     little = (struct rlimit){300000, before.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
-    rill_status status = rill_convert(source(), target, RILL_TYPE_F32, NULL, NULL, err);
+    rill_status status =
+        rill_convert(source(), target, &(rill_convert_options){.type = RILL_TYPE_F32}, NULL, NULL,
+                     err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     return status;
 }
@@ -93,18 +95,20 @@ static bool look(void *user, uint64_t done, uint64_t total) {
 
 static rill_status interrupted(const char *target, rill_error *err) {
     watch w = {.stop = 100000};
-    return rill_convert(source(), target, RILL_TYPE_F32, look, &w, err);
+    return rill_convert(source(), target, &(rill_convert_options){.type = RILL_TYPE_F32}, look, &w,
+                        err);
 }
 
 static rill_status of_another_type(const char *target, rill_error *err) {
-    return rill_convert(source(), target, (rill_type)99, NULL, NULL, err);
+    return rill_convert(source(), target, &(rill_convert_options){.type = (rill_type)99}, NULL,
+                        NULL, err);
 }
 
 static void what_fails_leaves_nothing(void **state) {
     (void)state;
     leaves_nothing(with_little_room, RILL_EIO, "File too large");
     leaves_nothing(interrupted, RILL_EINTERRUPTED, "interrupted");
-    leaves_nothing(of_another_type, RILL_EINVAL, "type number 99: there is no such");
+    leaves_nothing(of_another_type, RILL_EINVAL, "type number 99, mix 0: there is no such");
 }
 
 static void places_that_cannot_be_written_are_named(void **state) {
@@ -119,7 +123,8 @@ static void places_that_cannot_be_written_are_named(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rill_status status =
-            rill_convert(source(), cases[i].target, RILL_TYPE_Q8_0, NULL, NULL, &err);
+            rill_convert(source(), cases[i].target, &(rill_convert_options){.type = RILL_TYPE_Q8_0},
+                         NULL, NULL, &err);
         if (status != RILL_EIO || !strstr(err.message, cases[i].word) ||
             !strstr(err.message, cases[i].target))
             fail_msg("'%s' expected; status %d: %s", cases[i].word, (int)status, err.message);
@@ -132,8 +137,8 @@ static void broken_sources_leave_nothing(void **state) {
     rill_error err;
     const char *target = scratch_path("out/model.gguf");
     const tensor_edit edit = {.name = "model.norm.weight", .drop = true};
-    assert_int_equal(rill_convert(edited_model("llama", &edit), target, RILL_TYPE_F16, NULL, NULL,
-                                  &err),
+    assert_int_equal(rill_convert(edited_model("llama", &edit), target,
+                                  &(rill_convert_options){.type = RILL_TYPE_F16}, NULL, NULL, &err),
                      RILL_EFORMAT);
     check_untouched(target, NULL);
 }
@@ -144,7 +149,9 @@ static void a_file_may_become_itself(void **state) {
     rill_error err;
     watch w = {.stop = UINT64_MAX};
     char *path = rill__strdup(gguf_of("qwen3", RILL_TYPE_F32));
-    assert_int_equal(rill_convert(path, path, RILL_TYPE_F16, look, &w, &err), RILL_OK);
+    assert_int_equal(rill_convert(path, path, &(rill_convert_options){.type = RILL_TYPE_F16}, look,
+                                  &w, &err),
+                     RILL_OK);
     assert_true(w.calls > 10);
     assert_int_equal(w.done, w.total);
     rill__model *m = open_model(path);
@@ -209,7 +216,8 @@ static void vocabularies_go_along(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *from = model_with_tokenizer(cases[i].file, 710);
         const char *to = scratch_path("vocabulary.gguf");
-        if (rill_convert(from, to, RILL_TYPE_Q8_0, NULL, NULL, &err) != RILL_OK)
+        if (rill_convert(from, to, &(rill_convert_options){.type = RILL_TYPE_Q8_0}, NULL, NULL,
+                         &err) != RILL_OK)
             fail_msg("%s: %s", cases[i].file, err.message);
         rill__model *before = open_model(from), *after = open_model(to);
         rill__gguf_string kind;
@@ -255,7 +263,8 @@ static rill_status open_and_close(const char *path, rill_error *err) {
 }
 
 static rill_status convert(const char *path, rill_error *err) {
-    return rill_convert(path, scratch_path("out/model.gguf"), RILL_TYPE_Q4_0, NULL, NULL, err);
+    return rill_convert(path, scratch_path("out/model.gguf"),
+                        &(rill_convert_options){.type = RILL_TYPE_Q4_0}, NULL, NULL, err);
 }
 
 // Each allocation fails once, and each once together with all that follow.
@@ -311,7 +320,8 @@ static void memory_may_end_anywhere(void **state) {
     snprintf(from[3], sizeof *from, "%s", model_with_tokenizer("sp-bpe.model", 700));
     snprintf(from[4], sizeof *from, "%s/pieces.gguf", scratch_directory);
     for (int i = 1; i < 4; i += 2)
-        if (rill_convert(from[i], from[i + 1], RILL_TYPE_F16, NULL, NULL, &err) != RILL_OK)
+        if (rill_convert(from[i], from[i + 1], &(rill_convert_options){.type = RILL_TYPE_F16}, NULL,
+                         NULL, &err) != RILL_OK)
             fail_msg("%s", err.message);
     failing_allocator_install();
     for (int i = 0; i < 5; i++) {

@@ -98,7 +98,8 @@ static void same_description(const rill__description *a, const rill__description
 
 static void must_convert(const char *source, const char *target, rill_type type) {
     rill_error err;
-    if (rill_convert(source, target, type, NULL, NULL, &err) != RILL_OK)
+    if (rill_convert(source, target, &(rill_convert_options){.type = type}, NULL, NULL, &err) !=
+        RILL_OK)
         fail_msg("%s", err.message);
 }
 

@@ -7,13 +7,15 @@
 
 #include <math.h>
 
-static const rill_type types[] = {RILL_TYPE_F32, RILL_TYPE_F16, RILL_TYPE_BF16, RILL_TYPE_Q8_0,
-                                  RILL_TYPE_Q4_0};
+static const rill_type types[] = {RILL_TYPE_F32,    RILL_TYPE_F16,  RILL_TYPE_BF16, RILL_TYPE_Q8_0,
+                                  RILL_TYPE_Q4_0,   RILL_TYPE_Q4_1, RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,
+                                  RILL_TYPE_IQ4_NL, RILL_TYPE_MXFP4};
 enum { TYPES = sizeof types / sizeof *types };
 
 static void must_convert(const char *source, const char *target, rill_type type) {
     rill_error err;
-    if (rill_convert(source, target, type, NULL, NULL, &err) != RILL_OK)
+    if (rill_convert(source, target, &(rill_convert_options){.type = type}, NULL, NULL, &err) !=
+        RILL_OK)
         fail_msg("%s to %s: %s", source, target, err.message);
 }
 
@@ -55,7 +57,7 @@ static const struct {
 
 static void keys_are_the_standards(void **state) {
     (void)state;
-    static const uint32_t file_types[TYPES] = {0, 1, 32, 7, 2};
+    static const uint32_t file_types[TYPES] = {0, 1, 32, 7, 2, 3, 8, 9, 25, 38};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         for (size_t j = 0; j < TYPES; j++) {
             rill__gguf g;
@@ -66,7 +68,7 @@ static void keys_are_the_standards(void **state) {
             check_text(&g, "general.name", sizes[i].golden);
             check_text(&g, "tokenizer.ggml.model", "none");
             check_number(&g, "general", "file_type", RILL_GGUF_U32, file_types[j]);
-            bool blocks = types[j] == RILL_TYPE_Q8_0 || types[j] == RILL_TYPE_Q4_0;
+            bool blocks = rill__type_traits_get(types[j])->block > 1;
             assert_int_equal(rill__gguf_find(&g, "general.quantization_version") != NULL, blocks);
             check_number(&g, a, "context_length", RILL_GGUF_U32, 64);
             check_number(&g, a, "embedding_length", RILL_GGUF_U32, 64);

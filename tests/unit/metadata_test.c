@@ -193,7 +193,8 @@ static void plain_scale_of_gemma3_survives(void **state) {
     assert_true(m->description.attention_scale == plain);
     rill__model_close(&m);
     rill_error err;
-    if (rill_convert(from, to, RILL_TYPE_F32, NULL, NULL, &err) != RILL_OK)
+    if (rill_convert(from, to, &(rill_convert_options){.type = RILL_TYPE_F32}, NULL, NULL, &err) !=
+        RILL_OK)
         fail_msg("%s", err.message);
     m = open_model(to);
     assert_true(m->description.attention_scale == plain);

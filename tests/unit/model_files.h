@@ -260,7 +260,8 @@ static inline const char *gguf_of(const char *golden, rill_type type) {
     static char path[256];
     rill_error err;
     snprintf(path, sizeof path, "%s/%s.gguf", scratch_directory, golden);
-    if (rill_convert(test_data("golden", golden), path, type, NULL, NULL, &err) != RILL_OK)
+    if (rill_convert(test_data("golden", golden), path, &(rill_convert_options){.type = type}, NULL,
+                     NULL, &err) != RILL_OK)
         fail_msg("%s", err.message);
     return path;
 }
