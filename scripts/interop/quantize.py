@@ -4,18 +4,19 @@
 
     quantize.py LIBRARY_FOLDER SOURCE.gguf TARGET.gguf TYPE [OUTPUT_TYPE [EMBEDDING_TYPE]]
 
-LIBRARY_FOLDER: node_modules/@node-llama-cpp/linux-x64/bins/linux-x64. TYPE: q4_0, q4_1, q5_0, q5_1,
-q8_0, q2_K, q3_K, q4_K, q5_K (mixtures), q6_K, iq4_nl or iq4_xs; the other two are for one matrix each.
+LIBRARY_FOLDER: node_modules/@node-llama-cpp/linux-x64/bins/linux-x64. TYPE as docs/types.md has it: the name of a
+type is every matrix in it (llama.cpp's "pure"), q2_K_M ... q5_K_M are mixes. The other two are for one matrix each.
 """
 import ctypes
 import pathlib
 import sys
 
 # llama.h: llama_ftype; ggml.h: ggml_type.
-FILE_TYPES = {"q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3_K": 12, "q4_K": 15, "q5_K": 17,
-              "q6_K": 18, "iq4_nl": 25, "iq4_xs": 30}
+MIXES = {"q2_K_M": 10, "q3_K_S": 11, "q3_K_M": 12, "q3_K_L": 13, "q4_K_S": 14, "q4_K_M": 15, "q5_K_S": 16, "q5_K_M": 17}
+PURE = {"q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3_K": 11, "q4_K": 14, "q5_K": 16,
+        "q6_K": 18, "iq4_nl": 25, "iq4_xs": 30, "mxfp4": 38}
 TENSOR_TYPES = {"q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "q2_K": 10, "q3_K": 11, "q4_K": 12, "q5_K": 13,
-                "q6_K": 14, "iq4_nl": 20, "iq4_xs": 23}
+                "q6_K": 14, "iq4_nl": 20, "iq4_xs": 23, "mxfp4": 39}
 
 
 class Params(ctypes.Structure):
@@ -34,7 +35,8 @@ def main():
             loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     loaded.llama_model_quantize_default_params.restype = Params
     params = loaded.llama_model_quantize_default_params()
-    params.threads, params.file_type, params.allow_requantize = 1, FILE_TYPES[kind], True
+    params.threads, params.allow_requantize, params.pure = 2, True, kind in PURE
+    params.file_type = PURE[kind] if params.pure else MIXES[kind]
     if len(sys.argv) > 5:
         params.output_type = TENSOR_TYPES[sys.argv[5]]
     if len(sys.argv) > 6:
