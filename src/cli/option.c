@@ -189,7 +189,7 @@ const rill__option rill__options[] = {
     TEXT("out", 0, "FILE", RILL_FOR_LOGITS, out, "FILE", text_in, "safetensors file to write, tensor `logits` [T, V]"),
     FLAG("special", 0, RILL_FOR_TOKENIZE, special, text_in, "add the special tokens that begin and end a text"),
     FLAG("decode", 0, RILL_FOR_TOKENIZE, decode_ids, text_in, "turn ids into text"),
-    CUSTOM("type", "LIST", RILL_FOR_BENCHES, "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_K|q3_K|q4_K|q5_K|q6_K|iq4_nl|iq4_xs|mxfp4|q2_K_M|q3_K_S|q3_K_M|q3_K_L|q4_K_S|q4_K_M|q5_K_S|q5_K_M", model, "how matrices are stored, one type or several, _S _M _L: in a mix (q8_0)", rill__lists_weight_types),
+    CUSTOM("type", "LIST", RILL_FOR_BENCHES, "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_K|q3_K|q4_K|q5_K|q6_K|iq4_nl|iq4_xs|mxfp4", model, "how matrices are stored, one type or several (q8_0)", rill__lists_weight_types),
     CUSTOM("type", "TYPE", RILL_FOR_CONVERT | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_K|q3_K|q4_K|q5_K|q6_K|iq4_nl|iq4_xs|mxfp4|q2_K_M|q3_K_S|q3_K_M|q3_K_L|q4_K_S|q4_K_M|q5_K_S|q5_K_M", model, "how matrices are stored, _S _M _L: in a mix (q8_0)", parse_weight_type),
     TEXT("synthetic", 0, "SHAPE", RILL_FOR_BENCHES | RILL_FOR_LATENCY | RILL_FOR_PERPLEXITY, synthetic, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "random weights of a known shape; mpt-7b:2 has 2 layers"),
     TEXT("shape", 0, "SHAPE", RILL_FOR_INFO | RILL_FOR_MEMORY, shape, "llama-1b|llama-7b|llama-13b|pythia-2.8b|falcon-7b|mpt-7b", model, "a name, or layers=24,hidden=768,heads=12,..."),
