@@ -11,7 +11,8 @@
 //
 // Determinism. A row of a result is bit for bit the same whatever other rows are computed with it,
 // whatever the number of threads, and wherever in the ring a key happens to lie: reductions run
-// over keys in the order of tokens and over a row's columns in an order fixed by the tier.
+// over keys in the order of tokens, cut by the tokens' numbers if at all, and over a row's columns
+// in an order fixed by the tier.
 //
 // All activations are float32, row-major, rows without gaps: [n_rows, width].
 #ifndef RILL_BACKEND_H

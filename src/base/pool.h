@@ -3,7 +3,8 @@
 //
 // Work is cut into numbered pieces, claimed one by one with an atomic counter, so a descheduled
 // thread holds nobody up: the others take its share. Waiting spins briefly, then sleeps on a futex.
-// The pool never changes a result: pieces are output rows or heads, never parts of a reduction.
+// The pool never changes a result: pieces are output rows or heads, or parts of a reduction that
+// are the same for any number of threads.
 #ifndef RILL_BASE_POOL_H
 #define RILL_BASE_POOL_H
 

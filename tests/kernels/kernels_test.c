@@ -6,6 +6,7 @@
 // sums of products). Columns are the processor's tiers; a kernel that a higher tier shares with a
 // lower one runs once; a tier that the processor lacks is skipped. Usage: kernels_test [SEED]
 // [--repeat N] [--bench].
+#include "attend_cases.h"
 #include "whole_runs.h"
 
 #include "base/clock.h"
@@ -102,37 +103,6 @@ static size_t run_product_tiles(const rill__cpu_kernels *k, operands *in, float 
     return in->n_rows * in->n_outs;
 }
 
-static size_t run_mix(const rill__cpu_kernels *k, operands *in, float *out) {
-    size_t n_heads = in->n_rows, n_keys = in->n_outs;
-    double *sums = calloc(n_heads * in->n, sizeof *sums);
-    const rill__type_traits *t = rill__type_traits_get(in->type);
-    size_t stride = in->n / t->block * t->block_bytes;
-    rill_type type = in->type;
-    const uint8_t *data = in->bytes;
-    if (!k->mix[type]) {
-        decode_all(k, in, n_keys);
-        data = (const uint8_t *)decoded;
-        stride = in->n * sizeof(float);
-        type = RILL_TYPE_F32;
-    }
-    rill__values v = {.v = data,
-                      .v_stride = stride,
-                      .n_keys = n_keys - 1,
-                      .weights = in->x,
-                      .weight_stride = n_keys,
-                      .n_heads = n_heads,
-                      .dim = in->n};
-    k->mix[type](sums, &v);
-    v.v += (n_keys - 1) * stride;  // the last key in a call of its own: sums go on
-    v.weights += n_keys - 1;
-    v.n_keys = 1;
-    k->mix[type](sums, &v);
-    for (size_t h = 0; h < n_heads; h++) k->mix_end(sums, h, 0.5f, out + h * in->n, in->n);
-    free(sums);
-    if (!in->timing) in->scale = norm_of(in->x, n_keys * n_heads) * norm_of(in->y, n_keys * in->n);
-    return n_heads * in->n;
-}
-
 static size_t run_exp_sum(const rill__cpu_kernels *k, operands *in, float *out) {
     float greatest = -INFINITY;
     for (size_t i = 0; i < in->n; i++) {
@@ -174,6 +144,7 @@ static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out)
 }
 
 #define SLOT(member) offsetof(rill__cpu_kernels, member)
+#define ALL          ((1u << N_FILLS) - 1)
 #define FINITE       (1u << NORMAL | 1u << CONSTANT | 1u << DENORMAL | 1u << ZERO)
 
 // Whole numbers: every tier the same bits.
@@ -239,8 +210,20 @@ static const kernel_case cases[] = {
      run_product_tiles},
     {"quantize q16", SLOT(quantize_q16), RILL_TYPE_F32, 32, 0, 0,
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
-    {"mix f32", SLOT(mix[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
-    {"mix f16", SLOT(mix[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE, run_mix},
+    {"encode f16", SLOT(encode[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 0, 0, ALL, run_encode},
+    {"encode bf16", SLOT(encode[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 0, 0, ALL, run_encode},
+    {"encode q8_0", SLOT(encode[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 0, 0, ALL, run_encode},
+    {"encode q4_0", SLOT(encode[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 0, 0, ALL, run_encode},
+    // Four sums, of up to 1024 columns one after another.
+    {"score f32", SLOT(pack_keys), RILL_TYPE_F32, 1, 2e-5, 1e-36, FINITE | 1u << LARGE, run_score},
+    {"score f16", SLOT(pack_keys), RILL_TYPE_F16, 1, 2e-5, 1e-36, FINITE, run_score},
+    {"score bf16", SLOT(pack_keys), RILL_TYPE_BF16, 1, 2e-5, 1e-36, FINITE | 1u << LARGE,
+     run_score},
+    {"score q8_0", SLOT(pack_keys), RILL_TYPE_Q8_0, 32, 2e-5, 1e-36, FINITE, run_score},
+    {"score q4_0", SLOT(pack_keys), RILL_TYPE_Q4_0, 32, 2e-5, 1e-36, FINITE, run_score},
+    {"soften", SLOT(soften), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE | 1u << NANS, run_soften},
+    {"mix", SLOT(mix), RILL_TYPE_F32, 1, 2e-6, 1e-36, FINITE, run_mix},
+    {"fold", SLOT(fold), RILL_TYPE_F32, 1, 1e-6, 1e-36, FINITE, run_fold},
     {"exp_sum", SLOT(exp_sum), RILL_TYPE_F32, 1, 6e-6, 2e-38, FINITE, run_exp_sum},
     {"silu", SLOT(silu), RILL_TYPE_F32, 1, 1e-6, 1e-31, FINITE | 1u << LARGE | 1u << NANS,
      run_silu},

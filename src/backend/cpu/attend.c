@@ -1,246 +1,280 @@
 // SPDX-License-Identifier: MIT
-// Attention over the sinks and the recent keys, in the order of tokens: scores, softmax, values.
+// Attention over the sinks and the recent keys, in one pass over both.
 //
-// A piece of work is one row and one key-value head, with up to RILL_CPU_GROUP of the query heads
-// that share it, so that a key is read and decoded once for all of them.
-#include "backend/cpu/cpu.h"
+// Keys are met in blocks of RILL_CPU_KEYS tokens, cut where token numbers are multiples of it; a
+// block is decoded once for all queries at hand: those of a run of rows and of the query heads that
+// share the key's head. Blocks make parts, cut at multiples of PART, and sinks are parts of their
+// own. Within a part the softmax is online (Milakov and Gimelshein, 2018): each block's greatest
+// logit may rescale the sums so far. Parts are then folded together, in their order. So all sums
+// depend on the numbers of the tokens that a row sees and on nothing else: which rows are met
+// together, which thread has which part, and where the ring stands move no bit.
+#include "backend/cpu/attend.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
-typedef struct attention_job {
+enum { PART = 512 };
+
+// All rows and heads, and how they are cut: a piece has some rows, and some of the query heads that
+// share a key-value head.
+typedef struct attend_job {
     rill__cpu *cpu;
     const rill__attention *a;
-    uint32_t group;    // query heads a key-value head
-    uint32_t n_parts;  // of a group
-} attention_job;
+    uint32_t group;         // query heads that share a key-value head
+    uint32_t n_heads;       // of those in a piece
+    uint32_t n_slices;      // of a group
+    size_t n_rows;          // of a piece
+    size_t n_tiles;         // of the rows
+    size_t n_parts;         // that are pieces of their own; 0: a piece does all of its parts
+    atomic_uint *done;      // [pieces / n_parts]
+    rill__softmax *states;  // [n_parts, rows * heads of all]
+    uint8_t *sums;          // the same, head_dim each
+} attend_job;
 
-// One piece: some heads of a row, and what they see.
-typedef struct head_view {
-    const rill__attention *a;
-    const rill__run *run;
-    const rill__kv *kv;  // the run's
-    const rill__row *row;
-    size_t row_index;
-    uint32_t kv_head;
-    uint32_t first_head;
-    uint32_t n_heads;
-    uint64_t first_sink;  // visible sinks are [first_sink, row->n_sinks)
-    uint64_t first_recent;
-    size_t n_sinks;
-    size_t n_recent;
-    size_t stride;  // of scores, from head to head
-} head_view;
-
-static head_view view_of(const attention_job *job, size_t piece) {
-    const rill__attention *a = job->a;
-    size_t part = piece % job->n_parts, rest = piece / job->n_parts;
-    head_view v = {.a = a, .row_index = rest / a->n_kv_heads, .stride = job->cpu->visible};
-    v.row = &a->rows[v.row_index];
-    v.run = rill__run_of(a->runs, a->n_runs, v.row_index);
-    v.kv = v.run->kv;
-    v.kv_head = (uint32_t)(rest % a->n_kv_heads);
-    v.first_head = v.kv_head * job->group + (uint32_t)part * RILL_CPU_GROUP;
-    uint32_t left = job->group - (uint32_t)part * RILL_CPU_GROUP;
-    v.n_heads = left < RILL_CPU_GROUP ? left : RILL_CPU_GROUP;
-    v.first_recent = v.row->first_recent;
-    if (a->window) {  // keys at cache distance < window
-        if (v.row->sink_pos >= a->window) v.first_sink = v.row->sink_pos - a->window + 1;
-        if (v.row->token >= a->window && v.first_recent < v.row->token - a->window + 1)
-            v.first_recent = v.row->token - a->window + 1;
+static rill__span seen_by_rows(const rill__view *v, bool sinks) {
+    rill__span all = {UINT64_MAX, 0};
+    for (size_t r = 0; r < v->n_rows; r++) {
+        rill__span s = rill__seen_by_row(v->a, &v->rows[r], sinks);
+        if (s.begin == s.end) continue;
+        all.begin = rill__least(all.begin, s.begin);
+        if (s.end > all.end) all.end = s.end;
     }
-    v.n_sinks = v.first_sink < v.row->n_sinks ? v.row->n_sinks - v.first_sink : 0;
-    v.n_recent = v.first_recent <= v.row->token ? v.row->token - v.first_recent + 1 : 0;
+    return all.end ? all : (rill__span){0, 0};
+}
+
+// Rows from `first` on, at most `most`, that can meet the same blocks: of one cache and, under
+// xPos, with queries in the same frames.
+static rill__view view_of(const attend_job *job, size_t piece, size_t first, size_t most,
+                          unsigned thread) {
+    const rill__attention *a = job->a;
+    uint32_t slice = (uint32_t)(piece % job->n_slices);
+    rill__view v = {.a = a,
+                    .kernels = &job->cpu->kernels,
+                    .scratch = &job->cpu->scratch[thread],
+                    .run = rill__run_of(a->runs, a->n_runs, first),
+                    .rows = a->rows + first,
+                    .first_row = first,
+                    .n_rows = 1,
+                    .kv_head = (uint32_t)(piece / job->n_slices)};
+    v.first_head = v.kv_head * job->group + slice * job->n_heads;
+    v.n_heads = (uint32_t)rill__least(job->n_heads, job->group - slice * job->n_heads);
+    v.kv = v.run->kv;
+    most = (size_t)rill__least(most, v.run->first_row + v.run->n_rows - first);
+    uint64_t length = v.run->rope->fade_block;
+    while (v.n_rows < most &&
+           (!a->q_previous || v.rows[v.n_rows].token / length == v.rows[0].token / length))
+        v.n_rows++;
+    v.sinks = seen_by_rows(&v, true);
+    v.recent = seen_by_rows(&v, false);
     return v;
 }
 
-// Some rows of the cache, for consecutive tokens, as a kernel can read them.
-typedef struct cache_run {
-    const uint8_t *data;
-    size_t stride;   // bytes
-    rill_type type;  // of the rows: the cache's own, or f32 when they were decoded
-    size_t count;
-} cache_run;
-
-// Floats of a decoded row: a head is padded to whole blocks.
-static size_t decoded_width(rill_type type, size_t dim) {
-    size_t block = rill__type_traits_get(type)->block;
-    return (dim + block - 1) / block * block;
+static rill__part before_first_part(const rill__view *v) {
+    return (rill__part){true, {v->sinks.begin, v->sinks.begin}};
 }
 
-// The longest run of at most `count` tokens from `first` on that lie one behind another in the
-// cache; decoded into `rows`, RILL_CPU_TILE at a time, if the kernels cannot read the type in
-// place.
-static cache_run run_of(const head_view *v, const rill__cpu_kernels *kernels, bool values,
-                        uint64_t first, size_t count, float *rows) {
-    const rill__kv *kv = v->kv;
-    rill_type type = values ? kv->value_type : kv->key_type;
-    size_t bytes = values ? kv->value_row_bytes : kv->key_row_bytes;
-    size_t n_rows = (size_t)kv->n_sinks + kv->ring_rows;
-    size_t slot = rill__kv_row(kv, first);
-    size_t end = first < kv->n_sinks ? kv->n_sinks : n_rows;
-    cache_run run = {
-        .data = (values ? kv->values : kv->keys)->data + (v->kv_head * n_rows + slot) * bytes,
-        .stride = bytes,
-        .type = type,
-        .count = count < end - slot ? count : end - slot,
-    };
-    if (values ? kernels->mix[type] != NULL : kernels->product[type] != NULL) return run;
-    size_t width = decoded_width(type, v->a->head_dim);
-    run.count = run.count < RILL_CPU_TILE ? run.count : RILL_CPU_TILE;
-    for (size_t i = 0; i < run.count; i++)
-        kernels->decode[type](run.data + i * bytes, rows + i * width, width);
-    run.data = (const uint8_t *)rows;
-    run.stride = width * sizeof(float);
-    run.type = RILL_TYPE_F32;
-    return run;
+// Goes on to the next part; false behind the last.
+static bool next_part(const rill__view *v, rill__part *p) {
+    if (p->sinks && p->tokens.end >= v->sinks.end) {
+        p->sinks = false;
+        p->tokens.end = v->recent.begin;
+    }
+    uint64_t end = p->sinks ? v->sinks.end : v->recent.end, begin = p->tokens.end;
+    if (begin >= end) return false;
+    end = rill__least(end, (begin / PART + 1) * PART);
+    if (v->a->q_previous && !p->sinks)
+        end = rill__least(end, (begin / v->run->rope->fade_block + 1) * v->run->rope->fade_block);
+    p->tokens = (rill__span){begin, end};
+    return true;
 }
 
-// scores[h * stride + i] = q_h . k_i for `count` tokens from `first` on.
-static void score(const head_view *v, const rill__cpu_kernels *kernels, const rill__buffer *q,
-                  uint64_t first, size_t count, float *rows, float *scores) {
-    size_t dim = v->a->head_dim, queries = (size_t)v->a->n_heads * dim;
-    const float *query = rill__cpu_floats(q) + v->row_index * queries + (size_t)v->first_head * dim;
-    for (size_t done = 0; done < count;) {
-        cache_run run = run_of(v, kernels, false, first + done, count - done, rows);
-        const rill__tile tile = {
-            .w = run.data,
-            .w_stride = run.stride,
-            .n_out = run.count,
-            .x = (const uint8_t *)query,
-            .x_stride = dim * sizeof(float),
-            .n_rows = v->n_heads,
-            .k = dim,
-            .out = scores + done,
-            .out_stride = v->stride,
-        };
-        kernels->product[run.type](&tile);
-        done += run.count;
+// What all parts so far came to, sinks and recent tokens apart: [2][queries].
+typedef struct totals {
+    rill__softmax *states[2];
+    uint8_t *sums[2];
+} totals;
+
+static totals start_totals(const rill__view *v) {
+    rill__cpu_scratch s = *v->scratch;
+    totals t = {{s.states + RILL_CPU_QUERIES, s.states + 2 * RILL_CPU_QUERIES},
+                {s.sums + s.sums_bytes, s.sums + 2 * s.sums_bytes}};
+    for (int k = 0; k < 2; k++) {
+        memset(t.sums[k], 0, rill__view_queries(v) * v->a->head_dim * v->kernels->sum_bytes);
+        for (size_t i = 0; i < rill__view_queries(v); i++)
+            t.states[k][i] = (rill__softmax){-INFINITY, 0};
+    }
+    return t;
+}
+
+static void fold_part(const rill__view *v, const rill__part *p, uint8_t *sums,
+                      const rill__softmax *states, totals *t) {
+    rill__softmax *all = t->states[p->sinks ? 0 : 1];
+    for (size_t i = 0; i < rill__view_queries(v); i++) {
+        if (states[i].sum == 0) continue;  // a query that sees nothing of the part
+        float greatest = fmaxf(all[i].greatest, states[i].greatest);
+        double keep = exp((double)all[i].greatest - greatest);
+        double gain = exp((double)states[i].greatest - greatest);
+        v->kernels->fold(rill__view_sums(v, t->sums[p->sinks ? 0 : 1], i),
+                         rill__view_sums(v, sums, i), keep, gain, v->a->head_dim);
+        all[i] = (rill__softmax){greatest, all[i].sum * keep + states[i].sum * gain};
     }
 }
 
-// Products become logits: scale, ALiBi's slope times the distance (of the first key; the next is
-// one nearer), and a factor on both.
-static void finish_scores(const head_view *v, uint64_t distance, size_t count, float factor,
-                          float *scores) {
-    const float *slopes = v->a->alibi_slopes;
-    for (size_t h = 0; h < v->n_heads; h++) {
-        float *row = scores + h * v->stride;
-        if (!slopes) {
-            for (size_t i = 0; i < count; i++) row[i] *= v->a->scale * factor;
-            continue;
-        }
-        float slope = slopes[v->first_head + h];
-        for (size_t i = 0; i < count; i++)
-            row[i] = factor * (row[i] * v->a->scale - slope * (float)(distance - i));
+// Logits to weights, for who looks at them: sinks and recent tokens in the order of the row's
+// visible ones, zeros for those that the layer's own window hides.
+static void finish_weights(const rill__view *v, size_t query, float greatest, double sinks,
+                           double recent) {
+    const rill__row *row = &v->rows[query / v->n_heads];
+    float *out = rill__view_weights(v, query / v->n_heads, query % v->n_heads);
+    for (int k = 0; k < 2; k++) {
+        rill__span seen = rill__seen_by_row(v->a, row, k == 0);
+        uint64_t first = k == 0 ? 0 : row->first_recent;
+        if (seen.begin == seen.end && seen.end < first) continue;  // no recent token at all
+        size_t hidden = seen.begin - first, n = seen.end - seen.begin;
+        memset(out, 0, hidden * sizeof *out);
+        (void)v->kernels->exp_sum(out + hidden, n, greatest);
+        for (size_t i = 0; i < n; i++) out[hidden + i] *= (float)(k == 0 ? sinks : recent);
+        out += hidden + n;
     }
 }
 
-static void score_sinks(const head_view *v, const rill__cpu_kernels *kernels, float *rows,
-                        float *scores) {
-    score(v, kernels, v->a->q_sink, v->first_sink, v->n_sinks, rows, scores);
-    finish_scores(v, v->row->sink_pos - v->first_sink, v->n_sinks, v->kv->sink_scale, scores);
-}
-
-static void score_recent(const head_view *v, const rill__cpu_kernels *kernels, float *rows,
-                         float *scores) {
-    size_t before = 0;  // keys of the block before
-    if (v->a->q_previous) {
-        uint64_t length = v->run->rope->fade_block;
-        uint64_t block = v->row->token / length * length;
-        if (v->first_recent < block) before = (size_t)(block - v->first_recent);
-        score(v, kernels, v->a->q_previous, v->first_recent, before, rows, scores);
-    }
-    score(v, kernels, v->a->q, v->first_recent + before, v->n_recent - before, rows,
-          scores + before);
-    finish_scores(v, v->row->token - v->first_recent, v->n_recent, 1, scores);
-}
-
-// Turns one head's scores into weights; returns 1 / the sum of all terms of the denominator.
-static float normalise(const head_view *v, const rill__cpu_kernels *kernels, uint32_t head,
-                       float *scores) {
-    size_t n = v->n_sinks + v->n_recent;
-    const rill__weight *learned = v->a->sink_logits;
-    float greatest = v->a->softmax_off_by_one ? 0.0f : -INFINITY;
-    if (learned && learned->vector[head] > greatest) greatest = learned->vector[head];
-    for (size_t i = 0; i < n; i++) greatest = scores[i] > greatest ? scores[i] : greatest;
-    double rest = v->a->softmax_off_by_one ? exp(-(double)greatest) : 0;
-    if (learned) rest += exp((double)learned->vector[head] - greatest);
-    double sinks = kernels->exp_sum(scores, v->n_sinks, greatest);
-    rest += kernels->exp_sum(scores + v->n_sinks, v->n_recent, greatest);
-    double cap = v->kv->sink_cap;
-    if (sinks > cap * (sinks + rest) && rest > 0) {
-        double factor = cap * rest / ((1 - cap) * sinks);
-        for (size_t i = 0; i < v->n_sinks; i++) scores[i] = (float)(scores[i] * factor);
-        sinks *= factor;
-    }
-    return (float)(1 / (sinks + rest));
-}
-
-static void mix(const head_view *v, const rill__cpu_kernels *kernels, uint64_t first, size_t count,
-                float *rows, const float *weights, double *sums) {
-    for (size_t done = 0; done < count;) {
-        cache_run run = run_of(v, kernels, true, first + done, count - done, rows);
-        const rill__values values = {
-            .v = run.data,
-            .v_stride = run.stride,
-            .n_keys = run.count,
-            .weights = weights + done,
-            .weight_stride = v->stride,
-            .n_heads = v->n_heads,
-            .dim = v->a->head_dim,
-        };
-        kernels->mix[run.type](sums, &values);
-        done += run.count;
-    }
-}
-
-// For who looks at the weights: sinks and recent tokens in the order of the row's visible ones,
-// zeros for those that the layer's own window hides.
-static void copy_weights(const head_view *v, const float *scores, const float *inverse) {
+// One softmax over sinks and recent tokens. If the sinks' share of the mass exceeds the cap, their
+// weights are scaled down.
+static void finish_query(const rill__view *v, size_t query, const totals *t) {
     const rill__attention *a = v->a;
-    size_t n = v->row->n_sinks;
-    if (v->row->first_recent <= v->row->token) n += v->row->token - v->row->first_recent + 1;
-    for (uint32_t h = 0; h < v->n_heads; h++) {
-        size_t head = v->row_index * a->n_heads + v->first_head + h;
-        float *out = rill__cpu_floats(a->weights) + head * a->weights_stride;
-        memset(out, 0, n * sizeof *out);
-        const float *from = scores + h * v->stride;
-        for (size_t i = 0; i < v->n_sinks; i++) out[v->first_sink + i] = from[i] * inverse[h];
-        from += v->n_sinks;
-        for (size_t i = 0; i < v->n_recent; i++) out[n - v->n_recent + i] = from[i] * inverse[h];
+    uint32_t head = v->first_head + (uint32_t)(query % v->n_heads);
+    const rill__softmax *sinks = &t->states[0][query], *recent = &t->states[1][query];
+    const rill__weight *learned = a->sink_logits;
+    float greatest = fmaxf(sinks->greatest, recent->greatest);
+    if (a->softmax_off_by_one) greatest = fmaxf(greatest, 0);
+    if (learned) greatest = fmaxf(greatest, learned->vector[head]);
+    double of_sinks = exp((double)sinks->greatest - greatest);
+    double of_recent = exp((double)recent->greatest - greatest);
+    double mass = sinks->sum * of_sinks, rest = recent->sum * of_recent, cap = v->kv->sink_cap;
+    if (a->softmax_off_by_one) rest += exp(-(double)greatest);
+    if (learned) rest += exp((double)learned->vector[head] - greatest);
+    double factor = 1;
+    if (mass > cap * (mass + rest) && rest > 0) factor = cap * rest / ((1 - cap) * mass);
+    double inverse = 1 / (mass * factor + rest);
+    if (a->weights) finish_weights(v, query, greatest, factor * inverse, inverse);
+    size_t row = v->first_row + query / v->n_heads;
+    float *out = rill__cpu_floats(a->out) + (row * a->n_heads + head) * a->head_dim;
+    v->kernels->mix_end(rill__view_sums(v, t->sums[0], query), of_sinks * factor * inverse,
+                        rill__view_sums(v, t->sums[1], query), of_recent * inverse, out,
+                        a->head_dim);
+}
+
+static void finish(const rill__view *v, const totals *t) {
+    for (size_t i = 0; i < rill__view_queries(v); i++) finish_query(v, i, t);
+}
+
+// A piece that does all of its parts.
+static void attend_whole(const rill__view *v) {
+    totals t = start_totals(v);
+    rill__part p = before_first_part(v);
+    while (next_part(v, &p)) {
+        rill__cpu_attend_part(v, &p, v->scratch->sums, v->scratch->states);
+        fold_part(v, &p, v->scratch->sums, v->scratch->states, &t);
+    }
+    finish(v, &t);
+}
+
+// Where part `number` of a view is kept for those who fold: the queries of one view lie together.
+static size_t kept_at(const rill__view *v, size_t number) {
+    const rill__attention *a = v->a;
+    return (number * a->n_heads + v->first_head) * a->n_rows + v->first_row * v->n_heads;
+}
+
+static uint8_t *kept_sums(const attend_job *job, const rill__view *v, size_t number) {
+    return rill__view_sums(v, job->sums, kept_at(v, number));
+}
+
+// A piece that does the part of that number.
+static void attend_one_part(const attend_job *job, const rill__view *v, size_t number) {
+    rill__part p = before_first_part(v);
+    for (size_t i = 0; i <= number; i++)
+        if (!next_part(v, &p)) return;
+    rill__cpu_attend_part(v, &p, kept_sums(job, v, number), job->states + kept_at(v, number));
+}
+
+static void fold_all(const attend_job *job, const rill__view *v) {
+    totals t = start_totals(v);
+    rill__part p = before_first_part(v);
+    for (size_t i = 0; next_part(v, &p); i++)
+        fold_part(v, &p, kept_sums(job, v, i), job->states + kept_at(v, i), &t);
+    finish(v, &t);
+}
+
+// Who does the last part of some rows and heads folds them.
+static void attend_piece(void *context, size_t piece, unsigned thread) {
+    const attend_job *job = context;
+    size_t divisor = job->n_parts ? job->n_parts : 1, number = piece % divisor;
+    size_t index = piece / divisor, tile = index % job->n_tiles, heads = index / job->n_tiles;
+    size_t begin = tile * job->n_rows;
+    size_t end = (size_t)rill__least(begin + job->n_rows, job->a->n_rows);
+    for (size_t r = begin, n; r < end; r += n) {
+        rill__view v = view_of(job, heads, r, end - r, thread);
+        n = v.n_rows;
+        if (job->n_parts)
+            attend_one_part(job, &v, number);
+        else
+            attend_whole(&v);
+    }
+    if (!job->n_parts || atomic_fetch_add(&job->done[index], 1) + 1 < job->n_parts) return;
+    for (size_t r = begin, n; r < end; r += n) {
+        rill__view v = view_of(job, heads, r, end - r, thread);
+        n = v.n_rows;
+        fold_all(job, &v);
     }
 }
 
-static void attend_piece(void *context, size_t piece, unsigned thread) {
-    const attention_job *job = context;
-    const rill__cpu_kernels *kernels = &job->cpu->kernels;
-    rill__cpu_scratch *scratch = &job->cpu->scratch[thread];
-    const head_view v = view_of(job, piece);
+// Few rows are cut into parts, so that all threads have work, if there is room to keep the parts.
+static void cut_parts(attend_job *job) {
     const rill__attention *a = job->a;
-    size_t dim = a->head_dim;
+    rill__cpu *cpu = job->cpu;
+    if (rill__pool_threads(cpu->pool) == 1 || a->n_rows > RILL_CPU_CUT_ROWS) return;
+    size_t most = 0;
+    for (size_t r = 0, n; r < a->n_rows; r += n) {
+        size_t end = (size_t)rill__least((r / job->n_rows + 1) * job->n_rows, a->n_rows);
+        rill__view v = view_of(job, 0, r, end - r, 0);
+        n = v.n_rows;
+        rill__part p = before_first_part(&v);
+        size_t count = 0;
+        while (next_part(&v, &p)) count++;
+        most = count > most ? count : most;
+    }
+    size_t n_done = job->n_tiles * a->n_kv_heads * job->n_slices;
+    size_t all = most * a->n_rows * a->n_heads;
+    size_t sums = (all * a->head_dim * cpu->kernels.sum_bytes + 63) & ~(size_t)63;
+    if (most < 2 || sums + all * sizeof *job->states + n_done * sizeof *job->done > cpu->kept_bytes)
+        return;
+    job->n_parts = most;
+    job->sums = cpu->kept;
+    job->states = (rill__softmax *)(void *)(cpu->kept + sums);
+    job->done = (atomic_uint *)(void *)(job->states + all);
+    for (size_t i = 0; i < n_done; i++) atomic_init(&job->done[i], 0);
+}
 
-    float *recent = scratch->scores + v.n_sinks;
-    score_sinks(&v, kernels, scratch->rows, scratch->scores);
-    score_recent(&v, kernels, scratch->rows, recent);
-    float inverse[RILL_CPU_GROUP];
-    for (uint32_t h = 0; h < v.n_heads; h++)
-        inverse[h] = normalise(&v, kernels, v.first_head + h, scratch->scores + h * v.stride);
-    if (a->weights) copy_weights(&v, scratch->scores, inverse);
-
-    memset(scratch->sums, 0, v.n_heads * dim * sizeof *scratch->sums);
-    mix(&v, kernels, v.first_sink, v.n_sinks, scratch->rows, scratch->scores, scratch->sums);
-    mix(&v, kernels, v.first_recent, v.n_recent, scratch->rows, recent, scratch->sums);
-    float *out = rill__cpu_floats(a->out) + v.row_index * a->n_heads * dim + v.first_head * dim;
-    for (size_t h = 0; h < v.n_heads; h++)
-        kernels->mix_end(scratch->sums, h, inverse[h], out + h * dim, dim);
+static size_t longest_run(const rill__attention *a) {
+    size_t most = 0;
+    for (size_t i = 0; i < a->n_runs; i++)
+        most = a->runs[i].n_rows > most ? a->runs[i].n_rows : most;
+    return most;
 }
 
 void rill__cpu_attend(rill__backend *be, const rill__attention *a) {
     rill__cpu *cpu = rill__cpu_of(be);
-    attention_job job = {.cpu = cpu, .a = a, .group = a->n_heads / a->n_kv_heads};
-    job.n_parts = (job.group + RILL_CPU_GROUP - 1) / RILL_CPU_GROUP;
     pthread_mutex_lock(&cpu->lock);
-    rill__pool_run(cpu->pool, a->n_rows * a->n_kv_heads * job.n_parts, attend_piece, &job);
+    size_t width = ((size_t)a->head_dim + 31) / 32 * 32;
+    size_t tile = (size_t)rill__least(RILL_CPU_QUERIES, cpu->scratch->tile_floats / width);
+    attend_job job = {.cpu = cpu, .a = a, .group = a->n_heads / a->n_kv_heads};
+    job.n_heads = (uint32_t)rill__least(job.group, tile);
+    job.n_slices = (job.group + job.n_heads - 1) / job.n_heads;
+    job.n_rows = (size_t)rill__least(tile / job.n_heads, longest_run(a));
+    job.n_tiles = (a->n_rows + job.n_rows - 1) / job.n_rows;
+    cut_parts(&job);
+    size_t n_pieces = job.n_tiles * a->n_kv_heads * job.n_slices * (job.n_parts ? job.n_parts : 1);
+    rill__pool_run(cpu->pool, n_pieces, attend_piece, &job);
     pthread_mutex_unlock(&cpu->lock);
 }

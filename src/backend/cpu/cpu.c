@@ -11,7 +11,8 @@
 static void free_scratch(rill__cpu *cpu) {
     rill__unmap_memory(cpu->scratch_memory, cpu->scratch_bytes);
     rill__unmap_memory(cpu->activations, cpu->activations_bytes);
-    cpu->scratch_memory = cpu->activations = NULL;
+    rill__unmap_memory(cpu->kept, cpu->kept_bytes);
+    cpu->scratch_memory = cpu->activations = cpu->kept = NULL;
 }
 
 static void cpu_close(rill__backend *be) {
@@ -82,42 +83,71 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-// A thread's scratch, carved from one mapping. A group has at most as many heads as a row has, so
-// its scores fit heads * visible; that product is bounded by the engine's own queries (width).
+// Queries of usual heads fill a tile (96 of 128 columns); of the widest, there is one.
+static size_t tile_floats(size_t width) {
+    return larger(96 * 128, width);
+}
+
+// A thread's scratch in the order of its arrays; returns the bytes, and fills `out` if memory is
+// there.
+static size_t lay_out_scratch(uint8_t *memory, size_t width, size_t products,
+                              rill__cpu_scratch *out) {
+    size_t tile = tile_floats(width), sums = aligned(tile * sizeof(double));
+    const size_t bytes[] = {aligned(products),
+                            aligned(RILL_CPU_TILE * width * sizeof(float)),
+                            aligned(tile * sizeof(float)),
+                            aligned(RILL_CPU_KEYS * width * sizeof(float)),
+                            aligned((RILL_CPU_KEYS * width + RILL_CPU_SLACK) * sizeof(float)),
+                            RILL_CPU_QUERIES * RILL_CPU_KEYS * sizeof(float),
+                            aligned(3 * RILL_CPU_QUERIES * sizeof(rill__softmax)),
+                            3 * sums};
+    enum { N = sizeof bytes / sizeof *bytes };
+    size_t at[N + 1] = {0};
+    for (size_t i = 0; i < N; i++) at[i + 1] = at[i] + bytes[i];
+    if (memory)
+        *out = (rill__cpu_scratch){.products = memory,
+                                   .rows = (float *)(void *)(memory + at[1]),
+                                   .queries = (float *)(void *)(memory + at[2]),
+                                   .keys = (float *)(void *)(memory + at[3]),
+                                   .values = (float *)(void *)(memory + at[4]),
+                                   .scores = (float *)(void *)(memory + at[5]),
+                                   .states = (rill__softmax *)(void *)(memory + at[6]),
+                                   .sums = memory + at[7],
+                                   .tile_floats = tile,
+                                   .sums_bytes = sums};
+    return at[N];
+}
+
+// One mapping for all threads' scratch, one for quantised activations, one for attention's parts.
 static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible, size_t width,
                                 rill_error *err) {
-    size_t n_threads = rill__pool_threads(cpu->pool);
-    size_t rows = aligned(RILL_CPU_TILE * width * sizeof(float));
-    size_t scores, sums = aligned(width * sizeof(double)), one, all;
-    size_t products = aligned(larger(rill__cpu_whole_scratch_bytes(cpu, max_rows, width),
-                                     rill__cpu_tiles_scratch_bytes(cpu, max_rows, width)));
-    if (!rill__mul_size(visible, RILL_CPU_GROUP * sizeof(float), &scores) ||
-        !rill__add_size(products + rows + sums, aligned(scores), &one) ||
-        !rill__mul_size(one, n_threads, &all))
+    size_t n_threads = rill__pool_threads(cpu->pool), all, kept;
+    size_t products = larger(rill__cpu_whole_scratch_bytes(cpu, max_rows, width),
+                             rill__cpu_tiles_scratch_bytes(cpu, max_rows, width));
+    size_t one = lay_out_scratch(NULL, width, products, NULL);
+    if (!rill__mul_size(one, n_threads, &all) ||
+        !rill__mul_size(visible / 512 + 8, RILL_CPU_CUT_ROWS * width * sizeof(double), &kept))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
     size_t whole = aligned(rill__cpu_whole_activation_bytes(cpu, max_rows, width));
     size_t activations = whole + rill__cpu_tiles_activation_bytes(cpu, max_rows, width);
-    uint8_t *memory = rill__map_memory(all);
-    uint8_t *quantised = memory ? rill__map_memory(activations) : NULL;
-    if (!quantised) {
-        rill__unmap_memory(memory, all);
-        return rill__fail_memory(err, "scratch", all + activations);
+    uint8_t *memory[] = {rill__map_memory(all), rill__map_memory(activations),
+                         rill__map_memory(kept)};
+    if (!memory[0] || !memory[1] || !memory[2]) {
+        rill__unmap_memory(memory[0], all);
+        rill__unmap_memory(memory[1], activations);
+        rill__unmap_memory(memory[2], kept);
+        return rill__fail_memory(err, "scratch", all + activations + kept);
     }
     free_scratch(cpu);
-    cpu->scratch_memory = memory;
+    cpu->scratch_memory = memory[0];
     cpu->scratch_bytes = all;
-    cpu->activations = quantised;
-    cpu->parts = quantised + whole;
+    cpu->activations = memory[1];
     cpu->activations_bytes = activations;
-    for (size_t i = 0; i < n_threads; i++) {
-        uint8_t *at = memory + i * one;
-        cpu->scratch[i] = (rill__cpu_scratch){
-            .products = at,
-            .rows = (float *)(void *)(at + products),
-            .sums = (double *)(void *)(at + products + rows),
-            .scores = (float *)(void *)(at + products + rows + sums),
-        };
-    }
+    cpu->parts = memory[1] + whole;
+    cpu->kept = memory[2];
+    cpu->kept_bytes = kept;
+    for (size_t i = 0; i < n_threads; i++)
+        (void)lay_out_scratch(memory[0] + i * one, width, products, &cpu->scratch[i]);
     return RILL_OK;
 }
 

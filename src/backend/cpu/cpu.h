@@ -10,7 +10,8 @@
 #include <pthread.h>
 
 enum {
-    RILL_CPU_GROUP = 8,  // query heads that meet a key together
+    RILL_CPU_QUERIES = 128,  // queries that meet a key together, at most
+    RILL_CPU_CUT_ROWS = 8,   // rows that attention cuts into parts of keys, at most
 };
 
 struct rill__buffer {
@@ -29,9 +30,15 @@ struct rill__weight {
 
 // What a thread needs for itself. All of it taken by `reserve`.
 typedef struct rill__cpu_scratch {
-    float *rows;        // [RILL_CPU_TILE, width] decoded weights; or one decoded key or value
-    float *scores;      // [RILL_CPU_GROUP, visible]
-    double *sums;       // [RILL_CPU_GROUP, head_dim], within width
+    float *rows;            // [RILL_CPU_TILE, width] decoded weights
+    float *queries;         // [tile_floats] of attention, each padded
+    float *keys;            // [RILL_CPU_KEYS, width] a block of them
+    float *values;          // the same
+    float *scores;          // [RILL_CPU_QUERIES, RILL_CPU_KEYS]
+    rill__softmax *states;  // [3, RILL_CPU_QUERIES]: of a part, of sinks, of recent tokens
+    uint8_t *sums;          // [3, sums_bytes] the same
+    size_t tile_floats;
+    size_t sums_bytes;  // for tile_floats
     uint8_t *products;  // of whole numbers, or by tiles
 } rill__cpu_scratch;
 
@@ -41,10 +48,12 @@ typedef struct rill__cpu {
     unsigned flags;
     rill__cpu_kernels kernels;
     char description[160];
-    pthread_mutex_t lock;  // guards `activations` and the reservation
+    pthread_mutex_t lock;  // guards `activations`, `kept` and the reservation
     uint8_t *activations;  // quantised rows of the product at hand
     uint8_t *parts;        // in the same mapping: their parts, for products by tiles
     size_t activations_bytes;
+    uint8_t *kept;  // of attention: sums and states of the parts of few rows
+    size_t kept_bytes;
     rill__cpu_scratch *scratch;  // [threads]
     size_t max_rows;             // reserved: rows of a batch
     size_t width;                // reserved: columns

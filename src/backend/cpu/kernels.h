@@ -15,6 +15,8 @@ enum {
     RILL_CPU_TILE = 16,   // weight rows that are worked on together
     RILL_Q16 = 32,        // values of a block of quantised activations
     RILL_Q16_RUN = 16,    // values whose sum is kept beside them
+    RILL_CPU_KEYS = 64,   // keys of a block of attention
+    RILL_CPU_SLACK = 16,  // floats that a kernel may read behind a block of values
 };
 
 // A block of activations whose greatest magnitude is below this is taken for zeros: the inverse of
@@ -125,16 +127,53 @@ typedef struct rill__tile {
     size_t out_stride;  // floats
 } rill__tile;
 
-// Values to mix: see `mix`.
-typedef struct rill__values {
-    const uint8_t *v;
-    size_t v_stride;  // bytes
-    size_t n_keys;
-    const float *weights;
-    size_t weight_stride;  // floats
-    size_t n_heads;
+// Memory that is read next: a kernel may ask for it while it computes.
+typedef struct rill__ahead {
+    const uint8_t *at;
+    size_t bytes;
+} rill__ahead;
+
+// A block of keys for attention, as it lies in the cache: position i of [first, end) at rows[i].
+typedef struct rill__keys {
+    rill_type type;
+    const uint8_t *const *rows;
+    size_t first;
+    size_t end;
     size_t dim;
-} rill__values;
+    float *out;  // from `first`, rounded down to 16, on: rows of dim rounded up to 32
+    rill__ahead ahead;
+} rill__keys;
+
+// Queries meet a block of keys: positions [first, end) of RILL_CPU_KEYS, the others are not there.
+typedef struct rill__scores {
+    const float *q;  // [n_queries, dim rounded up to 4], zeros behind dim
+    size_t n_queries;
+    const float *keys;  // from pack_keys with the same positions
+    size_t first;
+    size_t end;
+    size_t dim;
+    float *out;  // [n_queries, RILL_CPU_KEYS]; positions that are not there get anything
+    rill__ahead ahead;
+} rill__scores;
+
+// How far the softmax of one query has come.
+typedef struct rill__softmax {
+    float greatest;  // logit so far; -inf at first
+    double sum;      // of exp(logit - greatest); 0 at first
+} rill__softmax;
+
+// A block of values, weighted: see `mix`.
+typedef struct rill__mixture {
+    const float *values;  // [end - first, stride]
+    size_t stride;        // floats; RILL_CPU_SLACK readable ones follow the last row
+    size_t first;
+    size_t end;
+    const float *weights;  // [n_queries, RILL_CPU_KEYS]
+    const float *keep;     // [n_queries]
+    size_t n_queries;
+    size_t dim;
+    rill__ahead ahead;
+} rill__mixture;
 
 typedef struct rill__cpu_kernels {
     // n values of a type to float32. n is a whole number of blocks; src has any alignment. Exact.
@@ -162,13 +201,28 @@ typedef struct rill__cpu_kernels {
     void (*product_tiles)(const rill__tiles *t);
     // n numbers, a multiple of 32, to their high and low parts.
     void (*split_bf16)(const float *x, size_t n, uint16_t *high, uint16_t *low);
-    // sums[h * dim + c] += sum over keys i of weights[h * weight_stride + i] * v_i[c], in the order
-    // of keys, for h < n_heads, c < dim. v_i begins at v + i * v_stride bytes. By type of values,
-    // as `product`. `sums` is double in the reference, float in the tiers: opaque, 8 bytes an
-    // element.
-    void (*mix[RILL_CPU_TYPES])(void *sums, const rill__values *values);
-    // out[c] = scale * sums[h][c] of head `head`.
-    void (*mix_end)(const void *sums, size_t head, float scale, float *out, size_t dim);
+    // Values to a type of the cache, with the bits of rill__type_traits.from_float. n is a whole
+    // number of blocks.
+    void (*encode[RILL_CPU_TYPES])(const float *src, void *dst, size_t n);
+    // Attention (attend.c), block by block. Nothing about one query depends on the others, nor on
+    // keys outside its own [first, end), be they infinite.
+    //
+    // Keys to float32, in the tier's own order.
+    void (*pack_keys)(const rill__keys *k);
+    // out[i][j] = q_i . k_j
+    void (*score)(const rill__scores *s);
+    // The block's logits become weights, exp(logit - the greatest so far), and go into the state;
+    // keep[i] is what older sums of query i are to be multiplied by. n_queries share the range.
+    void (*soften)(float *scores, size_t n_queries, size_t first, size_t end, rill__softmax *state,
+                   float *keep);
+    // sums[i][c] = keep[i] * sums[i][c] + sum over positions j of weights[i][j] * values[j][c], in
+    // their order. Sums are opaque, sum_bytes an element: double in the reference, float in tiers.
+    void (*mix)(void *sums, const rill__mixture *m);
+    size_t sum_bytes;
+    // total[c] = keep * total[c] + gain * part[c]
+    void (*fold)(void *total, const void *part, double keep, double gain, size_t dim);
+    // out[c] = a * x[c] + b * y[c]; never -0
+    void (*mix_end)(const void *x, double a, const void *y, double b, float *out, size_t dim);
     // x[i] = exp(x[i] - greatest); returns the sum. -inf gives 0. Tiers round the
     // difference to float32 and are within 2 ulp of its exponential.
     double (*exp_sum)(float *x, size_t n, float greatest);
@@ -199,6 +253,7 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
 // The tiers, lowest first; each overrides what it has.
 void rill__cpu_kernels_ref(rill__cpu_kernels *k);
 void rill__cpu_whole_ref(rill__cpu_kernels *k);  // of them, those of whole numbers
+void rill__cpu_attend_ref(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);

@@ -68,6 +68,7 @@ void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__ro
 }
 
 typedef struct rotate_job {
+    const rill__cpu_kernels *kernels;
     const float *table;
     float *q;
     float *q_sink;
@@ -95,20 +96,23 @@ static void rotate(const rill__rope *rope, const float *table, float *x) {
 }
 
 // Stores a head's row; the last block is padded with zeros.
-static void store(rill_type type, const float *x, uint32_t dim, uint8_t *to) {
+static void store(const rill__cpu_kernels *kernels, rill_type type, const float *x, uint32_t dim,
+                  uint8_t *to) {
     const rill__type_traits *traits = rill__type_traits_get(type);
     size_t whole = dim / traits->block * traits->block;
-    traits->from_float(x, to, whole);
+    kernels->encode[type](x, to, whole);
     if (whole < dim) {
         float padded[32] = {0};
         memcpy(padded, x + whole, (dim - whole) * sizeof *x);
-        traits->from_float(padded, to + whole / traits->block * traits->block_bytes, traits->block);
+        kernels->encode[type](padded, to + whole / traits->block * traits->block_bytes,
+                              traits->block);
     }
 }
 
 static void rotate_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const rotate_job *job = context;
+    const rill__cpu_kernels *kernels = job->kernels;
     const rill__row *row = &job->rows[piece];
     const rill__run *run = rill__run_of(job->runs, job->n_runs, piece);
     const rill__rope *rope = run->rope;
@@ -137,8 +141,9 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
         float *k = job->k + (piece * job->n_kv_heads + h) * dim;
         const float *v = job->v + (piece * job->n_kv_heads + h) * dim;
         rotate(rope, key, k);
-        store(kv->key_type, k, dim, kv->keys->data + (h * rows + at) * kv->key_row_bytes);
-        store(kv->value_type, v, dim, kv->values->data + (h * rows + at) * kv->value_row_bytes);
+        store(kernels, kv->key_type, k, dim, kv->keys->data + (h * rows + at) * kv->key_row_bytes);
+        store(kernels, kv->value_type, v, dim,
+              kv->values->data + (h * rows + at) * kv->value_row_bytes);
     }
 }
 
@@ -148,6 +153,7 @@ void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, rill__
                             const rill__run *runs, size_t n_runs, uint32_t n_heads,
                             uint32_t n_kv_heads, uint32_t head_dim) {
     rotate_job job = {
+        .kernels = &rill__cpu_of(be)->kernels,
         .table = rill__cpu_floats(table),
         .q = rill__cpu_floats(q),
         .q_sink = rill__cpu_floats(q_sink),

@@ -24,20 +24,6 @@ static void product_f32_c(const rill__tile *t) {
     }
 }
 
-static void mix_f32_c(void *sums, const rill__values *v) {
-    double *s = sums;
-    for (size_t i = 0; i < v->n_keys; i++)
-        for (size_t h = 0; h < v->n_heads; h++)
-            for (size_t c = 0; c < v->dim; c++)
-                s[h * v->dim + c] += (double)v->weights[h * v->weight_stride + i] *
-                                     float_at(v->v + i * v->v_stride + c * sizeof(float));
-}
-
-static void mix_end_c(const void *sums, size_t head, float scale, float *out, size_t dim) {
-    const double *s = sums;
-    for (size_t c = 0; c < dim; c++) out[c] = (float)(s[head * dim + c] * scale);
-}
-
 static double exp_sum_c(float *x, size_t n, float greatest) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -106,11 +92,10 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
     for (int type = 0; type < RILL_CPU_TYPES; type++) {
         const rill__type_traits *traits = rill__type_traits_get((rill_type)type);
         k->decode[type] = traits ? traits->to_float : NULL;
+        k->encode[type] = traits ? traits->from_float : NULL;
     }
     k->product[RILL_TYPE_F32] = product_f32_c;
     rill__cpu_whole_ref(k);
-    k->mix[RILL_TYPE_F32] = mix_f32_c;
-    k->mix_end = mix_end_c;
     k->exp_sum = exp_sum_c;
     k->silu = silu_c;
     k->gelu = gelu_c;
@@ -120,4 +105,5 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k) {
     k->burn_bf16 = burn_f32_c;
     k->burn_int8 = burn_int8_c;
     k->rms_norm = rms_norm_c;
+    rill__cpu_attend_ref(k);
 }

@@ -7,6 +7,11 @@
 #include "backend/cpu/x86/rows_tmpl.h"
 #include "backend/cpu/x86/unpack_avx512.h"
 
+#include "backend/cpu/x86/attend_avx512.h"
+
+#include "backend/cpu/x86/attend_tmpl.h"
+#include "backend/cpu/x86/encode_tmpl.h"
+
 static double burn_int8_avx512(size_t rounds) {
     __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);
     for (int j = 0; j < 6; j++) a[j] = _mm512_setzero_si512();
