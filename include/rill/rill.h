@@ -429,7 +429,7 @@ RILL_API const char *rill_stop_name(rill_stop stop);
 
 // Receives text as it is written: whole UTF-8 characters, NUL-terminated, `length` bytes (may be 0:
 // a token that completed no character). token is the one just written, -1 for text that was held
-// back until the end. Returns false to interrupt.
+// back until the end. Returns false to interrupt. It must not change the stream.
 typedef bool (*rill_write_fn)(void *user, rill_token token, const char *text, size_t length);
 
 typedef struct rill_generate_options {
@@ -438,7 +438,13 @@ typedef struct rill_generate_options {
                      // is written in its place
     const char *const *stops;  // strings that end it; they are not written
     size_t n_stops;            // at most 16, each 1 to 256 bytes of UTF-8
+    // Tokens guessed from what was read before and computed together with the next one, 0 (none) to
+    // 15; default RILL_DRAFT_AUTO: as many as pay, by what guesses were worth and what they cost.
+    // The text is the same, whatever it is.
+    uint32_t draft;
 } rill_generate_options;
+
+#define RILL_DRAFT_AUTO UINT32_MAX
 
 // Fills options with the defaults above.
 RILL_API void rill_generate_options_default(rill_generate_options *options);
@@ -447,6 +453,8 @@ typedef struct rill_generate_result {
     rill_stop stop;
     // Written and read back into the stream; an end token that stopped it is not counted.
     uint64_t n_tokens;
+    uint64_t n_drafted;   // tokens that were computed on a guess
+    uint64_t n_accepted;  // of them, those that were written: each saved a pass over the weights
 } rill_generate_result;
 
 // Writes: samples a token, hands its text to `write` (NULL: nobody), reads it, again and again.

@@ -75,6 +75,7 @@ static rill_status answer(chat *c, const char *text, size_t length, rill_error *
     rill_generate_result result = {0};
     rill_generate_options_default(&options);
     options.max_tokens = c->settings->max_tokens;
+    options.draft = c->settings->draft;
     options.stops = c->settings->stops;
     options.n_stops = c->settings->n_stops;
     rill__bytes_reset(&c->answer);
@@ -102,9 +103,11 @@ static rill_status answer(chat *c, const char *text, size_t length, rill_error *
         rill_stream_get_report(stream, &report);
         const char *said = c->answer.data ? c->answer.data : "";
         json_t *object =
-            json_pack("{s:s, s:o, s:s, s:I}", "event", "answer", "text",
+            json_pack("{s:s, s:o, s:s, s:I, s:I, s:I}", "event", "answer", "text",
                       rill__machine_text(said, c->answer.length), "stop",
-                      rill_stop_name(result.stop), "written", (json_int_t)result.n_tokens);
+                      rill_stop_name(result.stop), "written", (json_int_t)result.n_tokens,
+                      "drafted", (json_int_t)result.n_drafted, "accepted",
+                      (json_int_t)result.n_accepted);
         rill__machine_report(object, &report);
         (void)rill__machine_line(object);
     }

@@ -24,6 +24,7 @@ typedef struct run_state {
     uint64_t before;    // tokens seen when the phase began
     uint64_t at_start;  // tokens seen when the stream was opened
     uint64_t written;
+    rill_generate_result result;
     const char *phase;
     bool ends_line;  // the last text written ended a line
 } run_state;
@@ -77,15 +78,17 @@ static bool write_text(void *user, rill_token token, const char *text, size_t le
 }
 
 // What stopped it, for people on stderr or for machines on stdout.
-static void summary(run_state *r, rill_stop stop) {
+static void summary(run_state *r) {
     rill_stream_report report;
     rill_stream_get_report(r->session.stream, &report);
     double seconds = rill__seconds() - r->started;
     double rate = seconds > 0 && r->written ? (double)r->written / seconds : 0;
-    const char *why = rill__output_closed() ? "closed" : rill_stop_name(stop);
+    const char *why = rill__output_closed() ? "closed" : rill_stop_name(r->result.stop);
     if (r->settings->json) {
-        json_t *object = json_pack("{s:s, s:s, s:I, s:f}", "event", "summary", "stop", why,
-                                   "written", (json_int_t)r->written, "tokens_per_second", rate);
+        json_t *object = json_pack("{s:s, s:s, s:I, s:f, s:I, s:I}", "event", "summary", "stop",
+                                   why, "written", (json_int_t)r->written, "tokens_per_second",
+                                   rate, "drafted", (json_int_t)r->result.n_drafted, "accepted",
+                                   (json_int_t)r->result.n_accepted);
         rill__machine_report(object, &report);
         (void)rill__machine_line(object);
         return;
@@ -103,7 +106,7 @@ static void summary(run_state *r, rill_stop stop) {
         "cache %s\n",
         why, (unsigned long long)r->written, rate, seen, (unsigned long long)report.held, evicted,
         cache);
-    if (stop == RILL_STOP_MEMORY)
+    if (r->result.stop == RILL_STOP_MEMORY)
         rill__warn("--attention: dense ends when its %u tokens are full; streaming never does",
                    report.capacity);
 }
@@ -134,26 +137,23 @@ static rill_status read_prompt(run_state *r, const char *path, rill_error *err) 
     return status;
 }
 
-static rill_status read_and_write(run_state *r, const char *path, rill_stop *stop,
-                                  rill_error *err) {
+static rill_status read_and_write(run_state *r, const char *path, rill_error *err) {
     const rill__settings *s = r->settings;
     rill_status status = read_prompt(r, path, err);
     if (status == RILL_EINTERRUPTED) {
-        *stop = RILL_STOP_INTERRUPTED;
+        r->result.stop = RILL_STOP_INTERRUPTED;
         return RILL_OK;
     }
     if (status != RILL_OK) return status;
     rill_generate_options options;
-    rill_generate_result result = {0};
     rill_generate_options_default(&options);
     options.max_tokens = s->max_tokens;
+    options.draft = s->draft;
     options.until_end = s->until_end;
     options.stops = s->stops;
     options.n_stops = s->n_stops;
     begin_phase(r, "writing");
-    status = rill_stream_generate(r->session.stream, &options, write_text, r, &result, err);
-    *stop = result.stop;
-    return status;
+    return rill_stream_generate(r->session.stream, &options, write_text, r, &r->result, err);
 }
 
 // MODEL and "-" in either order.
@@ -198,10 +198,9 @@ static void warn_unread_input(void) {
 }
 
 static int run(rill__settings *s) {
-    run_state r = {.settings = s, .ends_line = true};
+    run_state r = {.settings = s, .ends_line = true, .result.stop = RILL_STOP_ERROR};
     rill_error err = {0}, save_err = {0};
     const char *model, *path;
-    rill_stop stop = RILL_STOP_ERROR;
     rill_status status = sort_positionals(s, &model, &path, &err);
     if (status == RILL_OK) status = check_save(s->save, &err);
     bool any_text = path || s->prompt || s->resume;
@@ -220,9 +219,10 @@ static int run(rill__settings *s) {
     }
 
     rill__status_open();
-    status = read_and_write(&r, path, &stop, &err);
+    status = read_and_write(&r, path, &err);
     rill__status_close();
-    if (status == RILL_OK) summary(&r, stop);
+    if (status == RILL_OK) summary(&r);
+    rill_stop stop = r.result.stop;
     int exit_status = status != RILL_OK                                     ? rill__report(&err)
                       : stop == RILL_STOP_MEMORY || stop == RILL_STOP_ERROR ? RILL_EXIT_FAILED
                       : rill__interrupted()                                 ? RILL_EXIT_INTERRUPTED

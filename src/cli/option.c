@@ -113,6 +113,16 @@ static rill_status parse_memory(rill__settings *s, const char *text, rill_error 
     return RILL_OK;
 }
 
+// How many is too many is the library's to say, short of RILL_DRAFT_AUTO.
+static rill_status parse_draft(rill__settings *s, const char *text, rill_error *err) {
+    uint64_t n = 0;
+    bool automatic = strcmp(text, "auto") == 0, off = strcmp(text, "off") == 0;
+    if (!automatic && !off && (!rill__number_whole(text, &n) || n >= RILL_DRAFT_AUTO))
+        return rill__fail(err, RILL_EINVAL, "'%.80s': wants a whole number, off or auto", text);
+    s->draft = automatic ? RILL_DRAFT_AUTO : (uint32_t)n;
+    return RILL_OK;
+}
+
 static rill_status parse_pin(rill__settings *s, const char *text, rill_error *err) {
     s->pin_system = strcmp(text, "system") == 0;
     if (!s->pin_system && strcmp(text, "none") != 0)
@@ -209,6 +219,7 @@ const rill__option rill__options[] = {
 
     U64("max-tokens", 'n', WRITERS, max_tokens, 1, writing, "write at most N tokens (no limit)"),
     CUSTOM("stop", "TEXT", WRITERS, NULL, writing, "stop before this text; repeatable", parse_stop),
+    CUSTOM("draft", "N", WRITERS, NULL, writing, "tokens guessed from the text so far, 0 (off) to 15 (auto: as pay)", parse_draft),
     FLAG("until-end", 0, RILL_FOR_RUN, until_end, writing, "stop where the model ends its text"),
     TEXT("save", 0, "FILE", RILL_FOR_RUN, save, "FILE", writing, "save the stream when it stops"),
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),
@@ -280,6 +291,7 @@ void rill__settings_default(rill__settings *s) {
     rill_stream_options_default(&s->stream);
     rill_sampling_default(&s->sampling);
     s->pin_system = true;
+    s->draft = RILL_DRAFT_AUTO;
     s->factor = 1.5f;
     s->type = RILL_TYPE_Q8_0;
     s->prefill = 512;

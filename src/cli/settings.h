@@ -41,6 +41,7 @@ typedef struct rill__settings {
     uint64_t max_tokens;                // -n
     const char *stops[RILL_MAX_STOPS];  // --stop
     size_t n_stops;
+    uint32_t draft;                       // --draft
     rill_logit_bias bias[RILL_MAX_BIAS];  // --logit-bias
     size_t n_bias;
 

@@ -71,10 +71,16 @@ rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err) {
     return status;
 }
 
+// What the next token will see by this policy, the stream's own or a copy of it.
+static rill__row next_row(const rill_stream *s, rill__policy *policy) {
+    rill__row row;
+    rill__policy_next(policy, s->plan.options.start, &row);
+    return s->plan.rolls ? row : dense_row(s->plan.options.start, row.token);
+}
+
 static void remember(rill_stream *s, rill_token token, rill__row *row) {
-    rill__policy_next(&s->policy, s->plan.options.start, row);
+    *row = next_row(s, &s->policy);
     rill__history_push(&s->history, token);
-    if (!s->plan.rolls) *row = dense_row(s->plan.options.start, row->token);
 }
 
 static size_t least(size_t a, size_t b) {
@@ -208,6 +214,27 @@ rill_status rill_stream_feed(rill_stream *stream, const rill_token *tokens, size
                              float *logits, rill_error *err) {
     rill_feed feed = {.stream = stream, .tokens = tokens, .n_tokens = n_tokens, .logits = logits};
     return rill_streams_feed(&feed, 1, err);
+}
+
+rill_status rill__stream_look_ahead(rill_stream *s, const rill_token *tokens, size_t n,
+                                    float *logits, rill_error *err) {
+    rill__passes *p = &s->model->passes;
+    rill__policy policy = s->policy;  // its ring of messages is only read
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < n; i++) p->rows[i] = next_row(s, &policy);
+    const rill__batch_part part = {.cache = &s->cache, .n_rows = n, .logits = logits};
+    const rill__batch batch = {
+        .tokens = tokens, .rows = p->rows, .n_rows = n, .parts = &part, .n_parts = 1};
+    rill_status status = rill__forward(&s->model->network, &p->workspace, &batch, err);
+    pthread_mutex_unlock(&p->lock);
+    return status;
+}
+
+void rill__stream_accept(rill_stream *s, rill_token token, const float *logits) {
+    rill__row row;
+    remember(s, token, &row);
+    memcpy(s->logits, logits, vocabulary(s) * sizeof *logits);
+    s->logits_valid = true;
 }
 
 rill_status rill_stream_logits(rill_stream *stream, const float **logits, rill_error *err) {

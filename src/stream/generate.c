@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Writing: sample a token, hand out its text, read it; again and again until something ends it.
-#include "stream/stream.h"
+#include "stream/draft.h"
 
 #include "base/utf8.h"
 
@@ -19,6 +19,7 @@ typedef struct writing {
     rill__decoder decoder;
     rill__bytes text;  // written by the model and not handed out: it may begin a stop string
     size_t lengths[MAX_STOPS];
+    rill__draft draft;
     rill_generate_result *result;
 } writing;
 
@@ -29,7 +30,7 @@ const char *rill_stop_name(rill_stop stop) {
 }
 
 void rill_generate_options_default(rill_generate_options *options) {
-    *options = (rill_generate_options){.until_end = true};
+    *options = (rill_generate_options){.until_end = true, .draft = RILL_DRAFT_AUTO};
 }
 
 static rill_status check_stops(writing *w, rill_error *err) {
@@ -91,6 +92,7 @@ static bool hand_out(writing *w, rill_token token, size_t n) {
 static rill_status open_writing(writing *w, rill_error *err) {
     rill__bytes_init(&w->text, 0);
     rill_status status = check_stops(w, err);
+    if (status == RILL_OK) status = rill__draft_open(&w->draft, w->s, w->options->draft, err);
     if (status != RILL_OK || !w->tokenizer) return status;
     rill__decoder_init(&w->decoder, w->tokenizer);
     // After a begin token alone the text is at its start; anything else it continues.
@@ -143,7 +145,9 @@ static rill_status step(writing *w, bool *stopped, rill_error *err) {
     }
     status = write_token(w, token, is_end, stopped, err);
     // What was written is read even if it is the last, so that the stream holds what the user saw.
-    if (status == RILL_OK) status = rill_stream_feed(s, &token, 1, NULL, err);
+    uint64_t max = w->options->max_tokens;
+    uint64_t wanted = *stopped ? 0 : max ? max - w->result->n_tokens - 1 : UINT64_MAX;
+    if (status == RILL_OK) status = rill__draft_read(&w->draft, token, wanted, err);
     if (status == RILL_OK) w->result->n_tokens++;
     return status;
 }
@@ -155,6 +159,9 @@ static rill_status close_writing(writing *w, rill_error *err) {
         status = rill__decoder_end(&w->decoder, &w->text, err);
         if (status == RILL_OK && w->text.length > 0) (void)hand_out(w, -1, w->text.length);
     }
+    w->result->n_drafted = w->draft.n_drafted;
+    w->result->n_accepted = w->draft.n_accepted;
+    rill__draft_close(&w->draft);
     rill__bytes_deinit(&w->text);
     return status;
 }

@@ -39,6 +39,14 @@ RILL_NODISCARD rill_status rill__stream_check(const rill_stream *s, const rill_t
 RILL_NODISCARD rill_status rill__stream_check_pin(const rill_stream *s, size_t n_more,
                                                   rill_error *err);
 
+// Computes what the logits after each of n tokens would be, fewer than a chunk, and leaves the
+// stream as it is: rows of the cache that nobody sees are written, and will be again. Not for
+// streams that recompute, nor past the capacity of a dense one. logits: [n, vocab_size].
+RILL_NODISCARD rill_status rill__stream_look_ahead(rill_stream *s, const rill_token *tokens,
+                                                   size_t n, float *logits, rill_error *err);
+// Reads a token whose row of the cache and logits were computed by the latest look ahead.
+void rill__stream_accept(rill_stream *s, rill_token token, const float *logits);
+
 // Makes s->logits those after the last token, which must exist.
 RILL_NODISCARD rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err);
 

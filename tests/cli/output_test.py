@@ -35,6 +35,17 @@ class Product(Test):
         self.assertEqual(rill(*args, "--seed", "7", "--chunk", "3")[0], first)
         self.assertNotEqual(rill(*args, "--seed", "8")[0], first)
 
+    def test_guesses_change_nothing_but_their_count(self):
+        args = ["run", "-p", "one two three " * 20, "-n", "60", "--temperature", "0.3", *SMALL]
+        text = rill(*args, "--draft", "off")[0]
+        for draft in ("0", "1", "8", "auto"):
+            self.assertEqual(rill(*args, "--draft", draft)[0], text)
+        off, some = (json.loads(rill(*args, "--draft", draft, "--json")[0].splitlines()[-1])
+                     for draft in ("off", "8"))
+        self.assertEqual((off["drafted"], off["accepted"]), (0, 0))
+        self.assertGreater(some["drafted"], some["accepted"])
+        self.assertGreater(some["accepted"], 0)
+
     def test_marks_of_a_chat_are_no_text(self):
         # <|im_start|> is made the likeliest of all.
         mark = rill("tokenize", stdin=b"<|im_start|>")[0].split()[0].decode()

@@ -51,6 +51,8 @@ class Wrong(Test):
         for value in ("nan", "inf", "1e39", "x"):
             self.refused(2, ["--temperature", "wants a number"], "run", "--temperature", value)
         self.refused(2, ["--seed"], "run", "--seed", "-1")
+        for value in ("-1", "x", "on", "4294967295"):
+            self.refused(2, ["--draft", "wants a whole number, off or auto"], "run", "--draft", value)
 
     def test_ranges_are_the_librarys(self):
         for option, bad, good in (
@@ -67,6 +69,7 @@ class Wrong(Test):
             ("--sink-cap", "0", "1"),
             ("--sink-scale", "-1", "0"),
             ("--threads", "1025", "1"),
+            ("--draft", "16", "15"),
         ):
             self.refused(2, [f"rill: {option}: ", "right"], "run", "-n", "1", option, bad)
             rill("run", "-n", "1", *SMALL, option, good)

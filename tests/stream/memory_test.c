@@ -122,7 +122,7 @@ static rill_status talk(rill_error *err) {
 static rill_status answer(rill_error *err) {
     rill_generate_result result;
     const rill_generate_options options = {
-        .max_tokens = 5, .stops = (const char *[]){"zebra"}, .n_stops = 1};
+        .max_tokens = 5, .stops = (const char *[]){"zebra"}, .n_stops = 1, .draft = 3};
     rill_stream_reset(talker);
     rill_status status = rill_stream_begin_answer(talker, err);
     if (status == RILL_OK)
