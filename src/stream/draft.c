@@ -9,8 +9,8 @@
 
 enum {
     SEQUENCE = 3,      // tokens that must have stood together before
-    PLACES = 1 << 15,  // sequences that are remembered; later ones take the place of others
-    BACKLOG = 128,     // old sequences taken in with each token: 2 us of it
+    PLACES = 1 << 13,  // sequences that are remembered; later ones take the place of others
+    BACKLOG = 64,      // old sequences taken in with each token, which takes about 1 us
 };
 static const uint64_t nowhere = UINT64_MAX;
 
@@ -22,7 +22,8 @@ static const double forget = 1.0 / 512;  // a token: a disturbed measurement doe
 static const double learn = 1.0 / 8;     // weight of the latest guess, and of the latest pass
 
 rill_status rill__draft_open(rill__draft *d, rill_stream *s, uint32_t most, rill_error *err) {
-    *d = (rill__draft){.s = s, .oldest = s->policy.seen, .from = nowhere, .cost = usual_cost};
+    *d = (rill__draft){.s = s, .oldest = s->policy.seen, .from = nowhere};
+    if (s->pace.seconds == 0) s->pace.cost = usual_cost;
     const rill_stream_options *o = &s->plan.options;
     if (most != RILL_DRAFT_AUTO && most > RILL_MAX_DRAFT)
         return rill__fail(err, RILL_EINVAL,
@@ -57,9 +58,9 @@ static uint64_t *place_of(const rill__draft *d, rill_token a, rill_token b, rill
     uint64_t hash = (uint32_t)a * 0x9e3779b97f4a7c15u;
     hash = (hash ^ (hash >> 29) ^ (uint32_t)b) * 0xbf58476d1ce4e5b9u;
     hash = (hash ^ (hash >> 29) ^ (uint32_t)c) * 0x94d049bb133111ebu;
-    return &d->places[hash >> 49];
+    return &d->places[hash >> 51];
 }
-_Static_assert(PLACES == 1 << (64 - 49), "a place for each hash");
+_Static_assert(PLACES == 1 << (64 - 51), "a place for each hash");
 
 // Takes in the sequence that the last token ended, and some that ended before this began.
 static void take_in(rill__draft *d) {
@@ -106,7 +107,7 @@ static void approach(double *mean, double value) {
 static void follow(rill__draft *d, rill_token token) {
     if (d->from != nowhere) {
         bool hit = rill__history_get(&d->s->history, d->from) == token;
-        approach(&d->hits, hit);
+        approach(&d->s->pace.hits, hit);
         d->from = hit ? d->from + 1 : nowhere;
     }
     if (d->from == nowhere) d->from = look_up(d, token);
@@ -121,19 +122,20 @@ static size_t how_many(const rill__draft *d, uint64_t wanted) {
     if (!s->plan.rolls && s->plan.capacity - s->policy.seen - 1 < most)
         most = (size_t)(s->plan.capacity - s->policy.seen - 1);
     if (!d->adaptive) return most;
-    for (double needed = d->hits; n < most && needed > d->cost; n++) needed *= d->hits;
+    for (double needed = s->pace.hits; n < most && needed > s->pace.cost; n++)
+        needed *= s->pace.hits;
     return n;
 }
 
-static void measure(rill__draft *d, size_t n_rows, double seconds) {
-    if (d->seconds == 0) d->seconds = seconds / (double)n_rows;
+static void measure(rill__pace *p, size_t n_rows, double seconds) {
+    if (p->seconds == 0) p->seconds = seconds / (double)n_rows;
     if (n_rows > 1) {
-        double more = (seconds / d->seconds - 1) / (double)(n_rows - 1);
-        approach(&d->cost, more > 0 ? more : 0);
+        double more = (seconds / p->seconds - 1) / (double)(n_rows - 1);
+        approach(&p->cost, more > 0 ? more : 0);
         return;
     }
-    approach(&d->seconds, seconds);
-    d->cost += forget * (usual_cost - d->cost);
+    approach(&p->seconds, seconds);
+    p->cost += forget * (usual_cost - p->cost);
 }
 
 // ---- Reading --------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ rill_status rill__draft_read(rill__draft *d, rill_token token, uint64_t wanted, 
         used = 0;
         status = n > 0 ? rill__stream_look_ahead(s, d->tokens, n + 1, d->logits, err)
                        : rill_stream_feed(s, &token, 1, NULL, err);
-        if (status == RILL_OK) measure(d, n + 1, rill__seconds() - started);
+        if (status == RILL_OK) measure(&s->pace, n + 1, rill__seconds() - started);
         d->n_drafted += n;
     }
     if (status != RILL_OK) return status;

@@ -27,10 +27,6 @@ typedef struct rill__draft {
     size_t n;
     uint64_t first;
 
-    double hits;     // share of the latest guesses that were right
-    double seconds;  // of a pass for one token
-    double cost;     // of each token more in a pass, as a share of that
-
     uint64_t n_drafted;   // tokens computed ahead
     uint64_t n_accepted;  // of them, those that were read
 } rill__draft;

@@ -7,6 +7,14 @@
 #include "stream/policy.h"
 #include "stream/sampler.h"
 
+// What guesses were worth while the stream wrote (draft.c); it decides about time, never about
+// text.
+typedef struct rill__pace {
+    double hits;     // share of the latest guesses that were right
+    double seconds;  // of a pass for one token; 0: never measured
+    double cost;     // of each token more in a pass, as a share of that
+} rill__pace;
+
 struct rill_stream {
     rill_model *model;  // an owner of it
     rill__stream_plan plan;
@@ -15,6 +23,7 @@ struct rill_stream {
     rill__cache cache;      // their keys and values
     rill_token *window;     // [capacity] visible tokens; recompute only, else NULL
     rill__sampler sampler;
+    rill__pace pace;
     float *logits;                // [vocab_size] after the last token
     bool feeding;                 // it has a feed in the batch at hand
     bool logits_valid;            // recompute computes them only when somebody asks
