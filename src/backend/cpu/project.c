@@ -12,13 +12,13 @@ typedef struct product {
 } product;
 
 // Weight rows of a piece: few enough that threads end together, enough to reuse a batch's rows
-// while they are in the cache, and that little of what a kernel asks for ahead (16 KiB) is another
-// thread's. Results do not depend on it.
+// while they are in the cache, and so many that a stream of memory is seldom cut. Results do not
+// depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
-    size_t rows = ((size_t)160 << 10) / (w->row_bytes + 1);
+    size_t rows = ((size_t)640 << 10) / (w->row_bytes + 1);
     size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
     rows = rows < share ? rows : share;
-    rows = rows < 128 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 128;
+    rows = rows < 512 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 512;
     return rows ? rows : RILL_CPU_TILE;
 }
 

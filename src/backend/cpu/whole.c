@@ -78,17 +78,21 @@ typedef struct part {
     size_t row, n, first, k;
 } part;
 
-// Unpacks rows [from, to) of a part that it has. Rows that are missing keep what was there: what
+// Unpacks rows [from, to) of a part that it has, and asks for those some way behind them that are
+// before `end`. Rows that are missing keep what was there: what
 // comes of them is not looked at.
 static void unpack(const rill__cpu *cpu, const rill__weight *weight, part p, size_t from, size_t to,
-                   rill__whole *w) {
+                   size_t end, rill__whole *w) {
     const rill__type_traits *traits = rill__type_traits_get(weight->type);
     size_t bytes = p.k / traits->block * traits->block_bytes;
     const uint8_t *at = weight->data + (p.row + from) * weight->row_bytes +
                         p.first / traits->block * traits->block_bytes;
+    size_t ahead = AHEAD / weight->row_bytes + 1;
     w->k = p.k;
     for (size_t o = from; o < to && o < p.n; o++, at += weight->row_bytes) {
-        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + AHEAD + i, 0, 2);
+        const uint8_t *next = at + ahead * weight->row_bytes;
+        for (size_t i = 0; i < bytes && p.row + o + ahead < end; i += 64)
+            __builtin_prefetch(next + i, 0, 2);
         cpu->kernels.unpack[weight->type](at, p.k, w->q + o * w->stride, w->d + o * w->runs,
                                           w->m + o * w->runs);
     }
@@ -160,7 +164,7 @@ static void rows_one_by_one(const rill__cpu_rows_job *job, const rill__weight *w
                             size_t end, float *out, whole_scratch *s) {
     rill__cpu *cpu = job->cpu;
     part now = part_at(job, row, end, 0, ONE_COLUMNS);
-    unpack(cpu, weight, now, 0, RILL_CPU_TILE, &s->w[0]);
+    unpack(cpu, weight, now, 0, RILL_CPU_TILE, end, &s->w[0]);
     for (size_t i = 0; now.row < end; i ^= 1) {
         bool last = now.first + now.k == job->columns;
         part next = last ? part_at(job, now.row + now.n, end, 0, ONE_COLUMNS)
@@ -168,7 +172,8 @@ static void rows_one_by_one(const rill__cpu_rows_job *job, const rill__weight *w
         if (now.first == 0) memset(s->sums, 0, job->n_rows * RILL_CPU_TILE * sizeof *s->sums);
         for (size_t turn = 0; turn < TURNS; turn++) {
             if (next.row < end)
-                unpack(cpu, weight, next, turn * TURN_ROWS, (turn + 1) * TURN_ROWS, &s->w[i ^ 1]);
+                unpack(cpu, weight, next, turn * TURN_ROWS, (turn + 1) * TURN_ROWS, end,
+                       &s->w[i ^ 1]);
             if (turn * TURN_COLUMNS < now.k)
                 multiply_turn(job, now, &s->w[i], turn * TURN_COLUMNS, s->sums);
         }
@@ -192,7 +197,7 @@ static void rows_in_groups(const rill__cpu_rows_job *job, const rill__weight *we
         part p = part_at(job, row, end, 0, GROUP_COLUMNS);
         memset(s->sums, 0, product.n_groups * lanes * RILL_CPU_TILE * sizeof *s->sums);
         for (; p.first < job->columns; p = part_at(job, row, end, p.first + p.k, GROUP_COLUMNS)) {
-            unpack(cpu, weight, p, 0, RILL_CPU_TILE, &s->w[0]);
+            unpack(cpu, weight, p, 0, RILL_CPU_TILE, end, &s->w[0]);
             product.first = p.first;
             cpu->kernels.product_groups(&product);
         }
