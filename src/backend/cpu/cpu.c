@@ -36,9 +36,11 @@ static unsigned cpu_threads(const rill__backend *be) {
     return rill__pool_threads(((const rill__cpu *)(const void *)be)->pool);
 }
 
-// Whole numbers meet activations of 16 bits (rill__q16_row).
+// Whole numbers meet activations of 16 bits (rill__q16_row), tiles both parts of an activation.
 static rill_product cpu_product(const rill__backend *be, rill_type weights) {
     const rill__cpu *cpu = (const rill__cpu *)(const void *)be;
+    if (weights == RILL_TYPE_BF16 && cpu->kernels.product_tiles)
+        return (rill_product){RILL_ARITHMETIC_BF16, 2};
     bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.unpack[weights];
     return bytes ? (rill_product){RILL_ARITHMETIC_INT8, 2} : (rill_product){RILL_ARITHMETIC_F32, 1};
 }

@@ -22,11 +22,16 @@ static size_t sums_bytes(size_t n_rows) {
     return groups * RILL_TILE_OUTS * RILL_TILE_ROWS * sizeof(float);
 }
 
-// A thread's: sums; weights of a pass that has not all its rows; both parts of a row of
+// Bytes from row to row of copied weights, so that rows do not meet in one set of the cache.
+static size_t copy_stride(size_t columns) {
+    return part_bytes(1, columns) + 64;
+}
+
+// A thread's: sums; weights of a pass; both parts of a row of
 // activations.
 size_t rill__cpu_tiles_scratch_bytes(const rill__cpu *cpu, size_t n_rows, size_t width) {
     if (!cpu->kernels.product_tiles) return 0;
-    return sums_bytes(n_rows) + RILL_TILE_OUTS * part_bytes(1, width) + 2 * part_bytes(1, width);
+    return sums_bytes(n_rows) + RILL_TILE_OUTS * copy_stride(width) + 2 * part_bytes(1, width);
 }
 
 // Splits a row of activations and puts its parts into its lane of its group.
@@ -51,27 +56,46 @@ void rill__cpu_tiles_split(const rill__cpu_rows_job *job) {
     rill__cpu_run(job->cpu, job->n_rows, split_row, (void *)(uintptr_t)job);
 }
 
+// Weight rows [row, row + rows) with all rows of activations of t.
+static void pass(const rill__cpu_rows_job *job, const rill__weight *weight, size_t row, size_t rows,
+                 rill__tiles *t, uint8_t *copy, float *out) {
+    t->w = weight->data + row * weight->row_bytes;
+    t->w_stride = weight->row_bytes;
+    // Read where they lie, unless they are too few, or read again for another group.
+    if (rows < RILL_TILE_OUTS || t->n_rows > RILL_TILE_ROWS) {
+        t->w_stride = copy_stride(job->columns);
+        for (size_t o = 0; o < rows; o++)
+            memcpy(copy + o * t->w_stride, t->w + o * weight->row_bytes, weight->row_bytes);
+        t->w = copy;
+    }
+    job->cpu->kernels.product_tiles(t);
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const float *sums =
+            t->sums + r / RILL_TILE_ROWS * RILL_TILE_OUTS * RILL_TILE_ROWS + r % RILL_TILE_ROWS;
+        for (size_t o = 0; o < rows; o++)
+            out[r * weight->rows + row + o] = sums[o * RILL_TILE_ROWS];
+    }
+}
+
 void rill__cpu_tiles_product(const rill__cpu_rows_job *job, const rill__weight *weight,
                              size_t first, size_t n, float *out, unsigned thread) {
+    enum { AT_ONCE = 1 << 20 };  // bytes of activations: they stay in the second cache meanwhile
     uint8_t *scratch = job->cpu->scratch[thread].products, *all = job->cpu->parts;
-    uint8_t *copy = scratch + sums_bytes(job->n_rows);
+    size_t group_bytes = RILL_TILE_ROWS * job->columns * 2 * sizeof(uint16_t);
+    size_t at_once = (AT_ONCE / group_bytes / 2 * 2 + 2) * RILL_TILE_ROWS;
+    const uint16_t *high = (const uint16_t *)(void *)all;
     const uint16_t *low = (const uint16_t *)(void *)(all + part_bytes(job->n_rows, job->columns));
-    rill__tiles t = {.k = job->columns,
-                     .high = (const uint16_t *)(void *)all,
-                     .low = low,
-                     .n_rows = job->n_rows,
-                     .w_stride = weight->row_bytes,
-                     .sums = (float *)(void *)scratch};
-    for (size_t row = first; row < first + n; row += RILL_TILE_OUTS) {
-        size_t left = first + n - row, rows = left < RILL_TILE_OUTS ? left : RILL_TILE_OUTS;
-        t.w = weight->data + row * weight->row_bytes;
-        if (rows < RILL_TILE_OUTS) t.w = memcpy(copy, t.w, rows * weight->row_bytes);
-        job->cpu->kernels.product_tiles(&t);
-        for (size_t r = 0; r < job->n_rows; r++) {
-            const float *sums =
-                t.sums + r / RILL_TILE_ROWS * RILL_TILE_OUTS * RILL_TILE_ROWS + r % RILL_TILE_ROWS;
-            for (size_t o = 0; o < rows; o++)
-                out[r * weight->rows + row + o] = sums[o * RILL_TILE_ROWS];
+    for (size_t r = 0; r < job->n_rows; r += at_once) {
+        size_t left = job->n_rows - r;
+        rill__tiles t = {.k = job->columns,
+                         .high = high + r * job->columns,
+                         .low = low + r * job->columns,
+                         .n_rows = left < at_once ? left : at_once,
+                         .sums = (float *)(void *)scratch};
+        for (size_t row = first; row < first + n; row += RILL_TILE_OUTS) {
+            size_t rows = first + n - row;
+            pass(job, weight, row, rows < RILL_TILE_OUTS ? rows : RILL_TILE_OUTS, &t,
+                 scratch + sums_bytes(job->n_rows), out + r * weight->rows);
         }
     }
 }

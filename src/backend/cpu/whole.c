@@ -16,8 +16,9 @@ enum {
     TURN_ROWS = RILL_CPU_TILE / TURNS,
     TURN_COLUMNS = ONE_COLUMNS / TURNS,
     GROUP_COLUMNS = 1024,  // so that a tile and two groups of activations stay in the cache
-    AHEAD = 16384,         // bytes asked for before they are unpacked: rows are too short for the
-                           // processor to see the stream by itself
+    GROUPS_BYTES = 1 << 20,
+    AHEAD = 16384,  // bytes asked for before they are unpacked: rows are too short for the
+                    // processor to see the stream by itself
     // An unpacked row, a cache line longer, so that rows do not meet in one set of the cache.
     Q_STRIDE = ONE_COLUMNS + 64,
     RUNS = ONE_COLUMNS / 16 + 16,
@@ -135,9 +136,10 @@ static part part_at(const rill__cpu_rows_job *job, size_t row, size_t end, size_
                   .k = k < columns ? k : columns};
 }
 
-static void write_out(const rill__cpu_rows_job *job, const rill__weight *weight, part p,
-                      size_t lanes, const float *sums, float *out) {
-    for (size_t r = 0; r < job->n_rows; r++) {
+// The sums of n_rows rows of activations from `out` on.
+static void write_out(const rill__weight *weight, part p, size_t n_rows, size_t lanes,
+                      const float *sums, float *out) {
+    for (size_t r = 0; r < n_rows; r++) {
         const float *row = sums + r / lanes * lanes * RILL_CPU_TILE + r % lanes;
         for (size_t o = 0; o < p.n; o++) out[r * weight->rows + p.row + o] = row[o * lanes];
     }
@@ -177,31 +179,36 @@ static void rows_one_by_one(const rill__cpu_rows_job *job, const rill__weight *w
             if (turn * TURN_COLUMNS < now.k)
                 multiply_turn(job, now, &s->w[i], turn * TURN_COLUMNS, s->sums);
         }
-        if (last) write_out(job, weight, now, 1, s->sums, out);
+        if (last) write_out(weight, now, job->n_rows, 1, s->sums, out);
         now = next;
     }
 }
 
-// Weight rows [row, end), rows of activations in groups.
+// Weight rows [row, end), rows of activations in groups; so many groups at a time that they stay in
+// the second cache while all those weights pass.
 static void rows_in_groups(const rill__cpu_rows_job *job, const rill__weight *weight, size_t row,
                            size_t end, float *out, whole_scratch *s) {
     rill__cpu *cpu = job->cpu;
-    size_t lanes = cpu->kernels.lanes;
-    rill__whole_product product = {.w = &s->w[0],
-                                   .wide = s->wide,
-                                   .x = cpu->activations,
-                                   .x_columns = job->columns,
-                                   .n_groups = (job->n_rows + lanes - 1) / lanes,
-                                   .sums = s->sums};
-    for (; row < end; row += RILL_CPU_TILE) {
-        part p = part_at(job, row, end, 0, GROUP_COLUMNS);
-        memset(s->sums, 0, product.n_groups * lanes * RILL_CPU_TILE * sizeof *s->sums);
-        for (; p.first < job->columns; p = part_at(job, row, end, p.first + p.k, GROUP_COLUMNS)) {
-            unpack(cpu, weight, p, 0, RILL_CPU_TILE, end, &s->w[0]);
-            product.first = p.first;
-            cpu->kernels.product_groups(&product);
+    size_t lanes = cpu->kernels.lanes, group_bytes = rill__q16_group_bytes(job->columns, lanes);
+    size_t at_once = GROUPS_BYTES / group_bytes / 2 * 2 + 2;
+    size_t n_groups = (job->n_rows + lanes - 1) / lanes;
+    rill__whole_product product = {
+        .w = &s->w[0], .wide = s->wide, .x_columns = job->columns, .sums = s->sums};
+    for (size_t g = 0; g < n_groups; g += at_once) {
+        size_t left = n_groups - g, rows = job->n_rows - g * lanes;
+        product.n_groups = left < at_once ? left : at_once;
+        product.x = cpu->activations + g * group_bytes;
+        if (rows > at_once * lanes) rows = at_once * lanes;
+        for (size_t o = row; o < end; o += RILL_CPU_TILE) {
+            part p = part_at(job, o, end, 0, GROUP_COLUMNS);
+            memset(s->sums, 0, product.n_groups * lanes * RILL_CPU_TILE * sizeof *s->sums);
+            for (; p.first < job->columns; p = part_at(job, o, end, p.first + p.k, GROUP_COLUMNS)) {
+                unpack(cpu, weight, p, 0, RILL_CPU_TILE, end, &s->w[0]);
+                product.first = p.first;
+                cpu->kernels.product_groups(&product);
+            }
+            write_out(weight, p, rows, lanes, s->sums, out + g * lanes * weight->rows);
         }
-        write_out(job, weight, p, lanes, s->sums, out);
     }
 }
 
