@@ -4,7 +4,11 @@
 #ifndef RILL_ATTEND_AVX2_H
 #define RILL_ATTEND_AVX2_H
 
+#include "backend/cpu/x86/scales.h"
 #include "backend/cpu/x86/vec_avx2.h"
+
+#include <math.h>
+#include <stdbool.h>
 
 // Registers hold the sums of QUERIES queries with PANEL vectors.
 enum { QUERIES = 6, PANEL = 2, QUADS = LANES / 4 };

@@ -4,7 +4,11 @@
 #ifndef RILL_ATTEND_AVX512_H
 #define RILL_ATTEND_AVX512_H
 
+#include "backend/cpu/x86/scales.h"
 #include "backend/cpu/x86/vec_avx512.h"
+
+#include <math.h>
+#include <stdbool.h>
 
 // Registers hold the sums of QUERIES queries with PANEL vectors.
 enum { QUERIES = 6, PANEL = 4, QUADS = LANES / 4 };

@@ -27,16 +27,10 @@ INLINE vf load_whole(rill_type type, const uint8_t *block, size_t at) {
                                   : vf_load_nibbles(block + 2 + at % 16, at >= 16);
 }
 
-INLINE float scale_at(const uint8_t *p) {
-    uint16_t half;
-    memcpy(&half, p, sizeof half);
-    return _cvtsh_ss(half);
-}
-
 INLINE void decode_blocks(rill_type type, size_t bytes, const void *src, float *dst, size_t n) {
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += 32, b += bytes) {
-        vf d = vf_set(scale_at(b));
+        vf d = vf_set(half_number(b));
         for (size_t j = 0; j < 32; j += LANES)
             vf_store(dst + i + j, vf_mul(d, load_whole(type, b, j)));
     }
@@ -63,7 +57,7 @@ INLINE ahead ahead_of(const rill__ahead *a, size_t n_steps) {
 
 INLINE void look_ahead(ahead *a) {
     const uint8_t *end = a->at + a->step;
-    for (; a->at < end && a->at < a->end; a->at += 64) _mm_prefetch(a->at, _MM_HINT_T1);
+    for (; a->at < end && a->at < a->end; a->at += 64) __builtin_prefetch(a->at, 0, 2);
 }
 
 INLINE void store_quads(vf x[QUADS], float *out) {

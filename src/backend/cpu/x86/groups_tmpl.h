@@ -1,22 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Products of whole numbers with groups of LANES rows of activations, a row to a lane, for every
-// tier: include after a vec_*.h. Weights are widened to 16 bits once and broadcast, a pair of
-// columns at a time; see kernels.h for the order of a sum.
+// tier: include after a vec_*.h and what says how weights and columns lie (`widen`, `put_columns`)
+// and how a run of them is multiplied (`group_products`). See kernels.h for the order of a sum.
 #include "backend/cpu/kernels.h"
-
-#define GINLINE static inline __attribute__((always_inline))
-
-enum { GROUP_ROWS = 4 };  // weight rows that share a load of activations
-
-// q - zero of all rows, [RILL_CPU_TILE, k].
-static void NAME(widen)(const rill__whole *w, int16_t *wide) {
-    const vi zero = vi_set(w->format.zero * 0x10001);
-    for (size_t o = 0; o < RILL_CPU_TILE; o++)
-        for (size_t c = 0; c < w->k; c += COLUMNS) {
-            vi q = vi_sub16(vi_load_u8(w->q + o * w->stride + c), zero);
-            memcpy(wide + o * w->k + c, &q, sizeof q);
-        }
-}
 
 typedef struct NAME(group_run) {
     const float *d;
@@ -29,19 +15,8 @@ GINLINE void group_step(const rill__whole *w, const int16_t *wide, size_t c, siz
                         bool minima, size_t ng, size_t o, const NAME(group_run) * x,
                         vf sums[GROUP_ROWS][2]) {
     vi products[GROUP_ROWS][2];
-    for (size_t i = 0; i < GROUP_ROWS; i++)
-        for (size_t j = 0; j < ng; j++) products[i][j] = vi_set(0);
-    for (size_t p = c; p < c + run; p += 2) {
-        vi columns[2];
-        for (size_t j = 0; j < ng; j++) columns[j] = vi_load(x[j].x + p * LANES);
-        for (size_t i = 0; i < GROUP_ROWS; i++) {
-            int32_t pair;
-            memcpy(&pair, wide + (o + i) * w->k + p, sizeof pair);
-            vi weights = vi_set(pair);
-            for (size_t j = 0; j < ng; j++)
-                products[i][j] = vi_madd(products[i][j], columns[j], weights);
-        }
-    }
+    const int16_t *const columns[2] = {x[0].x, x[ng - 1].x};
+    group_products(w, wide, c, run, ng, o, columns, products);
     const float *d = w->d + o * w->runs + c / run, *m = w->m + o * w->runs + c / run;
     for (size_t j = 0; j < ng; j++) {
         vf dx = vf_load(x[j].d + c / RILL_Q16 * LANES);
@@ -103,6 +78,5 @@ static void NAME(put_lane)(const rill__q16_row *row, size_t k, size_t lane,
                            rill__q16_group *group) {
     for (size_t i = 0; i < k / RILL_Q16; i++) group->d[i * LANES + lane] = row->d[i];
     for (size_t i = 0; i < k / RILL_Q16_RUN; i++) group->sums[i * LANES + lane] = row->sums[i];
-    for (size_t i = 0; i < k / 2; i++)
-        memcpy(group->x + 2 * (i * LANES + lane), row->x + 2 * i, 2 * sizeof *row->x);
+    put_columns(row, k, lane, group->x);
 }

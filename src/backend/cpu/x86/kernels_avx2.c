@@ -2,14 +2,17 @@
 // The AVX2 tier: AVX2, FMA and F16C.
 #include "backend/cpu/x86/vec_avx2.h"
 
-#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/x86/attend_avx2.h"
 #include "backend/cpu/x86/one_avx2.h"
-#include "backend/cpu/x86/product_tmpl.h"
+#include "backend/cpu/x86/pairs_tmpl.h"
 #include "backend/cpu/x86/quantize_avx2.h"
-#include "backend/cpu/x86/rows_tmpl.h"
 #include "backend/cpu/x86/unpack_avx2.h"
 
-#include "backend/cpu/x86/attend_avx2.h"
+#include "backend/cpu/x86/burn_tmpl.h"
+#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/x86/one_tmpl.h"
+#include "backend/cpu/x86/product_tmpl.h"
+#include "backend/cpu/x86/rows_tmpl.h"
 
 #include "backend/cpu/x86/attend_tmpl.h"
 #include "backend/cpu/x86/encode_tmpl.h"

@@ -2,12 +2,14 @@
 // The AVX-512 tier: F, BW, DQ and VL.
 #include "backend/cpu/x86/vec_avx512.h"
 
+#include "backend/cpu/x86/attend_avx512.h"
+#include "backend/cpu/x86/pairs_tmpl.h"
+#include "backend/cpu/x86/unpack_avx512.h"
+
+#include "backend/cpu/x86/burn_tmpl.h"
 #include "backend/cpu/x86/groups_tmpl.h"
 #include "backend/cpu/x86/product_tmpl.h"
 #include "backend/cpu/x86/rows_tmpl.h"
-#include "backend/cpu/x86/unpack_avx512.h"
-
-#include "backend/cpu/x86/attend_avx512.h"
 
 #include "backend/cpu/x86/attend_tmpl.h"
 #include "backend/cpu/x86/encode_tmpl.h"

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The product of whole numbers with one row of activations, by AVX2, AVX-VNNI where it is: lanes
-// are columns; after each run the lanes of eight weight rows are added up into one vector, a weight
-// row to a lane.
+// What one_tmpl.h asks of AVX2, and of AVX-VNNI where it is.
 #include "backend/cpu/kernels.h"
 
 #define OINLINE static inline __attribute__((always_inline))
@@ -36,41 +34,15 @@ OINLINE void turn(const float *d, size_t stride, vf out[8]) {
     }
 }
 
-OINLINE void one_any(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums,
-                     size_t run, bool minima) {
-    for (size_t o = 0; o < RILL_CPU_TILE; o += LANES) {
-        vf out = vf_load(sums + o), d[LANES], m[LANES];
-        for (size_t c = 0; c < w->k; c += run) {
-            size_t r = c / run % LANES, scales = o * w->runs + c / run;
-            if (r == 0) turn(w->d + scales, w->runs, d);
-            if (r == 0 && minima) turn(w->m + scales, w->runs, m);
-            vi products[LANES];
-            for (size_t i = 0; i < LANES; i++) products[i] = vi_set(0);
-            for (size_t p = c; p < c + run; p += COLUMNS) {
-                vi columns = vi_load(x->x + first + p);
-                for (size_t i = 0; i < LANES; i++)
-                    products[i] =
-                        vi_madd(products[i], columns, vi_load_u8(w->q + (o + i) * w->stride + p));
-            }
-            const int32_t *at = x->sums + (first + c) / RILL_Q16_RUN;
-            int32_t sum = run > RILL_Q16_RUN ? at[0] + at[1] : at[0];
-            vi s = vi_sub(sums_of(products), vi_set(w->format.zero * sum));
-            float dx = x->d[(first + c) / RILL_Q16];
-            out = vf_fma(vi_float(s), vf_mul(d[r], vf_set(dx)), out);
-            if (minima) out = vf_fnma(m[r], vf_set(dx * (float)sum), out);
-        }
-        vf_store(sums + o, out);
+// Lane i: a run's sum of (q - zero) * x in weight row o + i; `sum` is that of x.
+OINLINE vi one_run(const rill__whole *w, const rill__q16_row *x, size_t first, size_t o, size_t c,
+                   size_t run, int32_t sum) {
+    vi products[LANES];
+    for (size_t i = 0; i < LANES; i++) products[i] = vi_set(0);
+    for (size_t p = c; p < c + run; p += COLUMNS) {
+        vi columns = vi_load(x->x + first + p);
+        for (size_t i = 0; i < LANES; i++)
+            products[i] = vi_madd(products[i], columns, vi_load_u8(w->q + (o + i) * w->stride + p));
     }
-}
-
-static void NAME(product_one)(const rill__whole *w, const rill__q16_row *x, size_t first,
-                              float *sums) {
-    if (w->format.run == 32 && w->format.minima)
-        one_any(w, x, first, sums, 32, true);
-    else if (w->format.run == 32)
-        one_any(w, x, first, sums, 32, false);
-    else if (w->format.minima)
-        one_any(w, x, first, sums, 16, true);
-    else
-        one_any(w, x, first, sums, 16, false);
+    return vi_sub(sums_of(products), vi_set(w->format.zero * sum));
 }
