@@ -54,8 +54,8 @@ typedef struct rill_device_options {
     const char *device;  // "auto" or "cpu"; default "auto"
     unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;          // reference kernels in float32 with double accumulation; default false
-    // Highest kernel tier: "ref", "avx2", "avx512", "amx"; default NULL: $RILL_CPU, or all there
-    // are.
+    // Highest kernel tier: "ref", "avx2", "avx512", "amx"; on Arm "ref", "neon"; default NULL:
+    // $RILL_CPU, or all there are.
     const char *cpu;
 } rill_device_options;
 
@@ -71,7 +71,7 @@ RILL_API void rill_device_close(rill_device **device);
 
 // What was opened, for people: "cpu AMD EPYC, avx512, 2 threads". Valid while the device lives.
 RILL_API const char *rill_device_describe(const rill_device *device);
-// Threads that compute, and the tier in use ("ref", "avx2", "avx512", "amx").
+// Threads that compute, and the tier in use ("ref", "avx2", "avx512", "amx", "neon").
 RILL_API unsigned rill_device_threads(const rill_device *device);
 RILL_API const char *rill_device_tier(const rill_device *device);
 

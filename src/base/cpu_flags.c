@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the processor can do: CPUID, and XGETBV for what the system saves. Source: Intel SDM
-// volume 2. Tiles have to be asked for: Linux, Documentation/arch/x86/xstate.rst.
+// volume 2. Tiles have to be asked for: Linux, Documentation/arch/x86/xstate.rst. On Arm the system
+// says it: Linux, Documentation/arch/arm64/elf_hwcaps.rst.
 #include "base/cpu_flags.h"
 
 #include <stdio.h>
@@ -11,10 +12,14 @@ static const struct {
     unsigned mask;
 } tiers[] = {
     {"ref", 0},
+#if defined(__aarch64__)
+    {"neon", RILL_CPU_NEON | RILL_CPU_DOTPROD | RILL_CPU_I8MM},
+#elif defined(__x86_64__)
     {"avx2", RILL_CPU_AVX2 | RILL_CPU_AVX_VNNI},
     {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX_VNNI | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI |
                    RILL_CPU_AVX512_BF16},
     {"amx", ~0u},
+#endif
 };
 
 #if defined(__x86_64__)
@@ -81,6 +86,25 @@ void rill__cpu_model(char *out, size_t capacity) {
     snprintf(out, capacity, "%s", *name ? name : "x86-64");
     for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--) out[n - 1] = '\0';
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+enum { HAS_ASIMD = 1 << 1, HAS_ASIMDDP = 1 << 20, HAS_I8MM = 1 << 13 };  // of <asm/hwcap.h>
+
+unsigned rill__cpu_flags(void) {
+    unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    unsigned flags = 0;
+    if (!(first & HAS_ASIMD)) return flags;
+    flags |= RILL_CPU_NEON;
+    if (first & HAS_ASIMDDP) flags |= RILL_CPU_DOTPROD;
+    if (second & HAS_I8MM) flags |= RILL_CPU_I8MM;
+    return flags;
+}
+
+// Arm's processors have numbers, not names.
+void rill__cpu_model(char *out, size_t capacity) {
+    snprintf(out, capacity, "arm64");
+}
 #else
 unsigned rill__cpu_flags(void) {
     return 0;
@@ -102,6 +126,7 @@ bool rill__cpu_mask(const char *name, unsigned *mask) {
 }
 
 const char *rill__cpu_tier(unsigned flags) {
+    if (flags & RILL_CPU_NEON) return "neon";
     if ((flags & RILL_CPU_AMX) == RILL_CPU_AMX) return "amx";
     return flags & RILL_CPU_AVX512 ? "avx512" : flags & RILL_CPU_AVX2 ? "avx2" : "ref";
 }

@@ -15,14 +15,26 @@ enum {
     RILL_CPU_AMX_INT8 = 1 << 5,  // tiles, which the system lets this process use
     RILL_CPU_AMX_BF16 = 1 << 6,
     RILL_CPU_AMX = RILL_CPU_AMX_INT8 | RILL_CPU_AMX_BF16,
+    RILL_CPU_NEON = 1 << 7,  // of 64-bit Arm
+    RILL_CPU_DOTPROD = 1 << 8,
+    RILL_CPU_I8MM = 1 << 9,
 };
+
+// The names of the tiers that a program for this kind of processor has.
+#if defined(__aarch64__)
+#define RILL_CPU_TIERS "ref|neon"
+#elif defined(__x86_64__)
+#define RILL_CPU_TIERS "ref|avx2|avx512|amx"
+#else
+#define RILL_CPU_TIERS "ref"
+#endif
 
 // What this processor can do. Asks the system for tiles where there are any.
 unsigned rill__cpu_flags(void);
-// The flags that a tier's name allows, "ref" (none), "avx2", "avx512" or "amx"; false if the name
+// The flags that a tier's name, one of RILL_CPU_TIERS, allows; "ref" allows none. False if the name
 // is unknown.
 bool rill__cpu_mask(const char *name, unsigned *mask);
-// "amx", "avx512", "avx2" or "ref": the highest tier in flags.
+// The highest tier in flags.
 const char *rill__cpu_tier(unsigned flags);
 // The processor's own name ("AMD EPYC ..."), NUL-terminated into out.
 void rill__cpu_model(char *out, size_t capacity);

@@ -61,6 +61,8 @@ static void futex_wake(atomic_uint *word, int n) {
 static void pause_briefly(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");  // waits for the pipeline, some 10 ns; "yield" does nothing on most
 #endif
 }
 

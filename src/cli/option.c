@@ -5,6 +5,7 @@
 #include "cli/lists.h"
 
 #include "base/base.h"
+#include "base/cpu_flags.h"
 #include "base/number.h"
 
 #include <float.h>
@@ -271,7 +272,7 @@ const rill__option rill__options[] = {
     CUSTOM("threads", "LIST", RILL_FOR_BENCHES & ~RILL_FOR_BENCH_THREADS, NULL, machine, "threads that compute, one number or several (as many as help)", rill__lists_threads),
     U32("threads", (DEVICES & ~RILL_FOR_BENCHES) | RILL_FOR_CONVERT, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
     TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
-    TEXT("cpu", 0, "TIER", DEVICES, device.cpu, "ref|avx2|avx512|amx", machine, "highest instruction set to use ($RILL_CPU, or all)"),
+    TEXT("cpu", 0, "TIER", DEVICES, device.cpu, RILL_CPU_TIERS, machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
 
     TEXT("csv", 0, "FILE", RILL_FOR_EVALS | RILL_FOR_BENCHES, csv, "FILE", results, "write the table to a file, for spreadsheets and programs"),

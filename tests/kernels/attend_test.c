@@ -3,6 +3,7 @@
 // with every option; and bit for bit the same for a row alone and among others, in any chunk, on
 // any number of threads, wherever the ring stands.
 #include "backend/backend.h"
+#include "support/tiers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -347,22 +348,14 @@ static void what_is_not_seen_changes_no_bit(void **state) {
     free_inputs(in);
 }
 
-// A test on a tier.
-#define ON(test, tier)                                                                             \
-    { #test "_on_" #tier, test, NULL, NULL, tier }
-
 int main(void) {
-    static char exact[] = "exact", ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
     const struct CMUnitTest tests[] = {
-        ON(every_option_is_what_the_text_says, exact),
-        ON(every_option_is_what_the_text_says, avx2),
-        ON(every_option_is_what_the_text_says, avx512),
-        ON(bits_do_not_move, ref),
-        ON(bits_do_not_move, avx2),
-        ON(bits_do_not_move, avx512),
-        ON(what_is_not_seen_changes_no_bit, ref),
-        ON(what_is_not_seen_changes_no_bit, avx2),
-        ON(what_is_not_seen_changes_no_bit, avx512),
+        TEST_ON(every_option_is_what_the_text_says, "exact"),
+        TEST_ON_TIERS(every_option_is_what_the_text_says),
+        TEST_ON(bits_do_not_move, "ref"),
+        TEST_ON_TIERS(bits_do_not_move),
+        TEST_ON(what_is_not_seen_changes_no_bit, "ref"),
+        TEST_ON_TIERS(what_is_not_seen_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

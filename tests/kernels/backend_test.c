@@ -6,6 +6,7 @@
 #include "backend/cpu/kernels.h"
 
 #include "base/cpu_flags.h"
+#include "support/tiers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -429,9 +430,9 @@ static void the_environment_chooses_where_nobody_did(void **state) {
     (void)state;
     assert_string_equal(tier_with("ref", NULL, false), "ref");
     const char *best = rill__cpu_tier(rill__cpu_flags());
-    assert_string_equal(tier_with("ref", "amx", false), best);
-    assert_string_equal(tier_with("sse9", "amx", false), best);
-    assert_string_equal(tier_with("amx", "ref", false), "ref");
+    assert_string_equal(tier_with("ref", TEST_HIGHEST, false), best);
+    assert_string_equal(tier_with("sse9", TEST_HIGHEST, false), best);
+    assert_string_equal(tier_with(TEST_HIGHEST, "ref", false), "ref");
     assert_string_equal(tier_with("sse9", NULL, true), "ref");
 }
 
@@ -441,35 +442,23 @@ static void unknown_tiers_are_refused(void **state) {
     rill_error err;
     const rill_device_options chosen = {.cpu = "sse9"}, nothing = {0};
     assert_int_equal(rill__cpu_backend_open(&chosen, &be, &err), RILL_EINVAL);
-    assert_string_equal(err.message, "cpu: 'sse9'; ref, avx2, avx512 or amx is right");
+    assert_string_equal(err.message, "cpu: 'sse9'; " RILL_CPU_TIERS " is right");
     setenv("RILL_CPU", "sse9", 1);
     assert_int_equal(rill__cpu_backend_open(&nothing, &be, &err), RILL_EINVAL);
     unsetenv("RILL_CPU");
-    assert_string_equal(err.message, "RILL_CPU: 'sse9'; ref, avx2, avx512 or amx is right");
+    assert_string_equal(err.message, "RILL_CPU: 'sse9'; " RILL_CPU_TIERS " is right");
     assert_null(be);
 }
 
-// A test on a tier.
-#define ON(test, tier)                                                                             \
-    { #test "_on_" #tier, test, NULL, NULL, tier }
-
 int main(void) {
-    static char exact[] = "exact", ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
-    static char amx[] = "amx";
     const struct CMUnitTest tests[] = {
-        ON(attention_is_what_the_text_says, exact),
-        ON(attention_is_what_the_text_says, ref),
-        ON(attention_is_what_the_text_says, avx2),
-        ON(attention_is_what_the_text_says, avx512),
-        ON(attention_is_what_the_text_says, amx),
-        ON(attention_bits_do_not_move, ref),
-        ON(attention_bits_do_not_move, avx2),
-        ON(attention_bits_do_not_move, avx512),
-        ON(attention_bits_do_not_move, amx),
-        ON(products_do_not_depend_on_threads_or_batch, ref),
-        ON(products_do_not_depend_on_threads_or_batch, avx2),
-        ON(products_do_not_depend_on_threads_or_batch, avx512),
-        ON(products_do_not_depend_on_threads_or_batch, amx),
+        TEST_ON(attention_is_what_the_text_says, "exact"),
+        TEST_ON(attention_is_what_the_text_says, "ref"),
+        TEST_ON_TIERS(attention_is_what_the_text_says),
+        TEST_ON(attention_bits_do_not_move, "ref"),
+        TEST_ON_TIERS(attention_bits_do_not_move),
+        TEST_ON(products_do_not_depend_on_threads_or_batch, "ref"),
+        TEST_ON_TIERS(products_do_not_depend_on_threads_or_batch),
         cmocka_unit_test(roof_is_measured),
         cmocka_unit_test(the_environment_chooses_where_nobody_did),
         cmocka_unit_test(unknown_tiers_are_refused),

@@ -3,6 +3,7 @@
 // first, weighted by the softmax of just these. And what must not change a bit: threads, other
 // rows.
 #include "backend/backend.h"
+#include "support/tiers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -261,25 +262,17 @@ static void other_rows_and_threads_change_no_bit(void **state) {
     four->ops->close(four);
 }
 
-// A test on a tier.
-#define ON(test, tier)                                                                             \
-    { #test "_on_" #tier, test, NULL, NULL, tier }
-
 int main(void) {
-    static char exact[] = "exact", ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512";
     const struct CMUnitTest tests[] = {
-        ON(experts_are_what_the_text_says, exact),
-        ON(experts_are_what_the_text_says, ref),
-        ON(experts_are_what_the_text_says, avx2),
-        ON(experts_are_what_the_text_says, avx512),
-        ON(nan_passes_the_limit, exact),
-        ON(nan_passes_the_limit, ref),
-        ON(nan_passes_the_limit, avx2),
-        ON(nan_passes_the_limit, avx512),
-        ON(other_rows_and_threads_change_no_bit, exact),
-        ON(other_rows_and_threads_change_no_bit, ref),
-        ON(other_rows_and_threads_change_no_bit, avx2),
-        ON(other_rows_and_threads_change_no_bit, avx512),
+        TEST_ON(experts_are_what_the_text_says, "exact"),
+        TEST_ON(experts_are_what_the_text_says, "ref"),
+        TEST_ON_TIERS(experts_are_what_the_text_says),
+        TEST_ON(nan_passes_the_limit, "exact"),
+        TEST_ON(nan_passes_the_limit, "ref"),
+        TEST_ON_TIERS(nan_passes_the_limit),
+        TEST_ON(other_rows_and_threads_change_no_bit, "exact"),
+        TEST_ON(other_rows_and_threads_change_no_bit, "ref"),
+        TEST_ON_TIERS(other_rows_and_threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

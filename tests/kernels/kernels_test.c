@@ -398,12 +398,18 @@ static const struct {
     const char *name;
     unsigned flags;
 } tiers[] = {
+#if defined(__aarch64__)
+    {"neon", RILL_CPU_NEON},
+    {"neondot", RILL_CPU_NEON | RILL_CPU_DOTPROD},
+    {"neoni8mm", RILL_CPU_NEON | RILL_CPU_DOTPROD | RILL_CPU_I8MM},
+#else
     {"avx2", RILL_CPU_AVX2},
     {"avx512", RILL_CPU_AVX2 | RILL_CPU_AVX512},
     {"avx512vnni", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI},
     {"avx512bf16", RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16},
     {"amx",
      RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16 | RILL_CPU_AMX},
+#endif
 };
 
 enum { N_TIERS = sizeof tiers / sizeof *tiers };

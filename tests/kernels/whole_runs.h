@@ -15,7 +15,7 @@ static _Alignas(64) float whole_d[RILL_CPU_TILE * RILL_CPU_TILE];
 static _Alignas(64) float whole_m[RILL_CPU_TILE * RILL_CPU_TILE];
 static _Alignas(64) int16_t whole_wide[RILL_CPU_TILE * PART];
 static _Alignas(64) uint8_t one_row[5 * K_MOST];
-static _Alignas(64) uint8_t all_rows[16 * 3 * K_MOST];  // one group
+static _Alignas(64) uint8_t all_rows[16 * 3 * K_MOST];  // groups of up to 16 rows together
 
 // Weights [first, first + w.k) of all rows; rows that are missing are zeros.
 static rill__whole unpacked(const rill__cpu_kernels *k, const operands *in, size_t first) {
@@ -87,14 +87,15 @@ static size_t run_product_groups(const rill__cpu_kernels *k, operands *in, float
     rill__cpu_kernels reference;
     rill__cpu_kernels_init(&reference, 0, false);
     static float sums[RILL_CPU_TILE * 16];
-    size_t lanes = k->lanes;
+    size_t lanes = k->lanes, n_groups = (in->n_rows + lanes - 1) / lanes;
+    size_t bytes = rill__q16_group_bytes(in->n, lanes);
     rill__q16_row row = rill__q16_row_at(one_row, in->n);
-    rill__q16_group group = rill__q16_group_at(all_rows, in->n, lanes);
-    memset(all_rows, 0, rill__q16_group_bytes(in->n, lanes));
+    memset(all_rows, 0, n_groups * bytes);
     memset(sums, 0, sizeof sums);
     for (size_t r = 0; r < in->n_rows; r++) {
+        rill__q16_group group = rill__q16_group_at(all_rows + r / lanes * bytes, in->n, lanes);
         reference.quantize_q16(in->x + r * in->n, in->n, &row);
-        k->put_lane(&row, in->n, r, &group);
+        k->put_lane(&row, in->n, r % lanes, &group);
     }
     for (size_t first = 0; first < in->n; first += PART) {
         rill__whole w = unpacked(k, in, first);
@@ -103,12 +104,15 @@ static size_t run_product_groups(const rill__cpu_kernels *k, operands *in, float
                                  .x = all_rows,
                                  .x_columns = in->n,
                                  .first = first,
-                                 .n_groups = 1,
+                                 .n_groups = n_groups,
                                  .sums = sums};
         k->product_groups(&p);
     }
-    for (size_t r = 0; r < in->n_rows; r++)
-        for (size_t o = 0; o < in->n_outs; o++) out[r * in->n_outs + o] = sums[o * lanes + r];
+    for (size_t r = 0; r < in->n_rows; r++) {
+        const float *group = sums + r / lanes * lanes * RILL_CPU_TILE;
+        for (size_t o = 0; o < in->n_outs; o++)
+            out[r * in->n_outs + o] = group[o * lanes + r % lanes];
+    }
     return in->n_rows * in->n_outs;
 }
 

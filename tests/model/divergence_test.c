@@ -7,6 +7,7 @@
 #include "support/compare.h"
 #include "support/open.h"
 #include "support/tensors.h"
+#include "support/tiers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -115,12 +116,9 @@ static int free_exact(void **state) {
 }
 
 int main(void) {
-    static char ref[] = "ref", avx2[] = "avx2", avx512[] = "avx512", amx[] = "amx";
     const struct CMUnitTest tests[] = {
-        {ref, tier_stays_close_to_exact_kernels, NULL, NULL, ref},
-        {avx2, tier_stays_close_to_exact_kernels, NULL, NULL, avx2},
-        {avx512, tier_stays_close_to_exact_kernels, NULL, NULL, avx512},
-        {amx, tier_stays_close_to_exact_kernels, NULL, NULL, amx},
+        TEST_ON(tier_stays_close_to_exact_kernels, "ref"),
+        TEST_ON_TIERS(tier_stays_close_to_exact_kernels),
     };
     return cmocka_run_group_tests(tests, make_exact, free_exact);
 }

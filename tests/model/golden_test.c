@@ -9,6 +9,7 @@
 #include "support/open.h"
 #include "support/reference_model.h"
 #include "support/tensors.h"
+#include "support/tiers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,7 +150,7 @@ static void golden_family_matches(void **state) {
 }
 
 int main(void) {
-    static const char *const tiers[] = {NULL, "ref", "avx2", "avx512", "amx"};
+    static const char *const tiers[] = {NULL, "ref", TEST_TIERS};
     enum { N_TIERS = sizeof tiers / sizeof *tiers, N = N_TIERS * GOLDEN_MODELS };
     static job jobs[N];
     struct CMUnitTest tests[N];

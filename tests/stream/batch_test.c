@@ -8,6 +8,7 @@
 #include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
+#include "support/tiers.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -151,7 +152,7 @@ static void each_stream_hears_what_it_hears_alone(void **state) {
     test_random r = {test_seed()};
     voice *voices = calloc(STREAMS, sizeof *voices);
     assert_non_null(voices);
-    static const char *const tiers[] = {NULL, "ref", "avx2", "avx512"};
+    static const char *const tiers[] = {NULL, "ref", TEST_TIERS};
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++)
         check_tier(&r, *state, tiers[i], voices);
     free(voices);

@@ -8,6 +8,7 @@
 #include "support/random_model.h"
 #include "support/snapshot_file.h"
 #include "support/tensors.h"
+#include "support/tiers.h"
 
 enum { VOCAB = GOLDEN_VOCABULARY, PROMPT = 40, WRITTEN = 200 };
 
@@ -159,7 +160,7 @@ static void random_setting_of(test_random *r, rill_method method, setting *out) 
 
 static void guesses_change_no_bit(void **state) {
     test_random r = {test_seed()};
-    static const char *const tiers[] = {NULL, "avx2", "avx512"};
+    static const char *const tiers[] = {NULL, TEST_TIERS};
     for (size_t t = 0; t < sizeof tiers / sizeof *tiers; t++) {
         const rill_device_options device = {
             .exact = tiers[t] == NULL, .cpu = tiers[t], .threads = 1 + t % 2};

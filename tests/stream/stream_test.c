@@ -9,6 +9,7 @@
 #include "support/open.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
+#include "support/tiers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -317,7 +318,7 @@ static void expect_rows(const float *got, const float *expected, size_t n) {
 
 // Neither the size of a chunk, nor other tokens in it, nor threads change a bit, on any tier.
 static void company_changes_no_bit(void **state) {
-    static const char *const tiers[] = {"exact", "ref", "avx2", "avx512", "amx"};
+    static const char *const tiers[] = {"exact", "ref", TEST_TIERS};
     enum { LENGTH = 90, SAME = 70 };
     test_random r = {test_seed()};
     rill_token tokens[LENGTH], other[LENGTH];

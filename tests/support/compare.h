@@ -21,8 +21,8 @@ static inline double worst_of_bound(const float *a, const float *b, size_t n) {
 static inline double kl_divergence(const float *p, const float *q, size_t n) {
     double p_max = -INFINITY, q_max = -INFINITY, p_sum = 0, q_sum = 0, kl = 0;
     for (size_t i = 0; i < n; i++) {
-        p_max = fmax(p_max, p[i]);
-        q_max = fmax(q_max, q[i]);
+        p_max = p[i] > p_max ? p[i] : p_max;
+        q_max = q[i] > q_max ? q[i] : q_max;
     }
     for (size_t i = 0; i < n; i++) {
         p_sum += exp(p[i] - p_max);

@@ -19,8 +19,8 @@ static inline void must(rill_status status, const rill_error *err) {
     if (status != RILL_OK) fail_msg("%s", err->message);
 }
 
-// A device with the kernels of a tier, "ref", "avx2", "avx512" or "amx"; skips the test on a
-// processor that lacks them, where the library would take lower ones.
+// A device with the kernels of a tier, "ref" or of tiers.h; skips the test on a processor that
+// lacks them, where the library would take lower ones.
 static inline rill_device *test_device_of_tier(const char *tier, unsigned threads) {
     rill_error err;
     rill_device *device;

@@ -22,6 +22,8 @@ static void flags_agree_with_the_compilers_runtime(void **state) {
                      avx512 && __builtin_cpu_supports("avx512vnni"));
     assert_int_equal((flags & RILL_CPU_AVX512_BF16) != 0,
                      avx512 && __builtin_cpu_supports("avx512bf16"));
+#elif defined(__aarch64__)
+    assert_true(rill__cpu_flags() & RILL_CPU_NEON);  // compilers take it for granted
 #else
     assert_int_equal(rill__cpu_flags(), 0);
 #endif
@@ -32,15 +34,24 @@ static void masks_have_the_tiers_names(void **state) {
     unsigned mask, all = rill__cpu_flags();
     assert_true(rill__cpu_mask("ref", &mask));
     assert_int_equal(mask, 0);
+#if defined(__aarch64__)
+    assert_true(rill__cpu_mask("neon", &mask));
+    assert_int_equal(all & mask, all);
+    assert_false(rill__cpu_mask("avx2", &mask));
+#elif defined(__x86_64__)
     assert_true(rill__cpu_mask("avx2", &mask));
     assert_int_equal(mask, RILL_CPU_AVX2 | RILL_CPU_AVX_VNNI);
     assert_true(rill__cpu_mask("avx512", &mask));
     assert_int_equal(all & mask, all & ~(unsigned)RILL_CPU_AMX);
     assert_true(rill__cpu_mask("amx", &mask));
     assert_int_equal(all & mask, all);
+    assert_false(rill__cpu_mask("neon", &mask));
+#endif
     assert_false(rill__cpu_mask("AVX2", &mask));
     assert_false(rill__cpu_mask("sse9", &mask));
     assert_string_equal(rill__cpu_tier(0), "ref");
+    assert_string_equal(rill__cpu_tier(RILL_CPU_NEON), "neon");
+    assert_string_equal(rill__cpu_tier(RILL_CPU_NEON | RILL_CPU_I8MM), "neon");
     assert_string_equal(rill__cpu_tier(RILL_CPU_AVX2), "avx2");
     assert_string_equal(rill__cpu_tier(RILL_CPU_AVX2 | RILL_CPU_AVX512), "avx512");
     assert_string_equal(rill__cpu_tier(RILL_CPU_AVX2 | RILL_CPU_AVX512 | RILL_CPU_AMX_INT8),

@@ -254,8 +254,7 @@ static rill_status choose_flags(const rill_device_options *options, unsigned *fl
     }
     unsigned mask = ~0u;
     if (name && !rill__cpu_mask(name, &mask))
-        return rill__fail(err, RILL_EINVAL, "%s: '%s'; ref, avx2, avx512 or amx is right", from,
-                          name);
+        return rill__fail(err, RILL_EINVAL, "%s: '%s'; " RILL_CPU_TIERS " is right", from, name);
     *flags = options->exact ? 0 : rill__cpu_flags() & mask;
     return RILL_OK;
 }

@@ -67,6 +67,13 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
     rill__cpu_kernels_avx512bf16(k);
     if ((cpu_flags & RILL_CPU_AMX) != RILL_CPU_AMX) return;
     rill__cpu_kernels_amx(k);
+#elif defined(__aarch64__)
+    if (!(cpu_flags & RILL_CPU_NEON)) return;
+    rill__cpu_kernels_neon(k);
+    if (!(cpu_flags & RILL_CPU_DOTPROD)) return;
+    rill__cpu_kernels_neondot(k);
+    if (!(cpu_flags & RILL_CPU_I8MM)) return;
+    rill__cpu_kernels_neoni8mm(k);
 #else
     (void)cpu_flags;
 #endif

@@ -49,7 +49,8 @@ size_t rill__q16_row_bytes(size_t k);
 rill__q16_row rill__q16_row_at(uint8_t *memory, size_t k);
 
 // `lanes` rows beside each other, one a lane of a vector. x is the tier's own: pairs of columns,
-// [k / 2, lanes, 2], or, for tiles, all coarse bytes and then all fine ones, [2, k / 4, lanes, 4].
+// [k / 2, lanes, 2]; for tiles all coarse bytes and then all fine ones, [2, k / 4, lanes, 4];
+// NEON's are in its files.
 typedef struct rill__q16_group {
     float *d;       // [k / 32, lanes]
     int32_t *sums;  // [k / 16, lanes]
@@ -259,5 +260,8 @@ void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512bf16(rill__cpu_kernels *k);
 void rill__cpu_kernels_amx(rill__cpu_kernels *k);
+void rill__cpu_kernels_neon(rill__cpu_kernels *k);
+void rill__cpu_kernels_neondot(rill__cpu_kernels *k);
+void rill__cpu_kernels_neoni8mm(rill__cpu_kernels *k);
 
 #endif
