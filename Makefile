@@ -24,7 +24,7 @@ RUN_TESTS = scripts/run_tests.py
 
 # Running, testing and benching with one command at a time keeps their output whole.
 .NOTPARALLEL:
-.PHONY: all run test lint werror-gcc werror-clang asan tsan fuzz format bench install clean help ready
+.PHONY: all run test lint werror-gcc werror-clang asan tsan arm-test fuzz format bench install clean help ready
 
 all: ready  ## build the command, build/rill, and the library
 	@ninja -C $(BUILD)
@@ -55,6 +55,9 @@ tsan: ready  ## run the tests under the thread sanitizer
 	@ninja -C $(BUILD)-tsan
 	@$(RUN_TESTS) $(BUILD)-tsan --no-suite lint --slower 10 $(TESTS)
 
+arm-test:  ## build for 64-bit Arm, and run the kernel tests under qemu
+	@scripts/arm.sh $(BUILD)-arm
+
 fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
 	@[ -f $(BUILD)-fuzz/build.ninja ] || CC=$(CLANG) meson setup $(BUILD)-fuzz -Dfuzz=true -Db_lundef=false
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
@@ -71,10 +74,10 @@ install: all  ## install library, header, command, manual, model, completions (P
 	@[ -n "$(DESTDIR)" ] || /sbin/ldconfig 2>/dev/null || true
 
 clean:  ## remove every build directory
-	@rm -rf $(BUILD) $(BUILD)-werror-gcc $(BUILD)-werror-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz
+	@rm -rf $(BUILD) $(BUILD)-werror-gcc $(BUILD)-werror-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-arm $(BUILD)-fuzz
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 # What a build needs is installed if it is missing, and the build directory is configured once.
 .PHONY: ready-lint ready-fuzz
