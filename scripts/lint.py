@@ -30,7 +30,7 @@ CODE_FOLDERS = ["include", "src", "tests", "fuzz", "bench", "scripts", "training
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "data", "corpus"}
 FILE_LINES, FUNCTION_LINES = 500, 60
 # Bodies of code that each kernel tier includes after its own definitions: no headers by themselves.
-TEMPLATES = ("src/backend/cpu/arm", "src/backend/cpu/x86")
+TEMPLATES = ("src/backend/cpu/arm", "src/backend/cpu/simd", "src/backend/cpu/x86")
 
 # name: (folders where it may not be called, what to use)
 EVERYWHERE = LIBRARY + ["eval", "cli"]

@@ -29,7 +29,7 @@ static void NAME(widen)(const rill__whole *w, int16_t *wide) {
         }                                                                                          \
     }
 
-// Of a run at column c, a row of weights from o on and ng groups.
+// Of a run at column c: GROUP_ROWS weight rows from o on with ng groups.
 GINLINE void group_products(const rill__whole *w, const int16_t *wide, size_t c, size_t run,
                             size_t ng, size_t o, const int16_t *const x[2],
                             vi products[GROUP_ROWS][2]) {

@@ -7,19 +7,19 @@
 #include "backend/cpu/arm/columns_neon.h"
 #include "backend/cpu/arm/quantize_neon.h"
 
-#include "backend/cpu/x86/groups_tmpl.h"
-#include "backend/cpu/x86/one_tmpl.h"
-#include "backend/cpu/x86/product_tmpl.h"
-#include "backend/cpu/x86/rows_tmpl.h"
+#include "backend/cpu/simd/groups_tmpl.h"
+#include "backend/cpu/simd/one_tmpl.h"
+#include "backend/cpu/simd/product_tmpl.h"
+#include "backend/cpu/simd/rows_tmpl.h"
 
-#include "backend/cpu/x86/attend_tmpl.h"
-#include "backend/cpu/x86/encode_tmpl.h"
+#include "backend/cpu/simd/attend_tmpl.h"
+#include "backend/cpu/simd/encode_tmpl.h"
 
 BURN(burn_f32_neon, "fmla", "4s", 2 * LANES)
 BURN(burn_int8_neon, "smlal", "4h", 2 * LANES)
 
 void rill__cpu_kernels_neon(rill__cpu_kernels *k) {
-#include "backend/cpu/x86/slots_tmpl.h"
+#include "backend/cpu/simd/slots_tmpl.h"
     k->quantize_q16 = quantize_q16_neon;
     k->product_one = product_one_neon;
     k->burn_int8 = burn_int8_neon;

@@ -6,8 +6,8 @@
 #include "backend/cpu/arm/burn_neon.h"
 #include "backend/cpu/arm/bytes_neondot.h"
 
-#include "backend/cpu/x86/groups_tmpl.h"
-#include "backend/cpu/x86/one_tmpl.h"
+#include "backend/cpu/simd/groups_tmpl.h"
+#include "backend/cpu/simd/one_tmpl.h"
 
 BURN(burn_int8_neondot, "sdot", "16b", 2 * 16)
 

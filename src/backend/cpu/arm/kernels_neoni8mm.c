@@ -6,7 +6,7 @@
 #include "backend/cpu/arm/burn_neon.h"
 #include "backend/cpu/arm/pairs_neoni8mm.h"
 
-#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/simd/groups_tmpl.h"
 
 BURN(burn_int8_neoni8mm, "smmla", "16b", 2 * 32)
 

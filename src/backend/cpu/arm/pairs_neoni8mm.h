@@ -22,8 +22,8 @@ static inline vi joined(vi high, vi low) {
     return vi_add(vshlq_n_s32(high, 8), low);
 }
 
-// Of a run at column c, a row of weights from o on and ng groups. A matrix of products has two rows
-// of weights in its halves, and two lanes in each.
+// Of a run at column c: GROUP_ROWS weight rows from o on with ng groups. A matrix of products has
+// two rows of weights in its halves, and two lanes in each.
 GINLINE void group_products(const rill__whole *w, const int16_t *wide, size_t c, size_t run,
                             size_t ng, size_t o, const int16_t *const x[2],
                             vi products[GROUP_ROWS][2]) {

@@ -3,16 +3,16 @@
 #include "backend/cpu/x86/vec_avx512.h"
 
 #include "backend/cpu/x86/attend_avx512.h"
+#include "backend/cpu/x86/burn_tmpl.h"
 #include "backend/cpu/x86/pairs_tmpl.h"
 #include "backend/cpu/x86/unpack_avx512.h"
 
-#include "backend/cpu/x86/burn_tmpl.h"
-#include "backend/cpu/x86/groups_tmpl.h"
-#include "backend/cpu/x86/product_tmpl.h"
-#include "backend/cpu/x86/rows_tmpl.h"
+#include "backend/cpu/simd/groups_tmpl.h"
+#include "backend/cpu/simd/product_tmpl.h"
+#include "backend/cpu/simd/rows_tmpl.h"
 
-#include "backend/cpu/x86/attend_tmpl.h"
-#include "backend/cpu/x86/encode_tmpl.h"
+#include "backend/cpu/simd/attend_tmpl.h"
+#include "backend/cpu/simd/encode_tmpl.h"
 
 static double burn_int8_avx512(size_t rounds) {
     __m512i a[6], ones = _mm512_set1_epi16(1), bytes = _mm512_set1_epi8(3);
@@ -28,7 +28,7 @@ static double burn_int8_avx512(size_t rounds) {
 }
 
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k) {
-#include "backend/cpu/x86/slots_tmpl.h"
+#include "backend/cpu/simd/slots_tmpl.h"
     k->unpack[RILL_TYPE_Q4_0] = unpack_q4_0_avx512;
     k->unpack[RILL_TYPE_Q4_1] = unpack_q4_1_avx512;
     k->unpack[RILL_TYPE_IQ4_NL] = unpack_iq4_nl_avx512;

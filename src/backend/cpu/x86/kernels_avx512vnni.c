@@ -7,7 +7,7 @@
 #include "backend/cpu/x86/one_avx512vnni.h"
 #include "backend/cpu/x86/pairs_tmpl.h"
 
-#include "backend/cpu/x86/groups_tmpl.h"
+#include "backend/cpu/simd/groups_tmpl.h"
 
 // Three chains at a time are written out: an array of sums would live in memory.
 #define BURN_3(a, b, c)                                                                            \
