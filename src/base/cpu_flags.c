@@ -69,7 +69,9 @@ unsigned rill__cpu_flags(void) {
     flags |= RILL_CPU_AVX512;
     if (bit(c, 11)) flags |= RILL_CPU_AVX512_VNNI;
     if (bit(a1, 5)) flags |= RILL_CPU_AVX512_BF16;
-    if (!bit(d, 24) || !tiles || !tiles_permitted()) return flags;
+    // The tier of tiles stands on all of those below.
+    const unsigned below = RILL_CPU_AVX512_VNNI | RILL_CPU_AVX512_BF16;
+    if ((flags & below) != below || !bit(d, 24) || !tiles || !tiles_permitted()) return flags;
     if (bit(d, 25)) flags |= RILL_CPU_AMX_INT8;
     if (bit(d, 22)) flags |= RILL_CPU_AMX_BF16;
     return flags;

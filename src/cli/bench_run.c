@@ -36,7 +36,7 @@ static rill_status check_interrupt(rill_error *err) {
 static void close_machine(rill__bench *b, size_t machine) {
     for (size_t i = 0; i < b->n_rows; i++)
         for (uint32_t j = 0; b->rows[i].machine == machine && j < b->rows[i].n_streams; j++)
-            rill_stream_close(&b->rows[i].streams[j]);
+            if (b->rows[i].streams) rill_stream_close(&b->rows[i].streams[j]);
     b->machines[machine].bytes = 0;
     rill__session_close(&b->machines[machine].open);
 }

@@ -220,7 +220,7 @@ const rill__option rill__options[] = {
 
     U64("max-tokens", 'n', WRITERS, max_tokens, 1, writing, "write at most N tokens (no limit)"),
     CUSTOM("stop", "TEXT", WRITERS, NULL, writing, "stop before this text; repeatable", parse_stop),
-    CUSTOM("draft", "N", WRITERS, NULL, writing, "tokens guessed from the text so far, 0 (off) to 15 (auto: as pay)", parse_draft),
+    CUSTOM("draft", "N", WRITERS, NULL, writing, "guess up to N tokens ahead, 0 to 15, off, or as many as pay (auto)", parse_draft),
     FLAG("until-end", 0, RILL_FOR_RUN, until_end, writing, "stop where the model ends its text"),
     TEXT("save", 0, "FILE", RILL_FOR_RUN, save, "FILE", writing, "save the stream when it stops"),
     TEXT("resume", 0, "FILE", WRITERS, resume, "FILE", writing, "go on with a saved stream"),

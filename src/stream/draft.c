@@ -69,10 +69,14 @@ static void take_in(rill__draft *d) {
     rill_token b = rill__history_get(h, h->seen - 2), c = rill__history_get(h, h->seen - 1);
     *place_of(d, rill__history_get(h, h->seen - 3), b, c) = h->seen;
     if (d->oldest < SEQUENCE) return;
+    if (h->seen - (d->oldest - SEQUENCE) > h->n_latest) {  // older ones are forgotten
+        d->oldest = 0;
+        return;
+    }
     c = rill__history_get(h, d->oldest - 1);
     b = rill__history_get(h, d->oldest - 2);
     for (int i = 0; i < BACKLOG && d->oldest >= SEQUENCE; i++) {
-        if (h->seen - (d->oldest - 3) > h->n_latest) {  // older ones are forgotten
+        if (h->seen - (d->oldest - SEQUENCE) > h->n_latest) {
             d->oldest = 0;
             return;
         }

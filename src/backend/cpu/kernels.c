@@ -59,6 +59,7 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
 #if defined(__x86_64__)
     if (!(cpu_flags & RILL_CPU_AVX2)) return;
     rill__cpu_kernels_avx2(k);
+    if (cpu_flags & RILL_CPU_AVX_VNNI) rill__cpu_kernels_avxvnni(k);
     if (!(cpu_flags & RILL_CPU_AVX512)) return;
     rill__cpu_kernels_avx512(k);
     if (!(cpu_flags & RILL_CPU_AVX512_VNNI)) return;

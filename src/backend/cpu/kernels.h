@@ -106,6 +106,8 @@ enum {
 typedef struct rill__tiles {
     const uint8_t *w;  // [RILL_TILE_OUTS] rows of k bfloat16, w_stride bytes apart, any alignment
     size_t w_stride;
+    const uint8_t *next;  // rows to ask for meanwhile, NULL for none, next_stride apart
+    size_t next_stride;
     size_t k;                    // a multiple of 32
     const uint16_t *high, *low;  // [n_rows * k] in groups of `lanes` = min(RILL_TILE_ROWS, what is
                                  // left) rows: [k / 2, lanes, 2]
@@ -256,6 +258,7 @@ void rill__cpu_kernels_ref(rill__cpu_kernels *k);
 void rill__cpu_whole_ref(rill__cpu_kernels *k);  // of them, those of whole numbers
 void rill__cpu_attend_ref(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k);
+void rill__cpu_kernels_avxvnni(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k);
 void rill__cpu_kernels_avx512bf16(rill__cpu_kernels *k);

@@ -18,8 +18,9 @@ static size_t tile_rows(const product *job, const rill__weight *w) {
     size_t rows = ((size_t)640 << 10) / (w->row_bytes + 1);
     size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
     rows = rows < share ? rows : share;
-    rows = rows < 512 ? rows / RILL_CPU_TILE * RILL_CPU_TILE : 512;
-    return rows ? rows : RILL_CPU_TILE;
+    size_t unit = rill__cpu_by_tiles(job->rows.cpu, w) ? RILL_TILE_OUTS : RILL_CPU_TILE;
+    rows = rows < 512 ? rows / unit * unit : 512;
+    return rows ? rows : unit;
 }
 
 static size_t n_tiles(const product *job, const rill__weight *w) {

@@ -94,6 +94,9 @@ void rill__cpu_tiles_product(const rill__cpu_rows_job *job, const rill__weight *
                          .sums = (float *)(void *)scratch};
         for (size_t row = first; row < first + n; row += RILL_TILE_OUTS) {
             size_t rows = first + n - row;
+            bool more = rows >= 2 * RILL_TILE_OUTS;
+            t.next = more ? weight->data + (row + RILL_TILE_OUTS) * weight->row_bytes : NULL;
+            t.next_stride = weight->row_bytes;
             pass(job, weight, row, rows < RILL_TILE_OUTS ? rows : RILL_TILE_OUTS, &t,
                  scratch + sums_bytes(job->n_rows), out + r * weight->rows);
         }

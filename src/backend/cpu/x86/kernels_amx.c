@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 enum { TILE_ROWS = 16, TILE_BYTES = 64 };
@@ -106,8 +107,8 @@ TINLINE void tile_groups(const rill__tiles *t, size_t g, size_t lanes, bool two)
     _tile_zero(3);
     for (size_t c = 0; c < t->k; c += 32) {
         // Rows of weights lie far apart: the next pass's are asked for, in its order.
-        for (size_t o = 0; o < RILL_TILE_OUTS && g == 0; o++)
-            _mm_prefetch(t->w + (RILL_TILE_OUTS + o) * t->w_stride + 2 * c, _MM_HINT_T0);
+        for (size_t o = 0; o < RILL_TILE_OUTS && g == 0 && t->next; o++)
+            _mm_prefetch(t->next + o * t->next_stride + 2 * c, _MM_HINT_T0);
         _tile_loadd(4, t->w + 2 * c, t->w_stride);
         _tile_loadd(5, t->w + TILE_ROWS * t->w_stride + 2 * c, t->w_stride);
         multiply(high + c * lanes, high + group + c * lanes, lanes, two);
@@ -138,11 +139,12 @@ static __m512i high_parts(__m512 first, __m512 second) {
     return (__m512i)_mm512_cvtne2ps_pbh(second, first);
 }
 
-// What a high part leaves of x; nought of an infinity, not a NaN.
+// What a high part leaves of x; nought where that is an infinity, so that a sum is one too.
 static __m512 rest_of(__m512 x, __m256i high) {
     __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
     __m512 rest = _mm512_sub_ps(x, _mm512_castsi512_ps(bits));
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q), rest);
+    __m512 size = _mm512_abs_ps(_mm512_castsi512_ps(bits)), infinite = _mm512_set1_ps(INFINITY);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(size, infinite, _CMP_LT_OQ), rest);
 }
 
 static void split_bf16_amx(const float *x, size_t n, uint16_t *high, uint16_t *low) {

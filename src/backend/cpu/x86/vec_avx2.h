@@ -8,7 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef NAME
 #define NAME(f) f##_avx2
+#endif
 
 enum { LANES = 8, MAX_W = 4, MAX_X = 3 };
 
