@@ -96,7 +96,8 @@ typedef struct rill_product {
     unsigned products;
 } rill_product;
 
-// Threads: any.
+// How many rows together meet weights of that type on this device; unknown types as floats. (Rows
+// of bfloat16 that do not divide by 32 go as floats where others go by tiles.) Threads: any.
 RILL_API rill_product rill_device_product(const rill_device *device, rill_type weights);
 
 // Measures for about a second with all threads of the device. Takes 512 MiB for the time.
@@ -369,7 +370,8 @@ typedef struct rill_attention_row {
 } rill_attention_row;
 
 // Called for each token and layer while tokens are read, on the thread that reads them. The row is
-// gone when it returns. It must not call into the stream, nor feed another of its model.
+// gone when it returns. It must not call anything on the stream, on its model or on another stream
+// of that: they wait until it returns.
 typedef void (*rill_attention_fn)(void *user, const rill_attention_row *row);
 
 // From here on `fn` sees the attention of every token that the stream reads; NULL ends that. It
@@ -445,6 +447,7 @@ typedef struct rill_generate_options {
     uint32_t draft;
 } rill_generate_options;
 
+// As many as pay: see `draft`.
 #define RILL_DRAFT_AUTO UINT32_MAX
 
 // Fills options with the defaults above.
