@@ -11,14 +11,17 @@ typedef struct product {
     size_t n_projections;
 } product;
 
-// Weight rows of a piece: few enough that threads end together, enough to reuse a batch's rows
-// while they are in the cache, and so many that a stream of memory is seldom cut. Results do not
-// depend on it.
+// Weight rows of a piece: few enough that threads end together, and so many that a stream of memory
+// is seldom cut; floats in place, which pass once for every few rows of a batch, stay in the cache.
+// Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
-    size_t rows = ((size_t)640 << 10) / (w->row_bytes + 1);
+    bool by_tiles = rill__cpu_by_tiles(job->rows.cpu, w);
+    bool in_place = !by_tiles && !job->rows.cpu->kernels.unpack[w->type];
+    size_t bytes = (size_t)(in_place && job->rows.n_rows > 1 ? 160 : 640) << 10;
+    size_t rows = bytes / (w->row_bytes + 1);
     size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
     rows = rows < share ? rows : share;
-    size_t unit = rill__cpu_by_tiles(job->rows.cpu, w) ? RILL_TILE_OUTS : RILL_CPU_TILE;
+    size_t unit = by_tiles ? RILL_TILE_OUTS : RILL_CPU_TILE;
     rows = rows < 512 ? rows / unit * unit : 512;
     return rows ? rows : unit;
 }
