@@ -266,7 +266,7 @@ const rill__option rill__options[] = {
     REAL("frequency-penalty", WRITERS, sampling.frequency_penalty, choosing, "lower it by X for each time it was seen (0)"),
     U32("penalty-window", WRITERS, sampling.penalty_window, 0, ANY_U32, choosing, "last tokens that penalties look at (256)"),
     CUSTOM("logit-bias", "ID=B", WRITERS, NULL, choosing, "add B to a token's logit; repeatable", parse_bias),
-    U64("seed", 0, WRITERS | RILL_FOR_BENCHES, sampling.seed, 0, choosing, "equal seeds, equal text (0)"),
+    U64("seed", 0, WRITERS | RILL_FOR_BENCHES, sampling.seed, 0, choosing, "equal seeds, equal text, on the same --cpu (0)"),
 
     CUSTOM("threads", "LIST", RILL_FOR_BENCH_THREADS, NULL, machine, "numbers of threads that compute (1, 2, 4 and so on up to all)", rill__lists_threads),
     CUSTOM("threads", "LIST", RILL_FOR_BENCHES & ~RILL_FOR_BENCH_THREADS, NULL, machine, "threads that compute, one number or several (as many as help)", rill__lists_threads),

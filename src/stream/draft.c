@@ -26,8 +26,7 @@ rill_status rill__draft_open(rill__draft *d, rill_stream *s, uint32_t most, rill
     if (s->pace.seconds == 0) s->pace.cost = usual_cost;
     const rill_stream_options *o = &s->plan.options;
     if (most != RILL_DRAFT_AUTO && most > RILL_MAX_DRAFT)
-        return rill__fail(err, RILL_EINVAL,
-                          "draft: %u tokens; 0 to %d, or RILL_DRAFT_AUTO, is right", most,
+        return rill__fail(err, RILL_EINVAL, "draft: %u tokens; at most %d is right", most,
                           RILL_MAX_DRAFT);
     d->adaptive = most == RILL_DRAFT_AUTO;
     if (d->adaptive) most = RILL_MAX_DRAFT;
