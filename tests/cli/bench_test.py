@@ -145,8 +145,8 @@ class Sweeps(Test):
         self.refused(2, ["--csv", "name of a file"], "bench", "decode", "--csv", "-")
         self.refused(2, ["--compare", "no such option"], "bench", "neighbour", "--compare", "true")
         self.refused(1, ["memory", "GiB are free"], "bench", "decode", "--window", "400000000")
-        self.refused(1, ["random weights", "q2_K"], "bench", "decode", "--synthetic", "llama-1b:1",
-                     "--type", "q2_K")
+        self.refused(2, ["--type", "q4_K_M"], "bench", "decode", "--synthetic", "llama-1b:1",
+                     "--type", "q4_K_M")
         self.refused(1, ["no-such-model"], "bench", "no-such-model")
 
 
