@@ -72,6 +72,13 @@ typedef struct rill__whole_format {
 // run is 0 for floats and types that nobody knows.
 rill__whole_format rill__whole_format_of(rill_type type);
 
+// Calls fn(..., run, minima) with both constant, so that inlining unfolds their loops.
+#define RILL_WITH_FORMAT(format, fn, ...)                                                          \
+    ((format).run == 32                                                                            \
+         ? ((format).minima ? fn(__VA_ARGS__, 32, true) : fn(__VA_ARGS__, 32, false))              \
+     : (format).minima ? fn(__VA_ARGS__, 16, true)                                                 \
+                       : fn(__VA_ARGS__, 16, false))
+
 // RILL_CPU_TILE rows of weights, k columns of them, unpacked.
 typedef struct rill__whole {
     rill__whole_format format;

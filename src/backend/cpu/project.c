@@ -8,7 +8,6 @@
 typedef struct product {
     rill__cpu_rows_job rows;  // rows and columns, for all types
     const rill__projection *projections;
-    size_t n_projections;
 } product;
 
 // Weight rows of a piece: few enough that threads end together, and so many that a stream of memory
@@ -98,8 +97,7 @@ void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
                             .in = rill__cpu_floats(in),
                             .n_rows = n_rows,
                             .columns = projections->weight->columns},
-                   .projections = projections,
-                   .n_projections = n_projections};
+                   .projections = projections};
     size_t n_pieces = 0;
     bool tiles = false, whole = false;
     for (size_t i = 0; i < n_projections; i++) {

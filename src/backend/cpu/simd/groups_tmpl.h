@@ -64,14 +64,7 @@ GINLINE void groups_any(const rill__whole_product *p, size_t run, bool minima) {
 
 static void NAME(product_groups)(const rill__whole_product *p) {
     NAME(widen)(p->w, p->wide);
-    if (p->w->format.run == 32 && p->w->format.minima)
-        groups_any(p, 32, true);
-    else if (p->w->format.run == 32)
-        groups_any(p, 32, false);
-    else if (p->w->format.minima)
-        groups_any(p, 16, true);
-    else
-        groups_any(p, 16, false);
+    RILL_WITH_FORMAT(p->w->format, groups_any, p);
 }
 
 static void NAME(put_lane)(const rill__q16_row *row, size_t k, size_t lane,

@@ -269,14 +269,7 @@ static void put_lane_amx(const rill__q16_row *row, size_t k, size_t lane, rill__
 static void product_groups_amx(const rill__whole_product *p) {
     narrow(p->w, (int8_t *)p->wide);
     stored(p->wide);
-    if (p->w->format.run == 32 && p->w->format.minima)
-        tile_runs(p, 32, true);
-    else if (p->w->format.run == 32)
-        tile_runs(p, 32, false);
-    else if (p->w->format.minima)
-        tile_runs(p, 16, true);
-    else
-        tile_runs(p, 16, false);
+    RILL_WITH_FORMAT(p->w->format, tile_runs, p);
 }
 
 void rill__cpu_kernels_amx(rill__cpu_kernels *k) {

@@ -98,12 +98,5 @@ OINLINE void one_any(const rill__whole *w, const rill__q16_row *x, size_t first,
 
 static void NAME(product_one)(const rill__whole *w, const rill__q16_row *x, size_t first,
                               float *sums) {
-    if (w->format.run == 32 && w->format.minima)
-        one_any(w, x, first, sums, 32, true);
-    else if (w->format.run == 32)
-        one_any(w, x, first, sums, 32, false);
-    else if (w->format.minima)
-        one_any(w, x, first, sums, 16, true);
-    else
-        one_any(w, x, first, sums, 16, false);
+    RILL_WITH_FORMAT(w->format, one_any, w, x, first, sums);
 }
