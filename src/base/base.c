@@ -141,7 +141,8 @@ uint64_t rill__allocation_count(void) {
 
 enum {
     LEAST_MAPPING = 1 << 20,  // below this a mapping of its own costs more than it gives
-    ALIGNMENT = 64,           // a cache line, and the widest vector
+    LEAST_PAGE = 4096,
+    ALIGNMENT = 64,  // a cache line, and the widest vector
 };
 
 // A replaced allocator is given the large memory to provide as well: it may have limits, and a test
@@ -174,6 +175,14 @@ void *rill__map_memory(size_t bytes) {
     if (memory == MAP_FAILED) return NULL;
     (void)madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: where it is refused, small pages do
     return counted(memory);
+}
+
+// A byte of every page is written: MADV_POPULATE_WRITE would be faster, where kernels know it.
+void *rill__map_resident(size_t bytes) {
+    volatile char *memory = rill__map_memory(bytes);
+    if (memory && is_mapped(bytes))
+        for (size_t i = 0; i < bytes; i += LEAST_PAGE) memory[i] = 0;
+    return (void *)(uintptr_t)memory;
 }
 
 void rill__unmap_memory(void *memory, size_t bytes) {

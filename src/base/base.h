@@ -41,7 +41,10 @@ uint64_t rill__allocation_count(void);
 // replaced allocator (rill_allocator_replace) provides all of it instead. NULL on failure. Give it
 // back with the same number of bytes; NULL is taken.
 void *rill__map_memory(size_t bytes);
-void rill__unmap_memory(void *memory, size_t bytes);
+// The same, resident from the start: what is used little by little does not grow then. For all that
+// a stream keeps.
+void *rill__map_resident(size_t bytes);
+void rill__unmap_memory(void *memory, size_t bytes);  // of either
 
 // Overflow-checked size arithmetic: false, and *out untouched, when the result does not fit.
 static inline bool rill__mul_size(size_t a, size_t b, size_t *out) {

@@ -35,8 +35,8 @@ rill_status rill__draft_open(rill__draft *d, rill_stream *s, uint32_t most, rill
     if (o->method == RILL_METHOD_RECOMPUTE || s->attention) most = 0;
     if (most == 0) return RILL_OK;
     size_t bytes = (1 + most) * (size_t)s->model->model->description.vocab_size * sizeof(float);
-    d->logits = rill__map_memory(bytes);
-    d->places = rill__map_memory(PLACES * sizeof *d->places);
+    d->logits = rill__map_resident(bytes);
+    d->places = rill__map_resident(PLACES * sizeof *d->places);
     d->most = most;
     if (d->logits && d->places) return RILL_OK;
     rill__draft_close(d);

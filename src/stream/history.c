@@ -6,8 +6,8 @@
 
 rill_status rill__history_init(rill__history *h, size_t n_first, size_t n_latest, rill_error *err) {
     *h = (rill__history){.n_first = n_first, .n_latest = n_latest};
-    h->first = rill__map_memory(n_first * sizeof *h->first);
-    h->latest = rill__map_memory(n_latest * sizeof *h->latest);
+    h->first = rill__map_resident(n_first * sizeof *h->first);
+    h->latest = rill__map_resident(n_latest * sizeof *h->latest);
     if (!h->first || !h->latest) {
         rill__history_deinit(h);
         return rill__fail_memory(err, "the tokens of a stream",

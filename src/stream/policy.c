@@ -16,7 +16,7 @@ rill_status rill__policy_init(rill__policy *p, rill_evict evict, uint32_t n_sink
     size_t capacity = (size_t)n_sinks + window + 1;
     if (capacity > UINT32_MAX)
         return rill__fail_memory(err, "the starts of messages", capacity * sizeof *p->starts);
-    p->starts = rill__map_memory(capacity * sizeof *p->starts);
+    p->starts = rill__map_resident(capacity * sizeof *p->starts);
     if (!p->starts)
         return rill__fail_memory(err, "the starts of messages", capacity * sizeof *p->starts);
     p->starts_capacity = (uint32_t)capacity;

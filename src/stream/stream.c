@@ -18,7 +18,7 @@ rill_status rill_stream_open(rill_model *model, const rill_stream_options *optio
     s->model = rill__model_ref(model);
     s->logits = rill__calloc(vocab_size, sizeof *s->logits);
     if (o->method == RILL_METHOD_RECOMPUTE)
-        s->window = rill__map_memory(plan.capacity * sizeof *s->window);
+        s->window = rill__map_resident(plan.capacity * sizeof *s->window);
     if (!s->logits || (o->method == RILL_METHOD_RECOMPUTE && !s->window))
         status = rill__fail_memory(err, "a stream's logits", vocab_size * sizeof *s->logits);
     if (status == RILL_OK)

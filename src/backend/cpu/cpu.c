@@ -49,7 +49,7 @@ static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **ou
                               rill_error *err) {
     (void)be;
     rill__buffer *b = rill__calloc(1, sizeof *b);
-    if (b) b->data = rill__map_memory(bytes ? bytes : 1);
+    if (b) b->data = rill__map_resident(bytes ? bytes : 1);
     if (!b || !b->data) {
         rill__free(b);
         return rill__fail_memory(err, "a buffer", bytes);
@@ -132,8 +132,8 @@ static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible,
         return rill__fail_memory(err, "scratch", SIZE_MAX);
     size_t whole = aligned(rill__cpu_whole_activation_bytes(cpu, max_rows, width));
     size_t activations = whole + rill__cpu_tiles_activation_bytes(cpu, max_rows, width);
-    uint8_t *memory[] = {rill__map_memory(all), rill__map_memory(activations),
-                         rill__map_memory(kept)};
+    uint8_t *memory[] = {rill__map_resident(all), rill__map_resident(activations),
+                         rill__map_resident(kept)};
     if (!memory[0] || !memory[1] || !memory[2]) {
         rill__unmap_memory(memory[0], all);
         rill__unmap_memory(memory[1], activations);
