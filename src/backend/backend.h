@@ -169,6 +169,12 @@ typedef struct rill__experts {
 
 enum { RILL_ROUTE_BYTES = 16 };
 
+// What a matrix is for.
+typedef enum rill__weight_use {
+    RILL_USE_ROWS,      // `embed` alone reads it, a few rows at a time
+    RILL_USE_PRODUCTS,  // it is multiplied, and may be read by row as well
+} rill__weight_use;
+
 typedef struct rill__backend_ops {
     const char *name;  // "cpu"
 
@@ -197,10 +203,10 @@ typedef struct rill__backend_ops {
     rill_status (*synchronize)(rill__backend *be, rill_error *err);
 
     // Takes a matrix [rows, columns] or a vector [columns] of any type that the format layer reads.
-    // May keep pointing into tensor->data, which must outlive the weight. RILL_EUNSUPPORTED by
-    // name.
-    rill_status (*weight_new)(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
-                              rill_error *err);
+    // May keep pointing into tensor->data, which must outlive the weight, or keep a copy in the
+    // order that its products like. RILL_EUNSUPPORTED by name, RILL_ENOMEM.
+    rill_status (*weight_new)(rill__backend *be, const rill__tensor *tensor, rill__weight_use use,
+                              rill__weight **out, rill_error *err);
     void (*weight_free)(rill__backend *be, rill__weight *weight);
 
     // out[r] = scale * row tokens[r] of weight

@@ -142,6 +142,7 @@ uint64_t rill__allocation_count(void) {
 enum {
     LEAST_MAPPING = 1 << 20,  // below this a mapping of its own costs more than it gives
     LEAST_PAGE = 4096,
+    HUGE_PAGE = 2 << 20,
     ALIGNMENT = 64,  // a cache line, and the widest vector
 };
 
@@ -169,10 +170,26 @@ static void *aligned_alloc_zeroed(size_t bytes) {
     return memset(aligned, 0, bytes);
 }
 
+static void *map(size_t bytes) {
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+// Begins where a huge page does, or no huge page would hold its ends.
+static void *map_aligned(size_t bytes) {
+    size_t wanted = (bytes + LEAST_PAGE - 1) & ~(size_t)(LEAST_PAGE - 1), all;
+    char *memory = rill__add_size(wanted, HUGE_PAGE, &all) ? map(all) : NULL;
+    if (!memory) return NULL;
+    size_t before = -(uintptr_t)memory & (HUGE_PAGE - 1);
+    if (before > 0) munmap(memory, before);
+    munmap(memory + before + wanted, HUGE_PAGE - before);
+    return memory + before;
+}
+
 void *rill__map_memory(size_t bytes) {
     if (!is_mapped(bytes)) return aligned_alloc_zeroed(bytes);
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return NULL;
+    void *memory = bytes < HUGE_PAGE ? map(bytes) : map_aligned(bytes);
+    if (!memory) return NULL;
     (void)madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: where it is refused, small pages do
     return counted(memory);
 }

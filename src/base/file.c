@@ -42,6 +42,10 @@ rill_status rill__mapping_open(const char *path, rill__mapping *out, rill_error 
     return status;
 }
 
+void rill__mapping_rest(const rill__mapping *m) {
+    if (m->data) (void)madvise((void *)(uintptr_t)m->data, m->size, MADV_DONTNEED);
+}
+
 void rill__mapping_close(rill__mapping *m) {
     if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (rill__mapping){0};

@@ -15,6 +15,9 @@ typedef struct rill__mapping {
 // the message) or RILL_ENOMEM.
 RILL_NODISCARD rill_status rill__mapping_open(const char *path, rill__mapping *out,
                                               rill_error *err);
+// The pages read so far leave this process; they come again, from the kernel's cache as a rule,
+// when they are read again. Threads: any.
+void rill__mapping_rest(const rill__mapping *m);
 // Takes what open gave, or a zeroed one; leaves it zeroed.
 void rill__mapping_close(rill__mapping *m);
 

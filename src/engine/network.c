@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-static rill_status upload(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
-                          rill_error *err) {
+static rill_status upload(rill__backend *be, const rill__tensor *tensor, rill__weight_use use,
+                          rill__weight **out, rill_error *err) {
     if (!tensor->data) return RILL_OK;
-    return be->ops->weight_new(be, tensor, out, err);
+    return be->ops->weight_new(be, tensor, use, out, err);
 }
 
 rill_status rill__network_open(rill__backend *backend, const rill__model *model, rill__network *out,
@@ -27,8 +27,10 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
                 rill__model_parameter(model, (rill__weight_role)role, layer);
             rill__linear *to =
                 &net.parameters[rill__parameter_index((rill__weight_role)role, layer)];
-            rill_status status = upload(backend, &from->weight, &to->weight, err);
-            if (status == RILL_OK) status = upload(backend, &from->bias, &to->bias, err);
+            bool rows = role == RILL_WEIGHT_EMBEDDING && !d->tied_embeddings;
+            rill__weight_use use = rows ? RILL_USE_ROWS : RILL_USE_PRODUCTS;
+            rill_status status = upload(backend, &from->weight, use, &to->weight, err);
+            if (status == RILL_OK) status = upload(backend, &from->bias, use, &to->bias, err);
             if (status != RILL_OK) {
                 rill__network_close(&net);
                 return status;

@@ -147,6 +147,10 @@ void rill__model_close(rill__model **model) {
     rill__free(m);
 }
 
+void rill__model_rest(const rill__model *m) {
+    if (m->file.source) rill__source_rest(m->file.source);
+}
+
 const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role,
                                              uint32_t layer) {
     return &m->parameters[rill__parameter_index(role, layer)];

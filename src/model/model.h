@@ -79,6 +79,8 @@ RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type t
 RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__model **out,
                                                       rill_error *err);
 void rill__model_close(rill__model **model);
+// The files' pages leave this process until they are read again: after weights were copied.
+void rill__model_rest(const rill__model *m);
 
 // The parameter of a role; layer is ignored for global roles. Never NULL.
 const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role,

@@ -173,6 +173,11 @@ static const rill__tensor *find_tensor(const rill__source *s, const char *name) 
     return t;
 }
 
+void rill__source_rest(const rill__source *s) {
+    if (s->is_gguf) rill__mapping_rest(&s->gguf.mapping);
+    for (size_t i = 0; i < s->n_shards; i++) rill__mapping_rest(&s->shards[i].mapping);
+}
+
 const rill__tensor *rill__source_tensor(const rill__source *s, const char *name) {
     const rill__tensor *t = find_tensor(s, name);
     return t && t->type != RILL_TENSOR_BYTES ? t : NULL;

@@ -25,6 +25,8 @@ typedef struct rill__source {
 RILL_NODISCARD rill_status rill__source_open(const char *path, rill__source **out, rill_error *err);
 // NULL is legal; nulls the pointer.
 void rill__source_close(rill__source **source);
+// rill__mapping_rest of all its files.
+void rill__source_rest(const rill__source *s);
 // NULL if there is none. Names of a directory are given in full; the first part ("model.",
 // "transformer.") may be missing in files of the bare model, or stand behind "language_model." in
 // those of one that sees pictures too.

@@ -17,6 +17,8 @@ rill_status rill__model_wrap(rill_device *device, rill__model *files, rill_model
         return status;
     }
     atomic_init(&model->references, 1);
+    if (device)
+        rill__model_rest(files);  // the backend has copies of what it likes in another order
     rill__passes_init(&model->passes);
     model->model = files;
     model->device = device;

@@ -153,7 +153,9 @@ static void attend(rill__backend *be, const inputs *in, const setting *s, const 
                                  .bytes = sizeof learned};
     rill__weight *sink_logits = NULL;
     rill_error err;
-    if (s->learned) assert_int_equal(ops->weight_new(be, &logits, &sink_logits, &err), RILL_OK);
+    if (s->learned)
+        assert_int_equal(ops->weight_new(be, &logits, RILL_USE_PRODUCTS, &sink_logits, &err),
+                         RILL_OK);
     const rill__rope rope = {.fade_block = s->fade_block};
     const rill__run run = {.n_rows = n, .kv = kv, .rope = &rope};
     const rill__attention a = {.q = q,

@@ -131,7 +131,9 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                 .bytes = sizeof learned};
     rill__weight *sink_logits = NULL;
     rill_error err;
-    if (s->learned) assert_int_equal(be->ops->weight_new(be, &sinks, &sink_logits, &err), RILL_OK);
+    if (s->learned)
+        assert_int_equal(be->ops->weight_new(be, &sinks, RILL_USE_PRODUCTS, &sink_logits, &err),
+                         RILL_OK);
     const rill__attention a = {.q = q,
                                .q_sink = q_sink,
                                .out = result,
@@ -312,8 +314,8 @@ static void multiply(rill__backend *be, const rill__tensor *tensor, const float 
                             .shape = {OUTS, 1, 1, 1},
                             .data = (const uint8_t *)biases,
                             .bytes = sizeof biases};
-    assert_int_equal(be->ops->weight_new(be, tensor, &w, &err), RILL_OK);
-    assert_int_equal(be->ops->weight_new(be, &t, &bias, &err), RILL_OK);
+    assert_int_equal(be->ops->weight_new(be, tensor, RILL_USE_PRODUCTS, &w, &err), RILL_OK);
+    assert_int_equal(be->ops->weight_new(be, &t, RILL_USE_PRODUCTS, &bias, &err), RILL_OK);
     rill__buffer *in = buffer_of(be, x, n_rows * COLUMNS);
     rill__buffer *first = buffer_of(be, NULL, n_rows * OUTS);
     rill__buffer *second = buffer_of(be, NULL, n_rows * OUTS);

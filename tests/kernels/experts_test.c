@@ -87,7 +87,7 @@ static rill__weight *weight_of(rill__backend *be, const float *x, uint64_t rows,
                             .bytes = rows * (columns ? columns : 1) * sizeof *x};
     rill__weight *w = NULL;
     rill_error err;
-    assert_int_equal(be->ops->weight_new(be, &t, &w, &err), RILL_OK);
+    assert_int_equal(be->ops->weight_new(be, &t, RILL_USE_PRODUCTS, &w, &err), RILL_OK);
     return w;
 }
 

@@ -79,15 +79,17 @@ static size_t run_product(const rill__cpu_kernels *k, operands *in, float *out) 
 static size_t run_product_tiles(const rill__cpu_kernels *k, operands *in, float *out) {
     static _Alignas(64) uint8_t w[RILL_TILE_OUTS * 2 * K_MOST];
     static _Alignas(64) uint16_t parts[2][ROWS * K_MOST], row[2][K_MOST];
-    static _Alignas(64) float sums[RILL_TILE_OUTS * RILL_TILE_ROWS];
+    static _Alignas(64) float sums[2 * RILL_TILE_OUTS * RILL_TILE_ROWS];
     if (!k->product_tiles) return run_product(k, in, out);
     memset(w, 0, sizeof w);
     memcpy(w, in->bytes, in->n_outs * in->n * 2);
     for (size_t r = 0; r < in->n_rows; r++) {
+        size_t group = r / RILL_TILE_ROWS * RILL_TILE_ROWS, left = in->n_rows - group;
+        size_t lanes = left < RILL_TILE_ROWS ? left : RILL_TILE_ROWS;
         k->split_bf16(in->x + r * in->n, in->n, row[0], row[1]);
         for (size_t part = 0; part < 2; part++)
             for (size_t i = 0; i < in->n; i++)
-                parts[part][(i / 2 * in->n_rows + r) * 2 + i % 2] = row[part][i];
+                parts[part][group * in->n + (i / 2 * lanes + r - group) * 2 + i % 2] = row[part][i];
     }
     const rill__tiles t = {.w = w,
                            .w_stride = 2 * in->n,
@@ -99,7 +101,9 @@ static size_t run_product_tiles(const rill__cpu_kernels *k, operands *in, float 
     k->product_tiles(&t);
     for (size_t r = 0; r < in->n_rows; r++)
         for (size_t o = 0; o < in->n_outs; o++)
-            out[r * in->n_outs + o] = sums[o * RILL_TILE_ROWS + r];
+            out[r * in->n_outs + o] =
+                sums[(r / RILL_TILE_ROWS * RILL_TILE_OUTS + o) * RILL_TILE_ROWS +
+                     r % RILL_TILE_ROWS];
     return in->n_rows * in->n_outs;
 }
 
@@ -149,19 +153,11 @@ static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out)
 
 // Whole numbers: every tier the same bits.
 #define WHOLE(name, TYPE, unit)                                                                    \
-    {"unpack " name, SLOT(unpack[RILL_TYPE_##TYPE]), RILL_TYPE_##TYPE, unit, 0, 0, FINITE,         \
-     run_unpack},                                                                                  \
-        {"one " name,                                                                              \
-         SLOT(product_one),                                                                        \
-         RILL_TYPE_##TYPE,                                                                         \
-         unit,                                                                                     \
-         0,                                                                                        \
-         0,                                                                                        \
-         FINITE | 1u << LARGE | 1u << NANS,                                                        \
-         run_product_one},                                                                         \
+    {"expand " name, SLOT(expand[RILL_TYPE_##TYPE]), RILL_TYPE_##TYPE, unit, 0, 0, FINITE,         \
+     run_expand},                                                                                  \
     {                                                                                              \
-        "groups " name, SLOT(product_groups), RILL_TYPE_##TYPE, unit, 0, 0,                        \
-            FINITE | 1u << LARGE | 1u << NANS, run_product_groups                                  \
+        "whole " name, SLOT(product_whole), RILL_TYPE_##TYPE, unit, 0, 0,                          \
+            FINITE | 1u << LARGE | 1u << NANS, run_whole                                           \
     }
 
 // Decoding is exact. Sums of floats: k additions, each within 2^-24, over lanes. Exponentials: 2
@@ -173,19 +169,6 @@ static const kernel_case cases[] = {
      run_decode},
     {"decode q8_0", SLOT(decode[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 0, 0, FINITE, run_decode},
     {"decode q4_0", SLOT(decode[RILL_TYPE_Q4_0]), RILL_TYPE_Q4_0, 32, 0, 0, FINITE, run_decode},
-    {"decode q4_1", SLOT(decode[RILL_TYPE_Q4_1]), RILL_TYPE_Q4_1, 32, 0, 0, FINITE, run_decode},
-    {"decode q5_0", SLOT(decode[RILL_TYPE_Q5_0]), RILL_TYPE_Q5_0, 32, 0, 0, FINITE, run_decode},
-    {"decode q5_1", SLOT(decode[RILL_TYPE_Q5_1]), RILL_TYPE_Q5_1, 32, 0, 0, FINITE, run_decode},
-    {"decode q2_K", SLOT(decode[RILL_TYPE_Q2_K]), RILL_TYPE_Q2_K, 256, 0, 0, FINITE, run_decode},
-    {"decode q3_K", SLOT(decode[RILL_TYPE_Q3_K]), RILL_TYPE_Q3_K, 256, 0, 0, FINITE, run_decode},
-    {"decode q5_K", SLOT(decode[RILL_TYPE_Q5_K]), RILL_TYPE_Q5_K, 256, 0, 0, FINITE, run_decode},
-    {"decode iq4_nl", SLOT(decode[RILL_TYPE_IQ4_NL]), RILL_TYPE_IQ4_NL, 32, 0, 0, FINITE,
-     run_decode},
-    {"decode iq4_xs", SLOT(decode[RILL_TYPE_IQ4_XS]), RILL_TYPE_IQ4_XS, 256, 0, 0, FINITE,
-     run_decode},
-    {"decode q4_K", SLOT(decode[RILL_TYPE_Q4_K]), RILL_TYPE_Q4_K, 256, 0, 0, FINITE, run_decode},
-    {"decode mxfp4", SLOT(decode[RILL_TYPE_MXFP4]), RILL_TYPE_MXFP4, 32, 0, 0, FINITE, run_decode},
-    {"decode q6_K", SLOT(decode[RILL_TYPE_Q6_K]), RILL_TYPE_Q6_K, 256, 0, 0, FINITE, run_decode},
     {"product f32", SLOT(product[RILL_TYPE_F32]), RILL_TYPE_F32, 1, 2e-6, 1e-36,
      FINITE | 1u << LARGE, run_product},
     {"product f16", SLOT(product[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 2e-6, 1e-36, FINITE,

@@ -42,7 +42,8 @@ static int open_layers(layers *l, rill_type type) {
                           .shape = {OUTS, WIDTH, 1, 1},
                           .data = l->memory + i * l->bytes,
                           .bytes = l->bytes};
-        if (l->be->ops->weight_new(l->be, &t, &l->weights[i], &err) != RILL_OK) return 1;
+        if (l->be->ops->weight_new(l->be, &t, RILL_USE_PRODUCTS, &l->weights[i], &err) != RILL_OK)
+            return 1;
     }
     return 0;
 }

@@ -41,7 +41,7 @@ static rill_product cpu_product(const rill__backend *be, rill_type weights) {
     const rill__cpu *cpu = (const rill__cpu *)(const void *)be;
     if (weights == RILL_TYPE_BF16 && cpu->kernels.product_tiles)
         return (rill_product){RILL_ARITHMETIC_BF16, 2};
-    bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.unpack[weights];
+    bool bytes = (unsigned)weights < RILL_CPU_TYPES && cpu->kernels.expand[weights];
     return bytes ? (rill_product){RILL_ARITHMETIC_INT8, 2} : (rill_product){RILL_ARITHMETIC_F32, 1};
 }
 
@@ -96,7 +96,7 @@ static size_t lay_out_scratch(uint8_t *memory, size_t width, size_t products,
                               rill__cpu_scratch *out) {
     size_t tile = tile_floats(width), sums = aligned(tile * sizeof(double));
     const size_t bytes[] = {aligned(products),
-                            aligned(RILL_CPU_TILE * width * sizeof(float)),
+                            aligned(RILL_CPU_DECODED * width * sizeof(float)),
                             aligned(tile * sizeof(float)),
                             aligned(RILL_CPU_KEYS * width * sizeof(float)),
                             aligned((RILL_CPU_KEYS * width + RILL_CPU_SLACK) * sizeof(float)),
@@ -124,13 +124,13 @@ static size_t lay_out_scratch(uint8_t *memory, size_t width, size_t products,
 static rill_status take_scratch(rill__cpu *cpu, size_t max_rows, size_t visible, size_t width,
                                 rill_error *err) {
     size_t n_threads = rill__pool_threads(cpu->pool), all, kept;
-    size_t products = larger(rill__cpu_whole_scratch_bytes(cpu, max_rows, width),
+    size_t products = larger(rill__cpu_whole_scratch_bytes(max_rows),
                              rill__cpu_tiles_scratch_bytes(cpu, max_rows, width));
     size_t one = lay_out_scratch(NULL, width, products, NULL);
     if (!rill__mul_size(one, n_threads, &all) ||
         !rill__mul_size(visible / 512 + 8, RILL_CPU_CUT_ROWS * width * sizeof(double), &kept))
         return rill__fail_memory(err, "scratch", SIZE_MAX);
-    size_t whole = aligned(rill__cpu_whole_activation_bytes(cpu, max_rows, width));
+    size_t whole = aligned(rill__cpu_whole_activation_bytes(max_rows, width));
     size_t activations = whole + rill__cpu_tiles_activation_bytes(cpu, max_rows, width);
     uint8_t *memory[] = {rill__map_resident(all), rill__map_resident(activations),
                          rill__map_resident(kept)};
@@ -180,8 +180,26 @@ static rill_status synchronize(rill__backend *be, rill_error *err) {
     return RILL_OK;
 }
 
-static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, rill__weight **out,
-                              rill_error *err) {
+static void weight_free(rill__backend *be, rill__weight *weight) {
+    if (!weight) return;
+    rill__cpu *cpu = rill__cpu_of(be);
+    pthread_mutex_lock(&cpu->lock);
+    rill__arena_give(&cpu->weights, weight->slab);
+    pthread_mutex_unlock(&cpu->lock);
+    rill__free(weight->vector);
+    rill__free(weight);
+}
+
+static rill_status take_vector(const rill__cpu *cpu, rill__weight *w, const char *name,
+                               rill_error *err) {
+    w->vector = rill__malloc(w->columns * sizeof *w->vector);
+    if (!w->vector) return rill__fail_memory(err, name, w->columns * sizeof *w->vector);
+    cpu->kernels.decode[w->type](w->data, w->vector, w->columns);
+    return RILL_OK;
+}
+
+static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, rill__weight_use use,
+                              rill__weight **out, rill_error *err) {
     rill__cpu *cpu = rill__cpu_of(be);
     bool vector = tensor->n_dims == 1;
     size_t columns = tensor->shape[tensor->n_dims - 1], row_bytes;
@@ -196,22 +214,17 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
                         .columns = columns,
                         .row_bytes = row_bytes,
                         .data = tensor->data};
-    if (vector) {
-        w->vector = rill__malloc(columns * sizeof *w->vector);
-        if (!w->vector) {
-            rill__free(w);
-            return rill__fail_memory(err, tensor->name, columns * sizeof *w->vector);
-        }
-        cpu->kernels.decode[w->type](w->data, w->vector, columns);
+    rill_status status = RILL_OK;
+    if (vector)
+        status = take_vector(cpu, w, tensor->name, err);
+    else if (use == RILL_USE_PRODUCTS)
+        status = rill__cpu_whole_pack(cpu, w, err);
+    if (status != RILL_OK) {
+        weight_free(be, w);
+        return status;
     }
     *out = w;
     return RILL_OK;
-}
-
-static void weight_free(rill__backend *be, rill__weight *weight) {
-    (void)be;
-    if (weight) rill__free(weight->vector);
-    rill__free(weight);
 }
 
 static const rill__backend_ops cpu_ops = {

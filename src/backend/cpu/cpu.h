@@ -5,11 +5,13 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "base/arena.h"
 #include "base/pool.h"
 
 #include <pthread.h>
 
 enum {
+    RILL_CPU_DECODED = 16,   // weight rows that are decoded to floats at a time
     RILL_CPU_QUERIES = 128,  // queries that meet a key together, at most
     RILL_CPU_CUT_ROWS = 8,   // rows that attention cuts into parts of keys, at most
 };
@@ -25,12 +27,15 @@ struct rill__weight {
     size_t columns;
     size_t row_bytes;
     const uint8_t *data;  // the tensor's own
-    float *vector;        // one row as float32, when the weight is a vector; else NULL
+    uint8_t *packed;      // the same as tiles (pack.h), of quantised ones that are multiplied
+    rill__slab *slab;     // that it lies in
+    size_t first;   // row of `packed` that is this weight's first: an expert's are further down
+    float *vector;  // one row as float32, when the weight is a vector; else NULL
 };
 
 // What a thread needs for itself. All of it taken by `reserve`.
 typedef struct rill__cpu_scratch {
-    float *rows;            // [RILL_CPU_TILE, width] decoded weights
+    float *rows;            // [RILL_CPU_DECODED, width] weights
     float *queries;         // [tile_floats] of attention, each padded
     float *keys;            // [RILL_CPU_KEYS, width] a block of them
     float *values;          // the same
@@ -48,7 +53,8 @@ typedef struct rill__cpu {
     unsigned flags;
     rill__cpu_kernels kernels;
     char description[160];
-    pthread_mutex_t lock;  // guards `activations`, `kept` and the reservation
+    pthread_mutex_t lock;  // guards `activations`, `kept`, the reservation, and `weights`
+    rill__arena weights;   // packed ones
     uint8_t *activations;  // quantised rows of the product at hand
     uint8_t *parts;        // in the same mapping: their parts, for products by tiles
     size_t activations_bytes;
@@ -89,10 +95,11 @@ typedef struct rill__cpu_rows_job {
     size_t columns;
 } rill__cpu_rows_job;
 
-// Products of quantised weights as whole numbers (whole.c). Memory that they want: all rows'
-// quantised activations, and each thread's scratch.
-size_t rill__cpu_whole_activation_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
-size_t rill__cpu_whole_scratch_bytes(const rill__cpu *cpu, size_t n_rows, size_t width);
+// Products of quantised weights as whole numbers (whole.c), which are packed first. RILL_ENOMEM.
+RILL_NODISCARD rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, rill_error *err);
+// Memory that products want: all rows' quantised activations, and each thread's scratch.
+size_t rill__cpu_whole_activation_bytes(size_t n_rows, size_t width);
+size_t rill__cpu_whole_scratch_bytes(size_t n_rows);
 // Quantises the rows; then, piece by piece, out[r, o] for weight rows o in [first, first + n). Both
 // with the backend's lock held.
 void rill__cpu_whole_quantize(const rill__cpu_rows_job *job);

@@ -87,6 +87,7 @@ static rill__weight matrix_of(const rill__weight *all, uint32_t expert, size_t r
     rill__weight one = *all;
     one.rows = rows;
     one.data += expert * rows * all->row_bytes;
+    one.first = expert * rows;
     return one;
 }
 

@@ -11,12 +11,13 @@
 #include "format/types.h"
 
 enum {
-    RILL_CPU_TYPES = 40,  // indices of rill_type
-    RILL_CPU_TILE = 16,   // weight rows that are worked on together
-    RILL_Q16 = 32,        // values of a block of quantised activations
-    RILL_Q16_RUN = 16,    // values whose sum is kept beside them
-    RILL_CPU_KEYS = 64,   // keys of a block of attention
-    RILL_CPU_SLACK = 16,  // floats that a kernel may read behind a block of values
+    RILL_CPU_TYPES = 40,   // indices of rill_type
+    RILL_CPU_TILE = 32,    // weight rows that are worked on together
+    RILL_CPU_CHUNK = 256,  // columns that are: a block of any type, or eight
+    RILL_Q16 = 32,         // values of a block of quantised activations
+    RILL_Q16_RUN = 16,     // values whose sum is kept beside them
+    RILL_CPU_KEYS = 64,    // keys of a block of attention
+    RILL_CPU_SLACK = 16,   // floats that a kernel may read behind a block of values
 };
 
 // A block of activations whose greatest magnitude is below this is taken for zeros: the inverse of
@@ -27,9 +28,9 @@ enum {
 
 // Products of quantised weights with activations are products of whole numbers, exact in 32 bits,
 // so that their order is nobody's business: one row alone, hundreds together, and every tier
-// compute the same bits. A weight is d * (q - zero) - m, q a byte, d and m constant over a run of
-// columns; an activation is dx * x, x of 16 bits, dx constant over a block of 32. (8 bits would
-// cost 1e-3 nats a token.) An element of the result takes the runs in order, in float32:
+// compute the same bits. A weight is d * (q - zero), or d * q - m, q a byte, d and m constant over
+// a run of columns; an activation is dx * x, x of 16 bits, dx constant over a block of 32. (8 bits
+// would cost 1e-3 nats a token.) An element of the result takes the runs in order, in float32:
 //
 //     s   = sum of (q - zero) * x over the run
 //     out = fma(s, d * dx, out); with minima then out = fma(-m, dx * sum of x, out)
@@ -37,36 +38,20 @@ enum {
 // A quantised row of k activations, a multiple of 32. A block that holds an infinity or a NaN has
 // d = NaN, so that its products say so.
 typedef struct rill__q16_row {
-    float *d;        // [k / 32] scales
-    int32_t *sums;   // [k / 16] sums of x
-    int16_t *x;      // [k] within +-RILL_Q16_MOST
-    int8_t *coarse;  // [k] the same numbers as bytes: x = 256 * coarse + fine
-    int8_t *fine;    // [k]
+    float *d;          // [k / 32] scales
+    int32_t *sums[2];  // of x: [k / 16] by runs of 16, [k / 32] by runs of 32
+    int16_t *x;        // [k] within +-RILL_Q16_MOST; of every four columns 0, 2, 1, 3
+    int8_t *bytes;     // [k / 32, 2, 32] x = 256 * the first + the second, columns in order
 } rill__q16_row;
 
 // Bytes of such a row, whole cache lines, and its arrays at `memory`, 64-byte aligned.
 size_t rill__q16_row_bytes(size_t k);
-rill__q16_row rill__q16_row_at(uint8_t *memory, size_t k);
-
-// `lanes` rows beside each other, one a lane of a vector. x is the tier's own: pairs of columns,
-// [k / 2, lanes, 2]; for tiles all coarse bytes and then all fine ones, [2, k / 4, lanes, 4];
-// NEON's are in its files.
-typedef struct rill__q16_group {
-    float *d;       // [k / 32, lanes]
-    int32_t *sums;  // [k / 16, lanes]
-    int16_t *x;     // k * lanes numbers
-} rill__q16_group;
-
-// Bytes of such a group, and its arrays at `memory`, 64-byte aligned.
-size_t rill__q16_group_bytes(size_t k, size_t lanes);
-// The same.
-rill__q16_group rill__q16_group_at(uint8_t *memory, size_t k, size_t lanes);
+rill__q16_row rill__q16_row_at(const uint8_t *memory, size_t k);
 
 // How a type's values are whole numbers.
 typedef struct rill__whole_format {
     uint8_t run;   // columns that share a scale: 16 or 32; 0: the type is not of this kind
-    uint8_t zero;  // the q of nought
-    bool minima;
+    uint8_t zero;  // the q of nought, a power of two; 0: the type has minima
 } rill__whole_format;
 
 // run is 0 for floats and types that nobody knows.
@@ -74,32 +59,20 @@ rill__whole_format rill__whole_format_of(rill_type type);
 
 // Calls fn(..., run, minima) with both constant, so that inlining unfolds their loops.
 #define RILL_WITH_FORMAT(format, fn, ...)                                                          \
-    ((format).run == 32                                                                            \
-         ? ((format).minima ? fn(__VA_ARGS__, 32, true) : fn(__VA_ARGS__, 32, false))              \
-     : (format).minima ? fn(__VA_ARGS__, 16, true)                                                 \
-                       : fn(__VA_ARGS__, 16, false))
+    ((format).run == 32 ? ((format).zero ? fn(__VA_ARGS__, 32, false) : fn(__VA_ARGS__, 32, true)) \
+     : (format).zero    ? fn(__VA_ARGS__, 16, false)                                               \
+                        : fn(__VA_ARGS__, 16, true))
 
-// RILL_CPU_TILE rows of weights, k columns of them, unpacked.
+// Up to RILL_CPU_CHUNK columns of RILL_CPU_TILE rows of weights, a row to a lane.
 typedef struct rill__whole {
     rill__whole_format format;
-    size_t k;       // a multiple of 32
-    size_t stride;  // of q, bytes
-    size_t runs;    // stride of d and m, at least k / run, in whole vectors of RILL_CPU_TILE
-    uint8_t *q;     // [RILL_CPU_TILE, stride]
-    float *d;       // [RILL_CPU_TILE, runs]
-    float *m;       // the same
+    size_t first;      // column
+    size_t k;          // columns, a multiple of 32
+    size_t row_bytes;  // of a packed row of them
+    uint8_t *q;        // [k / 4, RILL_CPU_TILE, 4]
+    float *d;          // [k / run, RILL_CPU_TILE]
+    float *m;          // the same
 } rill__whole;
-
-// Those against several groups of rows of activations, from their column `first` on.
-typedef struct rill__whole_product {
-    const rill__whole *w;
-    int16_t *wide;  // [RILL_CPU_TILE, k] scratch: q - zero
-    uint8_t *x;     // groups, rill__q16_group_bytes(x_columns, lanes) each
-    size_t x_columns;
-    size_t first;
-    size_t n_groups;
-    float *sums;  // [n_groups, RILL_CPU_TILE, lanes], added to
-} rill__whole_product;
 
 // ---- Tiles: matrices of bfloat16 multiplied by the processor, where it can. Activations are taken
 // in two parts, a high one and what it leaves, so that products are those of floats. An element of
@@ -195,18 +168,13 @@ typedef struct rill__cpu_kernels {
     void (*product[RILL_CPU_TYPES])(const rill__tile *tile);
     // A row of n values (whole blocks): d = greatest / RILL_Q16_MOST, rounded to nearest.
     void (*quantize_q16)(const float *x, size_t n, rill__q16_row *row);
-    // n columns of one row of weights, whole blocks of the type: q, and the scales and minima of
-    // its runs. By type; NULL in all tables for types that are not of this kind.
-    void (*unpack[RILL_CPU_TYPES])(const uint8_t *w, size_t n, uint8_t *q, float *d, float *m);
-    // sums[o] += the products of weight row o with one row of activations from column `first` on.
-    void (*product_one)(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums);
-    // The same with groups of `lanes` rows, which pay from `groups_from` rows on. NULL with no
-    // lanes: then rows go one by one.
-    void (*product_groups)(const rill__whole_product *p);
-    size_t lanes;
-    size_t groups_from;
-    // Puts a quantised row of k columns into its lane of a group.
-    void (*put_lane)(const rill__q16_row *row, size_t k, size_t lane, rill__q16_group *group);
+    // A chunk of packed weights (pack.h), columns [first, first + k) of w, to whole numbers. By
+    // type; NULL in all tables for types that are not of this kind.
+    void (*expand[RILL_CPU_TYPES])(const uint8_t *packed, rill__whole *w);
+    // sums[r, o] += the products of weight row o with row r of activations, in w's columns. Rows
+    // lie at `rows`, rill__q16_row_bytes(columns) apart; sums are [n_rows, RILL_CPU_TILE].
+    void (*product_whole)(const rill__whole *w, const uint8_t *rows, size_t columns, size_t n_rows,
+                          float *sums);
     // Products by tiles, NULL where the processor has none.
     void (*product_tiles)(const rill__tiles *t);
     // n numbers, a multiple of 32, to their high and low parts.
@@ -257,7 +225,7 @@ typedef struct rill__cpu_kernels {
 } rill__cpu_kernels;
 
 // Fills every slot with the reference, then overrides by tier. `exact`: the reference alone, and
-// weights never meet quantised activations (`unpack` is empty).
+// weights never meet quantised activations (`expand` is empty).
 void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact);
 
 // The tiers, lowest first; each overrides what it has.

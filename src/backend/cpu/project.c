@@ -15,7 +15,7 @@ typedef struct product {
 // Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
     bool by_tiles = rill__cpu_by_tiles(job->rows.cpu, w);
-    bool in_place = !by_tiles && !job->rows.cpu->kernels.unpack[w->type];
+    bool in_place = !by_tiles && !w->packed;
     size_t bytes = (size_t)(in_place && job->rows.n_rows > 1 ? 160 : 640) << 10;
     size_t rows = bytes / (w->row_bytes + 1);
     size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
@@ -36,14 +36,14 @@ static void add_bias(const rill__projection *p, const rill__tile *tile, size_t f
         for (size_t o = 0; o < tile->n_out; o++) tile->out[r * tile->out_stride + o] += bias[o];
 }
 
-// Decodes RILL_CPU_TILE weight rows at a time, which stay in the cache while the batch passes.
+// Decodes some weight rows at a time, which stay in the cache while the batch passes.
 static void decoded_product(const product *job, const rill__weight *w, const rill__tile *all,
                             float *rows) {
     const rill__cpu_kernels *kernels = &job->rows.cpu->kernels;
-    for (size_t first = 0; first < all->n_out; first += RILL_CPU_TILE) {
+    for (size_t first = 0; first < all->n_out; first += RILL_CPU_DECODED) {
         rill__tile tile = *all;
         size_t left = all->n_out - first;
-        tile.n_out = left < RILL_CPU_TILE ? left : RILL_CPU_TILE;
+        tile.n_out = left < RILL_CPU_DECODED ? left : RILL_CPU_DECODED;
         for (size_t o = 0; o < tile.n_out; o++)
             kernels->decode[w->type](all->w + (first + o) * w->row_bytes, rows + o * w->columns,
                                      w->columns);
@@ -74,7 +74,7 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
     };
     if (rill__cpu_by_tiles(cpu, w))
         rill__cpu_tiles_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
-    else if (kernels->unpack[w->type])
+    else if (w->packed)
         rill__cpu_whole_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
     else if (kernels->product[w->type])
         kernels->product[w->type](&tile);
@@ -104,7 +104,7 @@ void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
         const rill__weight *w = projections[i].weight;
         n_pieces += n_tiles(&job, w);
         tiles = tiles || rill__cpu_by_tiles(cpu, w);
-        whole = whole || cpu->kernels.unpack[w->type];
+        whole = whole || w->packed;
     }
     pthread_mutex_lock(&cpu->lock);
     if (tiles) rill__cpu_tiles_split(&job.rows);

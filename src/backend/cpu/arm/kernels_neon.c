@@ -4,13 +4,14 @@
 
 #include "backend/cpu/arm/attend_neon.h"
 #include "backend/cpu/arm/burn_neon.h"
-#include "backend/cpu/arm/columns_neon.h"
 #include "backend/cpu/arm/quantize_neon.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
-#include "backend/cpu/simd/one_tmpl.h"
+#include "backend/cpu/simd/expand_tmpl.h"
 #include "backend/cpu/simd/product_tmpl.h"
 #include "backend/cpu/simd/rows_tmpl.h"
+#include "backend/cpu/simd/words_tmpl.h"
+
+#include "backend/cpu/simd/whole_tmpl.h"
 
 #include "backend/cpu/simd/attend_tmpl.h"
 #include "backend/cpu/simd/encode_tmpl.h"
@@ -20,7 +21,7 @@ BURN(burn_int8_neon, "smlal", "4h", 2 * LANES)
 
 void rill__cpu_kernels_neon(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
+    expand_slots_neon(k);
     k->quantize_q16 = quantize_q16_neon;
-    k->product_one = product_one_neon;
     k->burn_int8 = burn_int8_neon;
 }

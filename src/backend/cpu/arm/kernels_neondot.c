@@ -4,16 +4,21 @@
 #include "backend/cpu/arm/vec_neon.h"
 
 #include "backend/cpu/arm/burn_neon.h"
-#include "backend/cpu/arm/bytes_neondot.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
-#include "backend/cpu/simd/one_tmpl.h"
+// sums + the products of a's bytes, taken 128 lower and so signed, with b's, four of them added.
+static inline vi vi_dot(vi sums, vi a, vi b) {
+    int8x16_t lower = veorq_s8(vreinterpretq_s8_s32(a), vdupq_n_s8(-128));
+    return vdotq_s32(sums, lower, vreinterpretq_s8_s32(b));
+}
+#define DOT_LOWER true
+
+#include "backend/cpu/simd/bytes_tmpl.h"
+
+#include "backend/cpu/simd/whole_tmpl.h"
 
 BURN(burn_int8_neondot, "sdot", "16b", 2 * 16)
 
 void rill__cpu_kernels_neondot(rill__cpu_kernels *k) {
-    k->product_one = product_one_neondot;
-    k->product_groups = product_groups_neondot;
-    k->put_lane = put_lane_neondot;
+    k->product_whole = product_whole_neondot;
     k->burn_int8 = burn_int8_neondot;
 }

@@ -12,6 +12,12 @@ static inline int16x8_t whole_8(const float *x, vf inverse) {
     return vcombine_s16(vmovn_s32(low), vmovn_s32(high));
 }
 
+// Of every four numbers 0, 2, 1, 3.
+static inline int16x8_t pairs_0213(int16x8_t v) {
+    static const uint8_t order[16] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+    return vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(v), vld1q_u8(order)));
+}
+
 static void quantize_q16_neon(const float *x, size_t n, rill__q16_row *row) {
     for (size_t b = 0; b < n / RILL_Q16; b++) {
         const float *from = x + b * RILL_Q16;
@@ -32,12 +38,14 @@ static void quantize_q16_neon(const float *x, size_t n, rill__q16_row *row) {
             for (size_t i = at; i < at + RILL_Q16_RUN; i += 8) {
                 int16x8_t v = nought ? vdupq_n_s16(0) : whole_8(x + i, inverse);
                 int16x8_t coarse = vrshrq_n_s16(v, 8);  // (v + 128) / 256, rounded down
-                vst1q_s16(row->x + i, v);
-                vst1_s8(row->coarse + i, vmovn_s16(coarse));
-                vst1_s8(row->fine + i, vmovn_s16(vsubq_s16(v, vshlq_n_s16(coarse, 8))));
+                int8_t *bytes = row->bytes + b * RILL_Q16 + i;
+                vst1q_s16(row->x + i, pairs_0213(v));
+                vst1_s8(bytes, vmovn_s16(coarse));
+                vst1_s8(bytes + RILL_Q16, vmovn_s16(vsubq_s16(v, vshlq_n_s16(coarse, 8))));
                 sum += vaddlvq_s16(v);
             }
-            row->sums[at / RILL_Q16_RUN] = sum;
+            row->sums[0][at / RILL_Q16_RUN] = sum;
         }
+        row->sums[1][b] = row->sums[0][2 * b] + row->sums[0][2 * b + 1];
     }
 }

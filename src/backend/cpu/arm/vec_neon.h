@@ -13,6 +13,7 @@
 #endif
 
 enum { LANES = 4, MAX_W = 4, MAX_X = 6 };
+enum { WHOLE_VECTORS = 4, WHOLE_ROWS = 2 };  // of whole numbers that meet: weights, activations
 
 typedef float32x4_t vf;
 
@@ -88,12 +89,15 @@ static inline float vf_greatest(vf a) {
     return vmaxvq_f32(a);
 }
 
-// ---- Whole numbers: sums of 32 bits ------------------------------------------------------------
+// ---- Whole numbers: words of 32 bits ----------------------------------------------------------
 
 typedef int32x4_t vi;
 
 static inline vi vi_load(const void *p) {
     return vreinterpretq_s32_u8(vld1q_u8(p));
+}
+static inline void vi_store(void *p, vi x) {
+    vst1q_u8(p, vreinterpretq_u8_s32(x));
 }
 static inline vi vi_set(int32_t x) {
     return vdupq_n_s32(x);
@@ -101,12 +105,53 @@ static inline vi vi_set(int32_t x) {
 static inline vi vi_add(vi a, vi b) {
     return vaddq_s32(a, b);
 }
-// Lane i: the sum of all lanes of v[i].
-static inline vi vi_sums(const vi v[LANES]) {
-    return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]));
+static inline vi vi_sub(vi a, vi b) {
+    return vsubq_s32(a, b);
+}
+static inline vi vi_max(vi a, vi b) {
+    return vmaxq_s32(a, b);
+}
+static inline vi vi_and(vi a, vi b) {
+    return vandq_s32(a, b);
+}
+static inline vi vi_or(vi a, vi b) {
+    return vorrq_s32(a, b);
+}
+static inline vi vi_xor(vi a, vi b) {
+    return veorq_s32(a, b);
+}
+static inline vi vi_sll(vi a, int n) {
+    return vshlq_s32(a, vdupq_n_s32(n));
+}
+static inline vi vi_srl(vi a, int n) {
+    return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-n)));
+}
+static inline vi vi_sra(vi a, int n) {
+    return vshlq_s32(a, vdupq_n_s32(-n));
+}
+// Halves of words by themselves.
+static inline vi vi_srl16(vi a, int n) {
+    return vreinterpretq_s32_u16(vshlq_u16(vreinterpretq_u16_s32(a), vdupq_n_s16((int16_t)-n)));
+}
+// Byte i is table[byte i of a], which is below 16.
+static inline vi vi_look_up(const uint8_t table[16], vi a) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(a)));
+}
+// sums + the products of the halves of words, pairs of them added.
+static inline vi vi_madd(vi sums, vi a, vi b) {
+    int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+    vi low = vmull_s16(vget_low_s16(x), vget_low_s16(y));
+    return vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(x, y)));
 }
 static inline vf vi_float(vi a) {
     return vcvtq_f32_s32(a);
+}
+static inline vf vi_as_float(vi a) {
+    return vreinterpretq_f32_s32(a);
+}
+// The half-precision numbers in the low halves of words.
+static inline vf vi_half(vi a) {
+    return vcvt_f32_f16(vreinterpret_f16_s16(vmovn_s32(a)));
 }
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The reference of products of whole numbers: quantised activations, weights unpacked to bytes, and
-// their product. Layouts of the types are those of src/format (types.c, k_quants.c).
+// The reference of products of whole numbers: quantised activations, packed weights expanded to
+// bytes, and their product. Layouts of the types are those of src/format (types.c, k_quants.c).
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/pack.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,32 +18,47 @@ static void quantize_q16_c(const float *x, size_t n, rill__q16_row *row) {
         }
         float inverse = finite && greatest >= RILL_Q16_LEAST ? RILL_Q16_MOST / greatest : 0;
         row->d[b] = finite ? greatest / RILL_Q16_MOST : NAN;
-        row->sums[2 * b] = row->sums[2 * b + 1] = 0;
+        row->sums[0][2 * b] = row->sums[0][2 * b + 1] = 0;
+        int8_t *bytes = row->bytes + b * 2 * RILL_Q16;
         for (size_t i = 0; i < RILL_Q16; i++) {
             int whole = inverse > 0 ? (int)nearbyintf(from[i] * inverse) : 0;
             int coarse = (whole + 128) >> 8;
-            size_t at = b * RILL_Q16 + i;
-            row->x[at] = (int16_t)whole;
-            row->coarse[at] = (int8_t)coarse;
-            row->fine[at] = (int8_t)(whole - 256 * coarse);
-            row->sums[at / RILL_Q16_RUN] += whole;
+            size_t pair = i % 4 == 1 ? i + 1 : i % 4 == 2 ? i - 1 : i;
+            row->x[b * RILL_Q16 + pair] = (int16_t)whole;
+            bytes[i] = (int8_t)coarse;
+            bytes[RILL_Q16 + i] = (int8_t)(whole - 256 * coarse);
+            row->sums[0][2 * b + i / 16] += whole;
         }
+        row->sums[1][b] = row->sums[0][2 * b] + row->sums[0][2 * b + 1];
     }
 }
 
-static void product_one_c(const rill__whole *w, const rill__q16_row *x, size_t first, float *sums) {
+// The sum of (q - zero) * x over a run of weight row o that begins at column c.
+static int32_t run_product(const rill__whole *w, const rill__q16_row *x, size_t c, size_t o) {
+    int32_t sum = 0;
+    for (size_t i = c; i < c + w->format.run; i++) {
+        size_t at = w->first + i;
+        const int8_t *bytes = x->bytes + at / RILL_Q16 * 2 * RILL_Q16 + at % RILL_Q16;
+        int q = w->q[(i / 4 * RILL_CPU_TILE + o) * 4 + i % 4];
+        sum += (q - w->format.zero) * (256 * bytes[0] + bytes[RILL_Q16]);
+    }
+    return sum;
+}
+
+static void product_whole_c(const rill__whole *w, const uint8_t *rows, size_t columns,
+                            size_t n_rows, float *sums) {
     size_t run = w->format.run;
-    for (size_t o = 0; o < RILL_CPU_TILE; o++) {
+    for (size_t i = 0; i < n_rows * RILL_CPU_TILE; i++) {
+        size_t o = i % RILL_CPU_TILE;
+        const rill__q16_row x =
+            rill__q16_row_at(rows + i / RILL_CPU_TILE * rill__q16_row_bytes(columns), columns);
         for (size_t c = 0; c < w->k; c += run) {
-            int32_t product = 0, sum = 0;
-            for (size_t i = c; i < c + run; i++) {
-                product += (w->q[o * w->stride + i] - w->format.zero) * x->x[first + i];
-                sum += x->x[first + i];
-            }
-            float dx = x->d[(first + c) / RILL_Q16];
-            size_t at = o * w->runs + c / run;
-            sums[o] = fmaf((float)product, w->d[at] * dx, sums[o]);
-            if (w->format.minima) sums[o] = fmaf(-w->m[at], dx * (float)sum, sums[o]);
+            float dx = x.d[(w->first + c) / RILL_Q16];
+            size_t at = c / run * RILL_CPU_TILE + o;
+            sums[i] = fmaf((float)run_product(w, &x, c, o), w->d[at] * dx, sums[i]);
+            if (w->format.zero) continue;
+            float sum = (float)x.sums[run == 32][(w->first + c) / run];
+            sums[i] = fmaf(-w->m[at], dx * sum, sums[i]);
         }
     }
 }
@@ -174,9 +190,9 @@ static void unpack_q6_k_c(const uint8_t *b, size_t n, uint8_t *q, float *d, floa
     }
 }
 
-// ggml's kvalues_iq4nl, 127 above what they are.
-static const uint8_t levels_iq4[16] = {0,   23,  44,  62,  78,  92,  105, 117,
-                                       128, 140, 152, 165, 180, 196, 216, 240};
+// ggml's kvalues_iq4nl, 128 above what they are.
+static const uint8_t levels_iq4[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                       129, 141, 153, 166, 181, 197, 217, 241};
 
 static void levels(const uint8_t *table, const uint8_t *from, uint8_t *q) {
     nibbles(from, q);
@@ -203,31 +219,66 @@ static void unpack_iq4_xs_c(const uint8_t *b, size_t n, uint8_t *q, float *d, fl
     }
 }
 
-// Twice the floats of 4 bits, so that they are whole, and 12 above: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and
+// Twice the floats of 4 bits, so that they are whole, and 16 above: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and
 // the same below nought.
 static void unpack_mxfp4_c(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m) {
     (void)m;
-    static const uint8_t table[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    static const uint8_t table[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
     for (size_t i = 0; i < n; i += 32, b += 17, d++) {
         *d = b[0] == 255 ? NAN : ldexpf(1, b[0] - 128);
         levels(table, b + 1, q + i);
     }
 }
 
+typedef void (*unpack_fn)(const uint8_t *b, size_t n, uint8_t *q, float *d, float *m);
+
+// Row by row, as blocks again.
+static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed, rill__whole *w) {
+    for (size_t o = 0; o < RILL_CPU_TILE; o++) {
+        uint8_t blocks[RILL_CPU_CHUNK / 32 * 34], q[RILL_CPU_CHUNK];
+        float d[RILL_CPU_CHUNK / 16] = {0}, m[RILL_CPU_CHUNK / 16] = {0};
+        rill__unpack_row(type, packed, w->k, o, blocks);
+        unpack(blocks, w->k, q, d, m);
+        for (size_t c = 0; c < w->k; c++) w->q[(c / 4 * RILL_CPU_TILE + o) * 4 + c % 4] = q[c];
+        for (size_t r = 0; r < w->k / w->format.run; r++) {
+            w->d[r * RILL_CPU_TILE + o] = d[r];
+            if (!w->format.zero) w->m[r * RILL_CPU_TILE + o] = m[r];
+        }
+    }
+}
+
+#define EXPAND(name, TYPE)                                                                         \
+    static void expand_##name##_c(const uint8_t *packed, rill__whole *w) {                         \
+        expand_rows(RILL_TYPE_##TYPE, unpack_##name##_c, packed, w);                               \
+    }
+EXPAND(q4_0, Q4_0)
+EXPAND(q4_1, Q4_1)
+EXPAND(q5_0, Q5_0)
+EXPAND(q5_1, Q5_1)
+EXPAND(q8_0, Q8_0)
+EXPAND(q2_k, Q2_K)
+EXPAND(q3_k, Q3_K)
+EXPAND(q4_k, Q4_K)
+EXPAND(q5_k, Q5_K)
+EXPAND(q6_k, Q6_K)
+EXPAND(iq4_nl, IQ4_NL)
+EXPAND(iq4_xs, IQ4_XS)
+EXPAND(mxfp4, MXFP4)
+
 void rill__cpu_whole_ref(rill__cpu_kernels *k) {
     k->quantize_q16 = quantize_q16_c;
-    k->product_one = product_one_c;
-    k->unpack[RILL_TYPE_Q4_0] = unpack_q4_0_c;
-    k->unpack[RILL_TYPE_Q4_1] = unpack_q4_1_c;
-    k->unpack[RILL_TYPE_Q5_0] = unpack_q5_0_c;
-    k->unpack[RILL_TYPE_Q5_1] = unpack_q5_1_c;
-    k->unpack[RILL_TYPE_Q8_0] = unpack_q8_0_c;
-    k->unpack[RILL_TYPE_Q2_K] = unpack_q2_k_c;
-    k->unpack[RILL_TYPE_Q3_K] = unpack_q3_k_c;
-    k->unpack[RILL_TYPE_Q4_K] = unpack_q4_k_c;
-    k->unpack[RILL_TYPE_Q5_K] = unpack_q5_k_c;
-    k->unpack[RILL_TYPE_Q6_K] = unpack_q6_k_c;
-    k->unpack[RILL_TYPE_IQ4_NL] = unpack_iq4_nl_c;
-    k->unpack[RILL_TYPE_IQ4_XS] = unpack_iq4_xs_c;
-    k->unpack[RILL_TYPE_MXFP4] = unpack_mxfp4_c;
+    k->product_whole = product_whole_c;
+    k->expand[RILL_TYPE_Q4_0] = expand_q4_0_c;
+    k->expand[RILL_TYPE_Q4_1] = expand_q4_1_c;
+    k->expand[RILL_TYPE_Q5_0] = expand_q5_0_c;
+    k->expand[RILL_TYPE_Q5_1] = expand_q5_1_c;
+    k->expand[RILL_TYPE_Q8_0] = expand_q8_0_c;
+    k->expand[RILL_TYPE_Q2_K] = expand_q2_k_c;
+    k->expand[RILL_TYPE_Q3_K] = expand_q3_k_c;
+    k->expand[RILL_TYPE_Q4_K] = expand_q4_k_c;
+    k->expand[RILL_TYPE_Q5_K] = expand_q5_k_c;
+    k->expand[RILL_TYPE_Q6_K] = expand_q6_k_c;
+    k->expand[RILL_TYPE_IQ4_NL] = expand_iq4_nl_c;
+    k->expand[RILL_TYPE_IQ4_XS] = expand_iq4_xs_c;
+    k->expand[RILL_TYPE_MXFP4] = expand_mxfp4_c;
 }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The AMX tier: products of tiles, 16 rows of 64 bytes each. Source: Intel SDM volume 1,
 // chapter 18.
-#include "backend/cpu/kernels.h"
+#define RILL_VNNI
+#define NAME(f) f##_amx
+#include "backend/cpu/x86/vec_avx512.h"
 
-#include <immintrin.h>
+#include "backend/cpu/simd/bytes_tmpl.h"
+
+#include "backend/cpu/simd/whole_tmpl.h"
+
 #include <math.h>
-#include <string.h>
 
-enum { TILE_ROWS = 16, TILE_BYTES = 64 };
+enum { TILE_ROWS = 16, TILE_BYTES = 64, Q_BYTES = 4 * RILL_CPU_TILE };
 
 // What LDTILECFG reads: all eight tiles whole.
 typedef struct tile_config {
@@ -24,13 +28,13 @@ static void stored(const void *p) {
 
 // Tiles are a thread's own: whoever computes with them begins with `begin_tiles` and ends with
 // _tile_release, which spares the system saving them.
-// Tiles 0 to 3 are sums, 4 and 5 weights, w_bytes a row, 6 and 7 activations: x_rows rows of
-// `lanes` words of 4 bytes.
-static void begin_tiles(size_t x_rows, size_t w_bytes, size_t lanes) {
+// Tiles 0 to 3 are sums, of 4 or 5, `rows` rows of `depth` bytes, with 6 or 7, depth / 4 rows of
+// `bytes` bytes.
+static void begin_tiles(size_t rows, size_t depth, size_t bytes) {
     tile_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? w_bytes : 4 * lanes);
-        config.rows[i] = (uint8_t)(i < 6 ? TILE_ROWS : x_rows);
+        config.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? depth : bytes);
+        config.rows[i] = (uint8_t)(i < 6 ? rows : depth / 4);
     }
     stored(&config);
     _tile_loadconfig(&config);
@@ -41,7 +45,7 @@ static void begin_burning(void) {
     uint8_t operand[TILE_ROWS * TILE_BYTES];
     memset(operand, 0x3f, sizeof operand);  // bytes of 63, bfloat16 of 0.75
     stored(operand);
-    begin_tiles(TILE_ROWS, TILE_BYTES, TILE_ROWS);
+    begin_tiles(TILE_ROWS, TILE_BYTES, TILE_BYTES);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -124,11 +128,11 @@ TINLINE void tile_groups(const rill__tiles *t, size_t g, size_t lanes, bool two)
 
 static void product_tiles_amx(const rill__tiles *t) {
     size_t whole = t->n_rows / RILL_TILE_ROWS, rest = t->n_rows % RILL_TILE_ROWS, g = 0;
-    if (whole > 0) begin_tiles(TILE_ROWS, TILE_BYTES, RILL_TILE_ROWS);
+    if (whole > 0) begin_tiles(TILE_ROWS, TILE_BYTES, 4 * RILL_TILE_ROWS);
     for (; g + 2 <= whole; g += 2) tile_groups(t, g, RILL_TILE_ROWS, true);
     if (g < whole) tile_groups(t, g, RILL_TILE_ROWS, false);
     if (rest > 0) {
-        begin_tiles(TILE_ROWS, TILE_BYTES, rest);
+        begin_tiles(TILE_ROWS, TILE_BYTES, 4 * rest);
         tile_groups(t, whole, rest, false);
     }
     _tile_release();
@@ -157,43 +161,40 @@ static void split_bf16_amx(const float *x, size_t n, uint16_t *high, uint16_t *l
     }
 }
 
-// ---- Whole numbers: bytes of weights with both bytes of activations, a run of columns a product.
-
-// q - zero of all rows as signed bytes, [RILL_CPU_TILE, k], at `wide`.
-static void narrow(const rill__whole *w, int8_t *to) {
-    const __m256i zero = _mm256_set1_epi8((char)w->format.zero);
-    for (size_t o = 0; o < RILL_CPU_TILE; o++)
-        for (size_t c = 0; c < w->k; c += 32) {
-            __m256i q = _mm256_loadu_si256((const __m256i *)(w->q + o * w->stride + c));
-            _mm256_storeu_si256((__m256i *)(to + o * w->k + c), _mm256_sub_epi8(q, zero));
-        }
-}
+// ---- Whole numbers: both bytes of sixteen rows of activations with bytes of weights, a run of
+// columns a product. Packed weights lie as tiles want them.
 
 // What tiles of sums are stored in on their way to floats: two of each, in turn.
 typedef struct tile_sums {
     int32_t coarse[2][TILE_ROWS * 16], fine[2][TILE_ROWS * 16];
 } tile_sums;
 
-// Starts the products of one run; `odd` ones have tiles of their own, so that neighbours overlap.
-TINLINE void multiply_run(const int8_t *w, size_t stride, const int8_t *coarse, const int8_t *fine,
-                          bool odd) {
+// Rows of activations, x_rows <= TILE_ROWS of them, in the columns of a chunk.
+typedef struct tile_rows {
+    const uint8_t *rows;
+    size_t stride;  // bytes from row to row
+    size_t x_rows;
+    rill__q16_row first;  // the first row's arrays, at the chunk's first column
+} tile_rows;
+
+// Starts the products of one run with half of the weight rows; `odd` ones have tiles of their own,
+// so that neighbours overlap.
+TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool odd) {
     if (odd) {
         _tile_zero(2);
         _tile_zero(3);
-        _tile_loadd(5, w, stride);
-        _tile_loadd(6, coarse, TILE_BYTES);
-        _tile_dpbssd(2, 5, 6);
-        _tile_loadd(7, fine, TILE_BYTES);
-        _tile_dpbssd(3, 5, 7);
+        _tile_loadd(7, q + TILE_BYTES, Q_BYTES);
+        _tile_dpbsud(2, 4, 7);
+        _tile_dpbsud(3, 5, 7);
         return;
     }
     _tile_zero(0);
     _tile_zero(1);
-    _tile_loadd(4, w, stride);
-    _tile_loadd(6, coarse, TILE_BYTES);
-    _tile_dpbssd(0, 4, 6);
-    _tile_loadd(7, fine, TILE_BYTES);
-    _tile_dpbssd(1, 4, 7);
+    _tile_loadd(6, q, Q_BYTES);
+    _tile_loadd(4, x, stride);
+    _tile_dpbsud(0, 4, 6);
+    _tile_loadd(5, x + RILL_Q16, stride);
+    _tile_dpbsud(1, 5, 6);
 }
 
 TINLINE void store_run(bool odd, tile_sums *sums) {
@@ -207,77 +208,81 @@ TINLINE void store_run(bool odd, tile_sums *sums) {
     stored(sums);
 }
 
-// Adds run r, at column c, to the sums of sixteen weight rows.
-TINLINE void add_run(const rill__whole *w, const rill__q16_group *x, size_t c, size_t run,
-                     bool minima, size_t odd, const tile_sums *products, __m512 out[TILE_ROWS]) {
-    const float *d = w->d + c / run, *m = w->m + c / run;
-    __m512 dx = _mm512_loadu_ps(x->d + c / RILL_Q16 * 16), scaled = dx;
-    if (minima) {
-        const int32_t *at = x->sums + c / RILL_Q16_RUN * 16;
-        __m512i sum = _mm512_loadu_si512(at);
-        if (run > RILL_Q16_RUN) sum = _mm512_add_epi32(sum, _mm512_loadu_si512(at + 16));
-        scaled = _mm512_mul_ps(dx, _mm512_cvtepi32_ps(sum));
-    }
-    for (size_t o = 0; o < TILE_ROWS; o++) {
-        __m512i high = _mm512_slli_epi32(_mm512_loadu_si512(products->coarse[odd] + 16 * o), 8);
-        __m512i s = _mm512_add_epi32(high, _mm512_loadu_si512(products->fine[odd] + 16 * o));
-        __m512 scale = _mm512_mul_ps(dx, _mm512_set1_ps(d[o * w->runs]));
-        out[o] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, out[o]);
-        if (minima) out[o] = _mm512_fnmadd_ps(_mm512_set1_ps(m[o * w->runs]), scaled, out[o]);
+// What lies `bytes` behind the first row's.
+TINLINE const void *behind(const void *p, size_t bytes) {
+    return (const uint8_t *)p + bytes;
+}
+
+// Adds the run at column c to the sums of all rows of activations with half of the weight rows.
+TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t run, bool minima,
+                     bool odd, const tile_sums *products, float *sums) {
+    size_t at = c / run, half = odd ? TILE_ROWS : 0;
+    __m512 d = _mm512_loadu_ps(w->d + at * RILL_CPU_TILE + half), m = d;
+    if (minima) m = _mm512_loadu_ps(w->m + at * RILL_CPU_TILE + half);
+    const float *dx = x->first.d + c / RILL_Q16;
+    const int32_t *sum = x->first.sums[run == 32] + at;
+    const __m128i shift = _mm_cvtsi32_si128(minima ? 0 : __builtin_ctz(w->format.zero));
+    for (size_t r = 0; r < x->x_rows; r++) {
+        __m512i high = _mm512_slli_epi32(_mm512_loadu_si512(products->coarse[odd] + 16 * r), 8);
+        __m512i s = _mm512_add_epi32(high, _mm512_loadu_si512(products->fine[odd] + 16 * r));
+        __m512 scale = _mm512_set1_ps(*(const float *)behind(dx, r * x->stride));
+        __m512i total = _mm512_set1_epi32(*(const int32_t *)behind(sum, r * x->stride));
+        float *out = sums + r * RILL_CPU_TILE + half;
+        if (!minima) s = _mm512_sub_epi32(s, _mm512_sll_epi32(total, shift));
+        __m512 o =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d, scale), _mm512_loadu_ps(out));
+        if (minima) o = _mm512_fnmadd_ps(m, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(total)), o);
+        _mm512_storeu_ps(out, o);
     }
 }
 
-TINLINE void tile_runs(const rill__whole_product *p, size_t run, bool minima) {
-    const rill__whole *w = p->w;
-    const int8_t *bytes = (const int8_t *)p->wide;
+TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, size_t run,
+                       bool minima) {
     tile_sums products;
-    begin_tiles(run / 4, run, TILE_ROWS);
-    for (size_t g = 0; g < p->n_groups; g++) {
-        uint8_t *memory = p->x + g * rill__q16_group_bytes(p->x_columns, 16);
-        rill__q16_group x = rill__q16_group_at(memory, p->x_columns, 16);
-        x.d += p->first / RILL_Q16 * 16;
-        x.sums += p->first / RILL_Q16_RUN * 16;
-        const int8_t *coarse = (const int8_t *)x.x + p->first * 16;
-        const int8_t *fine = coarse + p->x_columns * 16;
-        float *sums = p->sums + g * RILL_CPU_TILE * 16;
-        __m512 out[TILE_ROWS];
-        for (size_t o = 0; o < TILE_ROWS; o++) out[o] = _mm512_loadu_ps(sums + 16 * o);
-        // A product takes long: the next one is begun before it is stored, and it is stored before
-        // the one in front of it is added.
-        size_t n = w->k / run;
-        for (size_t r = 0; r < n + 2; r++) {
-            size_t c = r * run;
-            if (r < n) multiply_run(bytes + c, w->k, coarse + 16 * c, fine + 16 * c, r % 2);
-            if (r > 0 && r <= n) store_run((r - 1) % 2, &products);
-            if (r > 1) add_run(w, &x, c - 2 * run, run, minima, r % 2, &products, out);
-        }
-        for (size_t o = 0; o < TILE_ROWS; o++) _mm512_storeu_ps(sums + 16 * o, out[o]);
-    }
-    _tile_release();
-}
-
-static void put_lane_amx(const rill__q16_row *row, size_t k, size_t lane, rill__q16_group *group) {
-    int8_t *coarse = (int8_t *)group->x + 4 * lane, *fine = coarse + 16 * k;
-    for (size_t i = 0; i < k / RILL_Q16; i++) group->d[16 * i + lane] = row->d[i];
-    for (size_t i = 0; i < k / RILL_Q16_RUN; i++) group->sums[16 * i + lane] = row->sums[i];
-    for (size_t i = 0; i < k; i += 4) {
-        memcpy(coarse + 16 * i, row->coarse + i, 4);
-        memcpy(fine + 16 * i, row->fine + i, 4);
+    // A product takes long: the next one is begun before it is stored, and it is stored before the
+    // one in front of it is added. Two halves of the weight rows, run by run.
+    size_t n = 2 * w->k / run;
+    for (size_t i = 0; i < n + 2; i++) {
+        size_t c = i / 2 * run;
+        if (i < n)
+            multiply_run(w->q + c * RILL_CPU_TILE,
+                         x->first.bytes + c / RILL_Q16 * 2 * RILL_Q16 + c % RILL_Q16, x->stride,
+                         i % 2);
+        if (i > 0 && i <= n) store_run((i - 1) % 2, &products);
+        if (i > 1) add_run(w, x, c - run, run, minima, i % 2, &products, sums);
     }
 }
 
-static void product_groups_amx(const rill__whole_product *p) {
-    narrow(p->w, (int8_t *)p->wide);
-    stored(p->wide);
-    RILL_WITH_FORMAT(p->w->format, tile_runs, p);
+// Few rows would leave most of a tile empty.
+enum { LEAST_ROWS = 4 };
+
+static void product_tiled_amx(const rill__whole *w, const uint8_t *rows, size_t columns,
+                              size_t n_rows, float *sums) {
+    size_t stride = rill__q16_row_bytes(columns), set_up = 0, r = 0;
+    while (n_rows - r >= LEAST_ROWS) {
+        size_t left = n_rows - r;
+        tile_rows x = {.rows = rows + r * stride,
+                       .stride = stride,
+                       .x_rows = left < TILE_ROWS ? left : TILE_ROWS,
+                       .first = rill__q16_row_at(rows + r * stride, columns)};
+        x.first.d += w->first / RILL_Q16;
+        x.first.sums[0] += w->first / 16;
+        x.first.sums[1] += w->first / 32;
+        x.first.bytes += 2 * w->first;
+        if (x.x_rows != set_up) begin_tiles(x.x_rows, w->format.run, TILE_BYTES);
+        set_up = x.x_rows;
+        RILL_WITH_FORMAT(w->format, tile_runs, w, &x, sums + r * RILL_CPU_TILE);
+        r += x.x_rows;
+    }
+    if (set_up) _tile_release();
+    if (r < n_rows)
+        product_whole_amx(w, rows + r * stride, columns, n_rows - r, sums + r * RILL_CPU_TILE);
 }
 
 void rill__cpu_kernels_amx(rill__cpu_kernels *k) {
     k->product_tiles = product_tiles_amx;
     k->split_bf16 = split_bf16_amx;
-    k->product_groups = product_groups_amx;
-    k->put_lane = put_lane_amx;
-    k->groups_from = 4;
+    k->product_whole = product_tiled_amx;
     k->burn_bf16 = burn_bf16_amx;
     k->burn_int8 = burn_int8_amx;
 }

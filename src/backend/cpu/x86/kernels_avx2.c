@@ -4,15 +4,14 @@
 
 #include "backend/cpu/x86/attend_avx2.h"
 #include "backend/cpu/x86/burn_tmpl.h"
-#include "backend/cpu/x86/one_avx2.h"
-#include "backend/cpu/x86/pairs_tmpl.h"
 #include "backend/cpu/x86/quantize_avx2.h"
-#include "backend/cpu/x86/unpack_avx2.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
-#include "backend/cpu/simd/one_tmpl.h"
+#include "backend/cpu/simd/expand_tmpl.h"
 #include "backend/cpu/simd/product_tmpl.h"
 #include "backend/cpu/simd/rows_tmpl.h"
+#include "backend/cpu/simd/words_tmpl.h"
+
+#include "backend/cpu/simd/whole_tmpl.h"
 
 #include "backend/cpu/simd/attend_tmpl.h"
 #include "backend/cpu/simd/encode_tmpl.h"
@@ -31,9 +30,8 @@ static double burn_int8_avx2(size_t rounds) {
 }
 
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k) {
-    unpack_slots_avx2(k);
-#include "backend/cpu/simd/slots_tmpl.h"  // decodes what caches hold faster than by way of unpack
+#include "backend/cpu/simd/slots_tmpl.h"
+    expand_slots_avx2(k);
     k->quantize_q16 = quantize_q16_avx2;
-    k->product_one = product_one_avx2;
     k->burn_int8 = burn_int8_avx2;
 }

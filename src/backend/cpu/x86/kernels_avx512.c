@@ -4,12 +4,13 @@
 
 #include "backend/cpu/x86/attend_avx512.h"
 #include "backend/cpu/x86/burn_tmpl.h"
-#include "backend/cpu/x86/pairs_tmpl.h"
-#include "backend/cpu/x86/unpack_avx512.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
+#include "backend/cpu/simd/expand_tmpl.h"
 #include "backend/cpu/simd/product_tmpl.h"
 #include "backend/cpu/simd/rows_tmpl.h"
+#include "backend/cpu/simd/words_tmpl.h"
+
+#include "backend/cpu/simd/whole_tmpl.h"
 
 #include "backend/cpu/simd/attend_tmpl.h"
 #include "backend/cpu/simd/encode_tmpl.h"
@@ -29,9 +30,6 @@ static double burn_int8_avx512(size_t rounds) {
 
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
-    k->unpack[RILL_TYPE_Q4_0] = unpack_q4_0_avx512;
-    k->unpack[RILL_TYPE_Q4_1] = unpack_q4_1_avx512;
-    k->unpack[RILL_TYPE_IQ4_NL] = unpack_iq4_nl_avx512;
-    k->unpack[RILL_TYPE_Q4_K] = unpack_q4_k_avx512;
+    expand_slots_avx512(k);
     k->burn_int8 = burn_int8_avx512;
 }

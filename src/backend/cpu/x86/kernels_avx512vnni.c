@@ -4,10 +4,9 @@
 #define NAME(f) f##_avx512vnni
 #include "backend/cpu/x86/vec_avx512.h"
 
-#include "backend/cpu/x86/one_avx512vnni.h"
-#include "backend/cpu/x86/pairs_tmpl.h"
+#include "backend/cpu/simd/bytes_tmpl.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
+#include "backend/cpu/simd/whole_tmpl.h"
 
 // Three chains at a time are written out: an array of sums would live in memory.
 #define BURN_3(a, b, c)                                                                            \
@@ -27,8 +26,6 @@ static double burn_int8_avx512vnni(size_t rounds) {
 }
 
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k) {
-    k->product_one = product_one_avx512vnni;
-    k->product_groups = product_groups_avx512vnni;
-    k->put_lane = put_lane_avx512vnni;
+    k->product_whole = product_whole_avx512vnni;
     k->burn_int8 = burn_int8_avx512vnni;
 }

@@ -4,14 +4,10 @@
 #define NAME(f) f##_avxvnni
 #include "backend/cpu/x86/vec_avx2.h"
 
-#include "backend/cpu/x86/one_avx2.h"
-#include "backend/cpu/x86/pairs_tmpl.h"
+#include "backend/cpu/simd/bytes_tmpl.h"
 
-#include "backend/cpu/simd/groups_tmpl.h"
-#include "backend/cpu/simd/one_tmpl.h"
+#include "backend/cpu/simd/whole_tmpl.h"
 
 void rill__cpu_kernels_avxvnni(rill__cpu_kernels *k) {
-    k->product_one = product_one_avxvnni;
-    k->product_groups = product_groups_avxvnni;
-    k->put_lane = put_lane_avxvnni;
+    k->product_whole = product_whole_avxvnni;
 }

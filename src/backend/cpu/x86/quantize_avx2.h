@@ -47,10 +47,13 @@ static void quantize_q16_avx2(const float *x, size_t n, rill__q16_row *row) {
         for (int i = 0; i < 2; i++) {
             coarse[i] = _mm256_srai_epi16(_mm256_add_epi16(v[i], half), 8);
             fine[i] = _mm256_sub_epi16(v[i], _mm256_slli_epi16(coarse[i], 8));
-            _mm256_storeu_si256((__m256i *)(void *)(row->x + b * RILL_Q16 + 16 * i), v[i]);
-            row->sums[2 * b + i] = sum_of_16(v[i]);
+            __m256i pairs = _mm256_shufflelo_epi16(_mm256_shufflehi_epi16(v[i], 0xd8), 0xd8);
+            _mm256_storeu_si256((__m256i *)(void *)(row->x + b * RILL_Q16 + 16 * i), pairs);
+            row->sums[0][2 * b + (size_t)i] = sum_of_16(v[i]);
         }
-        store_bytes(row->coarse + b * RILL_Q16, coarse[0], coarse[1]);
-        store_bytes(row->fine + b * RILL_Q16, fine[0], fine[1]);
+        row->sums[1][b] = row->sums[0][2 * b] + row->sums[0][2 * b + 1];
+        int8_t *bytes = row->bytes + b * 2 * RILL_Q16;
+        store_bytes(bytes, coarse[0], coarse[1]);
+        store_bytes(bytes + RILL_Q16, fine[0], fine[1]);
     }
 }

@@ -13,6 +13,7 @@
 #endif
 
 enum { LANES = 8, MAX_W = 4, MAX_X = 3 };
+enum { WHOLE_VECTORS = 1, WHOLE_ROWS = 8 };  // of whole numbers that meet: weights, activations
 
 // A single row waits for memory alone, and asks for weights so many bytes before it works on them,
 // in the order of addresses: rows are too short for the processor to see the stream by itself.
@@ -44,9 +45,6 @@ static inline vf vf_load_f16(const void *p) {
 }
 static inline vf vf_load_bf16(const void *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
-}
-static inline vf vf_load_u8(const void *p) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p)));
 }
 static inline vf vf_add(vf a, vf b) {
     return _mm256_add_ps(a, b);
@@ -100,28 +98,18 @@ static inline float vf_greatest(vf a) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-// ---- Whole numbers: 16 of 16 bits, or sums of pairs in 8 of 32 ---------------------------------
-
-enum { COLUMNS = 16 };
+// ---- Whole numbers: words of 32 bits ----------------------------------------------------------
 
 typedef __m256i vi;
 
 static inline vi vi_load(const void *p) {
     return _mm256_loadu_si256(p);
 }
+static inline void vi_store(void *p, vi x) {
+    _mm256_storeu_si256(p, x);
+}
 static inline vi vi_set(int32_t x) {
     return _mm256_set1_epi32(x);
-}
-static inline vi vi_load_u8(const void *p) {
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128(p));
-}
-// sums + the products of a and b, pairs of them added.
-static inline vi vi_madd(vi sums, vi a, vi b) {
-#ifdef RILL_AVX_VNNI
-    return _mm256_dpwssd_avx_epi32(sums, a, b);
-#else
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
-#endif
 }
 static inline vi vi_add(vi a, vi b) {
     return _mm256_add_epi32(a, b);
@@ -129,11 +117,57 @@ static inline vi vi_add(vi a, vi b) {
 static inline vi vi_sub(vi a, vi b) {
     return _mm256_sub_epi32(a, b);
 }
-static inline vi vi_sub16(vi a, vi b) {
-    return _mm256_sub_epi16(a, b);
+static inline vi vi_max(vi a, vi b) {
+    return _mm256_max_epi32(a, b);
 }
+static inline vi vi_and(vi a, vi b) {
+    return _mm256_and_si256(a, b);
+}
+static inline vi vi_or(vi a, vi b) {
+    return _mm256_or_si256(a, b);
+}
+static inline vi vi_xor(vi a, vi b) {
+    return _mm256_xor_si256(a, b);
+}
+static inline vi vi_sll(vi a, int n) {
+    return _mm256_slli_epi32(a, n);
+}
+static inline vi vi_srl(vi a, int n) {
+    return _mm256_srli_epi32(a, n);
+}
+static inline vi vi_sra(vi a, int n) {
+    return _mm256_srai_epi32(a, n);
+}
+// Halves of words by themselves.
+static inline vi vi_srl16(vi a, int n) {
+    return _mm256_srli_epi16(a, n);
+}
+// Byte i is table[byte i of a], which is below 16.
+static inline vi vi_look_up(const uint8_t table[16], vi a) {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table)),
+                               a);
+}
+#ifdef RILL_AVX_VNNI
+// sums + the products of a's bytes, unsigned, with b's, signed, four of them added.
+static inline vi vi_dot(vi sums, vi a, vi b) {
+    return _mm256_dpbusd_avx_epi32(sums, a, b);
+}
+#else
+// sums + the products of the halves of words, pairs of them added.
+static inline vi vi_madd(vi sums, vi a, vi b) {
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+}
+#endif
 static inline vf vi_float(vi a) {
     return _mm256_cvtepi32_ps(a);
+}
+static inline vf vi_as_float(vi a) {
+    return _mm256_castsi256_ps(a);
+}
+// The half-precision numbers in the low halves of words.
+static inline vf vi_half(vi a) {
+    vi low = vi_and(a, vi_set(0xffff)), both = _mm256_packus_epi32(low, low);
+    return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(both, 0x08)));
 }
 
 #endif

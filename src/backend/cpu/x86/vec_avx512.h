@@ -13,6 +13,7 @@
 #endif
 
 enum { LANES = 16, MAX_W = 4, MAX_X = 6 };
+enum { WHOLE_VECTORS = 2, WHOLE_ROWS = 4 };  // of whole numbers that meet: weights, activations
 
 // A single row waits for memory alone, and asks for weights so many bytes before it works on them,
 // in the order of addresses: rows are too short for the processor to see the stream by itself.
@@ -45,9 +46,6 @@ static inline vf vf_load_f16(const void *p) {
 static inline vf vf_load_bf16(const void *p) {
     __m256i halves = _mm256_loadu_si256((const __m256i *)p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-static inline vf vf_load_u8(const void *p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p)));
 }
 static inline vf vf_add(vf a, vf b) {
     return _mm512_add_ps(a, b);
@@ -99,37 +97,74 @@ static inline float vf_greatest(vf a) {
     return _mm512_reduce_max_ps(a);
 }
 
-// ---- Whole numbers: 32 of 16 bits, or sums of pairs in 16 of 32 --------------------------------
-
-enum { COLUMNS = 32 };
+// ---- Whole numbers: words of 32 bits ----------------------------------------------------------
 
 typedef __m512i vi;
 
 static inline vi vi_load(const void *p) {
     return _mm512_loadu_si512(p);
 }
+static inline void vi_store(void *p, vi x) {
+    _mm512_storeu_si512(p, x);
+}
 static inline vi vi_set(int32_t x) {
     return _mm512_set1_epi32(x);
-}
-static inline vi vi_load_u8(const void *p) {
-    return _mm512_cvtepu8_epi16(_mm256_loadu_si256(p));
-}
-// sums + the products of a and b, pairs of them added.
-static inline vi vi_madd(vi sums, vi a, vi b) {
-#ifdef RILL_VNNI
-    return _mm512_dpwssd_epi32(sums, a, b);
-#else
-    return _mm512_add_epi32(sums, _mm512_madd_epi16(a, b));
-#endif
 }
 static inline vi vi_add(vi a, vi b) {
     return _mm512_add_epi32(a, b);
 }
-static inline vi vi_sub16(vi a, vi b) {
-    return _mm512_sub_epi16(a, b);
+static inline vi vi_sub(vi a, vi b) {
+    return _mm512_sub_epi32(a, b);
 }
+static inline vi vi_max(vi a, vi b) {
+    return _mm512_max_epi32(a, b);
+}
+static inline vi vi_and(vi a, vi b) {
+    return _mm512_and_si512(a, b);
+}
+static inline vi vi_or(vi a, vi b) {
+    return _mm512_or_si512(a, b);
+}
+static inline vi vi_xor(vi a, vi b) {
+    return _mm512_xor_si512(a, b);
+}
+static inline vi vi_sll(vi a, int n) {
+    return _mm512_slli_epi32(a, (unsigned)n);
+}
+static inline vi vi_srl(vi a, int n) {
+    return _mm512_srli_epi32(a, (unsigned)n);
+}
+static inline vi vi_sra(vi a, int n) {
+    return _mm512_srai_epi32(a, (unsigned)n);
+}
+// Halves of words by themselves.
+static inline vi vi_srl16(vi a, int n) {
+    return _mm512_srli_epi16(a, (unsigned)n);
+}
+// Byte i is table[byte i of a], which is below 16.
+static inline vi vi_look_up(const uint8_t table[16], vi a) {
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table)), a);
+}
+#ifdef RILL_VNNI
+// sums + the products of a's bytes, unsigned, with b's, signed, four of them added.
+static inline vi vi_dot(vi sums, vi a, vi b) {
+    return _mm512_dpbusd_epi32(sums, a, b);
+}
+#else
+// sums + the products of the halves of words, pairs of them added.
+static inline vi vi_madd(vi sums, vi a, vi b) {
+    return _mm512_add_epi32(sums, _mm512_madd_epi16(a, b));
+}
+#endif
 static inline vf vi_float(vi a) {
     return _mm512_cvtepi32_ps(a);
+}
+static inline vf vi_as_float(vi a) {
+    return _mm512_castsi512_ps(a);
+}
+// The half-precision numbers in the low halves of words.
+static inline vf vi_half(vi a) {
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
 }
 
 #endif

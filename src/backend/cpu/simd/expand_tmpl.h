@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+// Packed weights (pack.h) to bytes and scales, LANES rows at a time, a row to a lane, for every
+// tier: include after a vec_*.h. What the bits mean is in ref/whole_ref.c.
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/pack.h"
+
+#define XINLINE static inline __attribute__((always_inline))
+
+// Where LANES rows of a chunk are read and written.
+typedef struct lanes {
+    const uint8_t *words;
+    uint8_t *q;
+    float *d, *m;
+} lanes;
+
+XINLINE lanes lanes_at(const uint8_t *packed, const rill__whole *w, size_t lane) {
+    const uint8_t *words = packed + lane / RILL_PACKED_ROWS * RILL_PACKED_ROWS * w->row_bytes;
+    return (lanes){words + 4 * (lane % RILL_PACKED_ROWS), w->q + 4 * lane, w->d + lane,
+                   w->m + lane};
+}
+
+// Asked for so many bytes before it is read: one to two chunks, since memory has nothing to do
+// while a chunk is multiplied.
+enum { PACKED_AHEAD = 8192 };
+
+XINLINE vi word(lanes at, size_t i) {
+    const uint8_t *from = at.words + 4 * RILL_PACKED_ROWS * i;
+    __builtin_prefetch(from + PACKED_AHEAD);
+    return vi_load(from);
+}
+
+XINLINE void put(lanes at, size_t column, vi bytes) {
+    vi_store(at.q + column * RILL_CPU_TILE, bytes);
+}
+
+// Bits [shift, shift + n) of each byte, mask = 2^n - 1 four times.
+XINLINE vi bits(vi v, int shift, int32_t mask) {
+    return vi_and(vi_srl(v, shift), vi_set(mask));
+}
+
+enum { NIBBLES = 0x0f0f0f0f, PAIRS = 0x03030303, BITS = 0x01010101 };
+
+XINLINE void put_d(lanes at, size_t run, vf d) {
+    vf_store(at.d + run * RILL_CPU_TILE, d);
+}
+XINLINE void put_m(lanes at, size_t run, vf m) {
+    vf_store(at.m + run * RILL_CPU_TILE, m);
+}
+
+// Byte i of each word, without and with its sign.
+XINLINE vf byte_number(vi v, int i) {
+    return vi_float(vi_and(vi_srl(v, 8 * i), vi_set(255)));
+}
+XINLINE vf signed_number(vi v, int i) {
+    return vi_float(vi_sra(vi_sll(v, 24 - 8 * i), 24));
+}
+
+// ---- Blocks of 32: words of scales, of fifth bits where there are, and of nibbles
+
+typedef enum levels_kind { LINEAR, IQ4, FP4 } levels_kind;
+
+XINLINE vi level_of(vi nibbles, levels_kind kind) {
+    // ggml's kvalues_iq4nl + 128, and twice the floats of 4 bits + 16.
+    static const uint8_t tables[2][16] = {
+        {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241},
+        {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4}};
+    return kind == LINEAR ? nibbles : vi_look_up(tables[kind - 1], nibbles);
+}
+
+// 32 columns from c on of nibbles, whose words begin at `from`; `fifth`: their fifth bits.
+XINLINE void put_nibbles(lanes at, size_t c, size_t from, bool five, vi fifth, levels_kind kind) {
+    for (int j = 0; j < 4; j++) {
+        vi both = word(at, from + (size_t)j);
+        vi low = bits(both, 0, NIBBLES), high = bits(both, 4, NIBBLES);
+        if (five) {
+            low = vi_or(low, vi_sll(bits(fifth, j, BITS), 4));
+            high = vi_or(high, vi_sll(bits(fifth, j + 4, BITS), 4));
+        }
+        put(at, c + 4 * (size_t)j, level_of(low, kind));
+        put(at, c + 16 + 4 * (size_t)j, level_of(high, kind));
+    }
+}
+
+// 2^(e - 128), NaN for 255, by its bits; below 2^-126 they are those of a denormal.
+XINLINE vf two_to(vi e) {
+    vi less = vi_sub(e, vi_set(1));
+    vi least = vi_add(vi_set(0x400000), vi_sll(vi_sra(less, 31), 21));
+    vi number = vi_max(vi_sll(less, 23), least);
+    vi nan = vi_sub(vi_set(0), vi_srl(vi_add(e, vi_set(1)), 8));
+    return vi_as_float(vi_or(number, nan));
+}
+
+// n blocks of nibbles: with halves for scales, two in a word, or (`minima`) a scale and a minimum
+// of the other sign, or (FP4) bytes.
+XINLINE void expand_nibbles(lanes at, size_t n, bool minima, bool five, levels_kind kind) {
+    size_t heads = minima ? n : kind == FP4 ? (n + 3) / 4 : (n + 1) / 2;
+    size_t from = heads + (five ? n : 0);
+    for (size_t b = 0; b < n; b++) {
+        if (kind == FP4) {
+            put_d(at, b, two_to(bits(word(at, b / 4), 8 * (int)(b % 4), 255)));
+        } else if (minima) {
+            put_d(at, b, vi_half(word(at, b)));
+            put_m(at, b, vf_sub(vf_set(-0.0f), vi_half(vi_srl(word(at, b), 16))));
+        } else {
+            put_d(at, b, vi_half(vi_srl(word(at, b / 2), 16 * (int)(b % 2))));
+        }
+        put_nibbles(at, 32 * b, from + 4 * b, five, five ? word(at, heads + b) : vi_set(0), kind);
+    }
+}
+
+XINLINE void expand_bytes(lanes at, size_t n) {
+    for (size_t b = 0; b < n; b++) {
+        put_d(at, b, vi_half(vi_srl(word(at, b / 2), 16 * (int)(b % 2))));
+        for (size_t j = 0; j < 8; j++) {
+            vi q = word(at, (n + 1) / 2 + 8 * b + j);
+            put(at, 32 * b + 4 * j, vi_xor(q, vi_set((int32_t)0x80808080)));
+        }
+    }
+}
+
+// ---- Blocks of 256
+
+// Eight scales and minima of 6 bits in three words.
+XINLINE void scales_k(lanes at) {
+    vi w[3] = {word(at, 1), word(at, 2), word(at, 3)};
+    vf d = vi_half(word(at, 0)), m = vi_half(vi_srl(word(at, 0), 16));
+    const int32_t six = 0x3f3f3f3f;
+    vi scales[2] = {vi_and(w[0], vi_set(six)),
+                    vi_or(bits(w[2], 0, NIBBLES), vi_sll(bits(w[0], 6, PAIRS), 4))};
+    vi minima[2] = {vi_and(w[1], vi_set(six)),
+                    vi_or(bits(w[2], 4, NIBBLES), vi_sll(bits(w[1], 6, PAIRS), 4))};
+    for (int j = 0; j < 8; j++) {
+        put_d(at, (size_t)j, vf_mul(d, byte_number(scales[j / 4], j % 4)));
+        put_m(at, (size_t)j, vf_mul(m, byte_number(minima[j / 4], j % 4)));
+    }
+}
+
+// q4_K, and q5_K with its fifth bits: nibbles of 64 columns in 8 words.
+XINLINE void expand_k(lanes at, bool five) {
+    scales_k(at);
+    for (int j = 0; j < 8; j++) {
+        vi fifth = five ? word(at, 4 + (size_t)j) : vi_set(0);
+        for (int i = 0; i < 4; i++) {
+            vi both = word(at, (five ? 12u : 4u) + 8 * (size_t)i + (size_t)j);
+            vi low = bits(both, 0, NIBBLES), high = bits(both, 4, NIBBLES);
+            if (five) {
+                low = vi_or(low, vi_sll(bits(fifth, 2 * i, BITS), 4));
+                high = vi_or(high, vi_sll(bits(fifth, 2 * i + 1, BITS), 4));
+            }
+            put(at, 64 * (size_t)i + 4 * (size_t)j, low);
+            put(at, 64 * (size_t)i + 32 + 4 * (size_t)j, high);
+        }
+    }
+}
+
+XINLINE void expand_2(lanes at) {
+    vf d = vi_half(word(at, 20)), m = vi_half(vi_srl(word(at, 20), 16));
+    for (int r = 0; r < 16; r++) {
+        vi both = word(at, (size_t)r / 4);
+        put_d(at, (size_t)r, vf_mul(d, byte_number(bits(both, 0, NIBBLES), r % 4)));
+        put_m(at, (size_t)r, vf_mul(m, byte_number(bits(both, 4, NIBBLES), r % 4)));
+    }
+    for (size_t j = 0; j < 16; j++)
+        for (int i = 0; i < 4; i++)
+            put(at, 128 * (j / 8) + 32 * (size_t)i + 4 * (j % 8),
+                bits(word(at, 4 + j), 2 * i, PAIRS));
+}
+
+XINLINE void expand_3(lanes at) {
+    vi w[3] = {word(at, 24), word(at, 25), word(at, 26)};
+    vf d = vi_half(word(at, 27));
+    for (int r = 0; r < 16; r++) {
+        int i = r / 4;
+        vi six = vi_or(bits(w[i % 2], 4 * (i / 2), NIBBLES), vi_sll(bits(w[2], 2 * i, PAIRS), 4));
+        put_d(at, (size_t)r, vf_mul(d, vf_sub(byte_number(six, r % 4), vf_set(32))));
+    }
+    for (size_t j = 0; j < 8; j++)
+        for (int b = 0; b < 8; b++) {
+            vi low = bits(word(at, 8 + 8 * (size_t)(b / 4) + j), 2 * (b % 4), PAIRS);
+            vi third = vi_sll(bits(word(at, j), b, BITS), 2);
+            put(at, 32 * (size_t)b + 4 * j, vi_or(low, third));
+        }
+}
+
+XINLINE void expand_6(lanes at) {
+    vf d = vi_half(word(at, 52));
+    for (int r = 0; r < 16; r++)
+        put_d(at, (size_t)r, vf_mul(d, signed_number(word(at, 48 + (size_t)r / 4), r % 4)));
+    for (size_t half = 0; half < 2; half++)
+        for (size_t j = 0; j < 8; j++)
+            for (int i = 0; i < 4; i++) {
+                vi low = bits(word(at, 16 * half + 8 * (size_t)(i & 1) + j), 4 * (i >> 1), NIBBLES);
+                vi top = vi_sll(bits(word(at, 32 + 8 * half + j), 2 * i, PAIRS), 4);
+                put(at, 128 * half + 32 * (size_t)i + 4 * j, vi_or(low, top));
+            }
+}
+
+XINLINE void expand_xs(lanes at) {
+    vi head = word(at, 0), low = word(at, 1);
+    vf d = vi_half(head);
+    for (int b = 0; b < 8; b++) {
+        vi six = vi_or(bits(low, 4 * b, 15), vi_sll(bits(head, 16 + 2 * b, 3), 4));
+        put_d(at, (size_t)b, vf_mul(d, vf_sub(vi_float(six), vf_set(32))));
+        put_nibbles(at, 32 * (size_t)b, 2 + 4 * (size_t)b, false, six, IQ4);
+    }
+}
+
+// ---- Slots
+
+// Whole chunks have eight blocks, which inlining sees.
+#define EXPAND_32(name, ...)                                                                       \
+    static void NAME(expand_##name)(const uint8_t *packed, rill__whole *w) {                       \
+        for (size_t lane = 0; lane < RILL_CPU_TILE; lane += LANES) {                               \
+            lanes at = lanes_at(packed, w, lane);                                                  \
+            if (w->k == RILL_CPU_CHUNK)                                                            \
+                expand_blocks(at, 8, __VA_ARGS__);                                                 \
+            else                                                                                   \
+                expand_blocks(at, w->k / 32, __VA_ARGS__);                                         \
+        }                                                                                          \
+    }
+
+XINLINE void expand_blocks(lanes at, size_t n, bool minima, bool five, levels_kind kind) {
+    expand_nibbles(at, n, minima, five, kind);
+}
+
+EXPAND_32(q4_0, false, false, LINEAR)
+EXPAND_32(q4_1, true, false, LINEAR)
+EXPAND_32(q5_0, false, true, LINEAR)
+EXPAND_32(q5_1, true, true, LINEAR)
+EXPAND_32(iq4_nl, false, false, IQ4)
+EXPAND_32(mxfp4, false, false, FP4)
+
+#define EXPAND_256(name, ...)                                                                      \
+    static void NAME(expand_##name)(const uint8_t *packed, rill__whole *w) {                       \
+        for (size_t lane = 0; lane < RILL_CPU_TILE; lane += LANES) {                               \
+            lanes at = lanes_at(packed, w, lane);                                                  \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    }
+
+EXPAND_256(q8_0, expand_bytes(at, w->k / 32))
+EXPAND_256(q2_k, expand_2(at))
+EXPAND_256(q3_k, expand_3(at))
+EXPAND_256(q4_k, expand_k(at, false))
+EXPAND_256(q5_k, expand_k(at, true))
+EXPAND_256(q6_k, expand_6(at))
+EXPAND_256(iq4_xs, expand_xs(at))
+
+static void NAME(expand_slots)(rill__cpu_kernels *k) {
+    k->expand[RILL_TYPE_Q4_0] = NAME(expand_q4_0);
+    k->expand[RILL_TYPE_Q4_1] = NAME(expand_q4_1);
+    k->expand[RILL_TYPE_Q5_0] = NAME(expand_q5_0);
+    k->expand[RILL_TYPE_Q5_1] = NAME(expand_q5_1);
+    k->expand[RILL_TYPE_Q8_0] = NAME(expand_q8_0);
+    k->expand[RILL_TYPE_Q2_K] = NAME(expand_q2_k);
+    k->expand[RILL_TYPE_Q3_K] = NAME(expand_q3_k);
+    k->expand[RILL_TYPE_Q4_K] = NAME(expand_q4_k);
+    k->expand[RILL_TYPE_Q5_K] = NAME(expand_q5_k);
+    k->expand[RILL_TYPE_Q6_K] = NAME(expand_q6_k);
+    k->expand[RILL_TYPE_IQ4_NL] = NAME(expand_iq4_nl);
+    k->expand[RILL_TYPE_IQ4_XS] = NAME(expand_iq4_xs);
+    k->expand[RILL_TYPE_MXFP4] = NAME(expand_mxfp4);
+}

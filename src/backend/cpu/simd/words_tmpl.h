@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// What whole_tmpl.h asks of a tier that multiplies numbers of 16 bits: pairs of columns, bytes 0
+// and 2 of a word, then 1 and 3.
+#include "backend/cpu/kernels.h"
+
+typedef struct whole_weights {
+    vi even, odd;
+} whole_weights;
+
+typedef whole_weights whole_activations;
+typedef vi whole_products;
+
+static inline whole_weights weights_at(const uint8_t *q) {
+    vi four = vi_load(q);
+    return (whole_weights){vi_and(four, vi_set(0x00ff00ff)), vi_srl16(four, 8)};
+}
+
+// Columns [block + i, block + i + 4); i is within a block.
+static inline whole_activations activations_at(const rill__q16_row *row, size_t block, size_t i) {
+    int32_t even, odd;
+    memcpy(&even, row->x + block + i, sizeof even);
+    memcpy(&odd, row->x + block + i + 2, sizeof odd);
+    return (whole_activations){vi_set(even), vi_set(odd)};
+}
+
+static inline whole_products nothing(void) {
+    return vi_set(0);
+}
+
+static inline whole_products multiply_four(whole_products p, whole_weights q, whole_activations x) {
+    return vi_madd(vi_madd(p, q.even, x.even), q.odd, x.odd);
+}
+
+static inline vi whole_sum(whole_products p, vi x_sum) {
+    (void)x_sum;
+    return p;
+}
