@@ -158,6 +158,16 @@ static bool is_mapped(size_t bytes) {
 #endif
 }
 
+// Asks for all pages at once, which is many times cheaper than a fault for each; where the system
+// cannot (Linux before 5.14), faults do it.
+static void populate(void *memory, size_t bytes) {
+    enum { POPULATE_WRITE = 23 };  // MADV_POPULATE_WRITE, which older headers lack
+    size_t before = -(uintptr_t)memory & (LEAST_PAGE - 1);
+    if (bytes < before + LEAST_PAGE) return;
+    (void)madvise((char *)memory + before, (bytes - before) & ~(size_t)(LEAST_PAGE - 1),
+                  POPULATE_WRITE);
+}
+
 // The piece of heap begins up to ALIGNMENT + 8 bytes earlier; where is kept just before the result.
 static void *aligned_alloc_zeroed(size_t bytes) {
     size_t wanted;
@@ -167,6 +177,7 @@ static void *aligned_alloc_zeroed(size_t bytes) {
     char *aligned = start + sizeof(void *);
     aligned += -(uintptr_t)aligned & (ALIGNMENT - 1);
     ((void **)(void *)aligned)[-1] = start;
+    populate(aligned, bytes);
     return memset(aligned, 0, bytes);
 }
 
@@ -194,11 +205,11 @@ void *rill__map_memory(size_t bytes) {
     return counted(memory);
 }
 
-// A byte of every page is written: MADV_POPULATE_WRITE would be faster, where kernels know it.
 void *rill__map_resident(size_t bytes) {
     volatile char *memory = rill__map_memory(bytes);
-    if (memory && is_mapped(bytes))
-        for (size_t i = 0; i < bytes; i += LEAST_PAGE) memory[i] = 0;
+    if (!memory || !is_mapped(bytes)) return (void *)(uintptr_t)memory;
+    populate((void *)(uintptr_t)memory, bytes);
+    for (size_t i = 0; i < bytes; i += LEAST_PAGE) memory[i] = 0;  // if that was refused
     return (void *)(uintptr_t)memory;
 }
 

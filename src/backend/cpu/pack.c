@@ -71,6 +71,18 @@ static uint32_t turned_back(uint32_t bits) {
     return out;
 }
 
+// The usual lengths as constants: a call for each would take longer than all the rest.
+static void copy(uint8_t *to, const uint8_t *from, size_t bytes) {
+    if (bytes == 2)
+        memcpy(to, from, 2);
+    else if (bytes == 16)
+        memcpy(to, from, 16);
+    else if (bytes == 32)
+        memcpy(to, from, 32);
+    else
+        memcpy(to, from, bytes);
+}
+
 // A row's part of a chunk.
 static void gather(rill_type type, const uint8_t *blocks, size_t k, uint8_t *row) {
     const rill__type_traits *traits = rill__type_traits_get(type);
@@ -80,7 +92,7 @@ static void gather(rill_type type, const uint8_t *blocks, size_t k, uint8_t *row
     for (size_t i = 0; i < SPANS; i++) {
         uint8_t *to = row;
         for (size_t b = 0; b < n && spans[i].bytes; b++, to += spans[i].bytes) {
-            memcpy(to, blocks + b * traits->block_bytes + spans[i].offset, spans[i].bytes);
+            copy(to, blocks + b * traits->block_bytes + spans[i].offset, spans[i].bytes);
             if (!spans[i].bits) continue;
             uint32_t bits;
             memcpy(&bits, to, sizeof bits);
@@ -98,6 +110,35 @@ static size_t lane_of(size_t row, size_t bytes) {
     return row / RILL_PACKED_ROWS * RILL_PACKED_ROWS * bytes + row % RILL_PACKED_ROWS * WORD;
 }
 
+typedef uint32_t words __attribute__((vector_size(16)));
+
+static words load_words(const uint8_t *p) {
+    words w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+// Four rows' words into four lanes beside each other, from `lane` on.
+static void put_four(uint8_t rows[4][ROW_BYTES_MOST], size_t bytes, uint8_t *lane) {
+    enum { LINE = WORD * RILL_PACKED_ROWS };
+    size_t i = 0;
+    for (; i + 4 * WORD <= bytes; i += 4 * WORD) {
+        words a = load_words(rows[0] + i), b = load_words(rows[1] + i);
+        words c = load_words(rows[2] + i), d = load_words(rows[3] + i);
+        words low = __builtin_shuffle(a, b, (words){0, 4, 1, 5});
+        words low2 = __builtin_shuffle(c, d, (words){0, 4, 1, 5});
+        words high = __builtin_shuffle(a, b, (words){2, 6, 3, 7});
+        words high2 = __builtin_shuffle(c, d, (words){2, 6, 3, 7});
+        const words out[4] = {__builtin_shuffle(low, low2, (words){0, 1, 4, 5}),
+                              __builtin_shuffle(low, low2, (words){2, 3, 6, 7}),
+                              __builtin_shuffle(high, high2, (words){0, 1, 4, 5}),
+                              __builtin_shuffle(high, high2, (words){2, 3, 6, 7})};
+        for (size_t j = 0; j < 4; j++) memcpy(lane + (i / WORD + j) * LINE, &out[j], sizeof out[j]);
+    }
+    for (; i < bytes; i += WORD)
+        for (size_t o = 0; o < 4; o++) memcpy(lane + i / WORD * LINE + o * WORD, rows[o] + i, WORD);
+}
+
 void rill__pack_tile(rill_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows,
                      size_t columns, uint8_t *to) {
     const rill__type_traits *traits = rill__type_traits_get(type);
@@ -105,13 +146,15 @@ void rill__pack_tile(rill_type type, const uint8_t *rows, size_t row_bytes, size
         size_t left = columns - c, k = left < RILL_CPU_CHUNK ? left : RILL_CPU_CHUNK;
         size_t bytes = rill__packed_row_bytes(type, k);
         const uint8_t *blocks = rows + c / traits->block * traits->block_bytes;
-        if (n_rows < RILL_CPU_TILE) memset(to, 0, RILL_CPU_TILE * bytes);
-        for (size_t o = 0; o < n_rows; o++) {
-            uint8_t row[ROW_BYTES_MOST];
-            gather(type, blocks + o * row_bytes, k, row);
-            uint8_t *lane = to + lane_of(o, bytes);
-            for (size_t i = 0; i < bytes; i += WORD)
-                memcpy(lane + i * RILL_PACKED_ROWS, row + i, WORD);
+        for (size_t o = 0; o < RILL_CPU_TILE; o += 4) {
+            uint8_t four[4][ROW_BYTES_MOST];
+            for (size_t i = 0; i < 4; i++) {
+                if (o + i < n_rows)
+                    gather(type, blocks + (o + i) * row_bytes, k, four[i]);
+                else
+                    memset(four[i], 0, bytes);
+            }
+            put_four(four, bytes, to + lane_of(o, bytes));
         }
         to += RILL_CPU_TILE * bytes;
     }
