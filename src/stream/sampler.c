@@ -134,30 +134,54 @@ static size_t best(const rill__candidate *c, size_t n) {
     return at;
 }
 
-// A heap gives the likeliest candidates in order, as many as are asked for, without sorting all.
-static void sift_down(rill__candidate *c, size_t n, size_t i) {
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= n) return;
-        if (child + 1 < n && before(&c[child + 1], &c[child])) child++;
-        if (!before(&c[child], &c[i])) return;
-        rill__candidate swap = c[i];
-        c[i] = c[child];
-        c[child] = swap;
-        i = child;
+static void swap(rill__candidate *a, rill__candidate *b) {
+    rill__candidate kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+// Puts the candidates that come before one of them in front of it; returns where it ends.
+static size_t partition(rill__candidate *c, size_t n) {
+    size_t middle = n / 2, last = n - 1;
+    // The median of three: what is in order already would take n rounds otherwise.
+    if (before(&c[middle], &c[0])) swap(&c[middle], &c[0]);
+    if (before(&c[last], &c[0])) swap(&c[last], &c[0]);
+    if (before(&c[middle], &c[last])) swap(&c[middle], &c[last]);
+    size_t front = 0;
+    for (size_t i = 0; i < last; i++) {  // without branches, which nothing could foresee
+        rill__candidate one = c[i];
+        c[i] = c[front];
+        c[front] = one;
+        front += before(&one, &c[last]);
     }
+    swap(&c[front], &c[last]);
+    return front;
 }
 
-static void make_heap(rill__candidate *c, size_t n) {
-    for (size_t i = n / 2; i-- > 0;) sift_down(c, n, i);
+static double mass_of(const rill__candidate *c, size_t n) {
+    double mass = 0;
+    for (size_t i = 0; i < n; i++) mass += (double)c[i].value;
+    return mass;
 }
 
-// Moves the best to the end of the heap c[0..n).
-static void pop_heap(rill__candidate *c, size_t n) {
-    rill__candidate top = c[0];
-    c[0] = c[n - 1];
-    c[n - 1] = top;
-    sift_down(c, n - 1, 0);
+// Reorders: c[0..i] are the likeliest, c[i] the last of them, and together they are the first to
+// reach `target` in mass, or in number. Returns i; n - 1 if all do not. Quickselect (Hoare, 1961).
+static size_t reach(rill__candidate *c, size_t n, double target, bool by_number) {
+    size_t first = 0, end = n;
+    while (end - first > 1) {
+        size_t front = partition(c + first, end - first), at = first + front;
+        double before_it = by_number ? (double)front : mass_of(c + first, front);
+        double its = by_number ? 1 : (double)c[at].value;
+        if (front > 0 && before_it >= target) {
+            end = at;
+        } else if (before_it + its >= target) {
+            return at;
+        } else {
+            target -= before_it + its;
+            first = at + 1;
+        }
+    }
+    return first < n ? first : n - 1;
 }
 
 // exp(logit - greatest) at the temperature; returns the sum.
@@ -173,51 +197,37 @@ static double weigh(rill__sampler *s) {
 }
 
 // Keeps the likeliest: at most top_k, no more than reach top_p of the mass, none below min_p of the
-// best. They end at candidates[vocab_size), likeliest last. Returns how many.
+// best. They end at candidates[0..kept). Returns how many.
 static size_t keep_likeliest(rill__sampler *s, double sum) {
     const rill_sampling *o = &s->options;
     rill__candidate *c = s->candidates;
     size_t n = s->vocab_size;
-    size_t most = o->top_k && o->top_k < n ? o->top_k : n;
+    float least = o->min_p * c[best(c, n)].value;
+    if (o->top_k && o->top_k < n) {  // top-p is a share of what top-k leaves
+        n = reach(c, n, o->top_k, true) + 1;
+        sum = mass_of(c, n);
+    }
     size_t kept = 0;
-    make_heap(c, n);
-    if (o->top_k) {  // top-p is a share of what top-k leaves
-        sum = 0.0;
-        while (kept < most) {
-            pop_heap(c, n - kept);
-            sum += c[n - ++kept].value;
-        }
-    }
-    double mass = 0.0;
-    float threshold = 0.0f;
-    for (size_t i = 0; i < most; i++) {
-        if (i >= kept) pop_heap(c, n - kept++);
-        const rill__candidate *next = &c[n - 1 - i];
-        if (i == 0)
-            threshold = o->min_p * next->value;
-        else if (next->value < threshold || next->value == 0.0f)
-            return i;
-        mass += next->value;
-        if (mass >= o->top_p * sum) return i + 1;
-    }
-    return most;
+    for (size_t i = 0; i < n; i++)
+        if (c[i].value > 0 && c[i].value >= least) swap(&c[kept++], &c[i]);
+    return reach(c, kept, o->top_p * sum, false) + 1;
 }
 
-// A draw among c[0..n), in proportion to their values.
-static rill_token draw_among(rill__sampler *s, const rill__candidate *c, size_t n) {
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += c[i].value;
-    double target = draw(s) * sum;
-    double mass = 0.0;
-    size_t chosen = best(c, n);  // if rounding leaves target at the very end
-    for (size_t i = 0; i < n; i++) {
-        mass += c[i].value;
-        if (target < mass) {
-            chosen = i;
-            break;
-        }
+// A draw among candidates[0..n), in proportion to their values, the least likely first.
+static rill_token draw_kept(rill__sampler *s, size_t n) {
+    double sum = mass_of(s->candidates, n);
+    return s->candidates[reach(s->candidates, n, sum - draw(s) * sum, false)].token;
+}
+
+// A draw among all.
+static rill_token draw_among_all(rill__sampler *s, double sum) {
+    const rill__candidate *c = s->candidates;
+    double target = draw(s) * sum, mass = 0.0;
+    for (size_t i = 0; i < s->vocab_size; i++) {
+        mass += (double)c[i].value;
+        if (target < mass) return c[i].token;
     }
-    return c[chosen].token;
+    return c[best(c, s->vocab_size)].token;  // if rounding leaves target at the very end
 }
 
 rill_status rill__sampler_choose(rill__sampler *s, const float *logits,
@@ -242,10 +252,9 @@ rill_status rill__sampler_choose(rill__sampler *s, const float *logits,
     double sum = weigh(s);
     const rill_sampling *o = &s->options;
     if (o->top_k == 0 && o->top_p >= 1.0f && o->min_p == 0.0f) {
-        *out = draw_among(s, s->candidates, n);
+        *out = draw_among_all(s, sum);
     } else {
-        size_t kept = keep_likeliest(s, sum);
-        *out = draw_among(s, s->candidates + (n - kept), kept);
+        *out = draw_kept(s, keep_likeliest(s, sum));
     }
     return RILL_OK;
 }

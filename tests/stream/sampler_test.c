@@ -2,6 +2,8 @@
 // The sampler: what each option does, that draws follow the distribution, and that seeds repeat.
 #include "stream/sampler.h"
 
+#include "base/random.h"
+
 #include "support/random_model.h"
 
 #include <math.h>
@@ -214,10 +216,75 @@ static void impossible_options_name_their_field(void **state) {
     rill__sampler_deinit(&s);
 }
 
+// ---- The same by sorting everything
+
+static int by_likelihood(const void *a, const void *b) {
+    const rill__candidate *x = a, *y = b;
+    if (x->value != y->value) return x->value > y->value ? -1 : 1;
+    return (x->token > y->token) - (x->token < y->token);
+}
+
+static rill_token choose_by_sorting(const rill_sampling *o, const float *row, size_t n,
+                                    uint64_t random[4]) {
+    rill__candidate *c = calloc(n, sizeof *c);
+    double greatest = -INFINITY, sum = 0, kept_sum = 0, mass = 0;
+    for (size_t i = 0; i < n; i++) greatest = fmax(greatest, (double)row[i]);
+    for (size_t i = 0; i < n; i++)
+        c[i] = (rill__candidate){(float)exp(((double)row[i] - greatest) / (double)o->temperature),
+                                 (rill_token)i};
+    qsort(c, n, sizeof *c, by_likelihood);
+    size_t most = o->top_k && o->top_k < n ? o->top_k : n, kept = 0;
+    for (size_t i = 0; i < most; i++) sum += (double)c[i].value;
+    while (kept < most && c[kept].value > 0 && c[kept].value >= o->min_p * c[0].value) {
+        kept_sum += (double)c[kept++].value;
+        if (kept_sum >= (double)o->top_p * sum) break;
+    }
+    double target = (double)(rill__random_next(random) >> 11) * 0x1.0p-53 * kept_sum;
+    size_t chosen = kept;  // the least likely first
+    while (chosen > 0 && target >= mass) mass += (double)c[--chosen].value;
+    rill_token token = c[chosen].token;
+    free(c);
+    return token;
+}
+
+static void choices_are_those_of_sorting(void **state) {
+    (void)state;
+    enum { MOST = 3000 };
+    static float row[MOST];
+    uint64_t random[4];
+    rill__random_seed(random, test_seed());
+    for (int round = 0; round < 300; round++) {
+        size_t n = 1 + rill__random_next(random) % (round % 3 ? MOST : 5);
+        double spread = (double)(rill__random_next(random) % 60) / 4;
+        for (size_t i = 0; i < n; i++)  // some are equal
+            row[i] = (float)(spread * (double)(rill__random_next(random) % 1000) / 1000);
+        rill_sampling o = plain();
+        o.seed = rill__random_next(random);
+        if (round % 2) o.top_k = (uint32_t)(1 + rill__random_next(random) % n);
+        o.top_p = (float)(1 + rill__random_next(random) % 99) / 100;
+        if (round % 5 == 0) o.min_p = 0.05f;
+        rill__sampler s;
+        assert_int_equal(rill__sampler_init(&s, n, NULL), RILL_OK);
+        assert_int_equal(rill__sampler_set(&s, &o, NULL), RILL_OK);
+        uint64_t copy[4];
+        memcpy(copy, s.random, sizeof copy);
+        for (int i = 0; i < 5; i++) {
+            rill_token token, expected = choose_by_sorting(&o, row, n, copy);
+            assert_int_equal(rill__sampler_choose(&s, row, &nothing, &token, NULL), RILL_OK);
+            if (token != expected)
+                fail_msg("%zu tokens, top_k %u, top_p %g, min_p %g, round %d: %d, but sorting "
+                         "chooses %d",
+                         n, o.top_k, (double)o.top_p, (double)o.min_p, round, token, expected);
+        }
+        rill__sampler_deinit(&s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draws_follow_temperature),
         cmocka_unit_test(top_k_top_p_and_min_p_keep_the_likeliest),
+        cmocka_unit_test(choices_are_those_of_sorting),
         cmocka_unit_test(penalties_change_seen_tokens_only),
         cmocka_unit_test(greedy_takes_the_best_and_the_smaller_id_of_equals),
         cmocka_unit_test(damaged_logits_are_an_error),
