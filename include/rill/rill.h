@@ -107,10 +107,12 @@ RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, ril
 // ---- Model ----------------------------------------------------------------------------------
 
 // Opens a .gguf file or a Hugging Face directory, its weights mapped read-only, and its tokenizer
-// if it has one. Returns RILL_EIO, RILL_EFORMAT (malformed), RILL_EUNSUPPORTED (a family, tensor
-// type or setting that rill does not know, by name), RILL_ENOMEM. Blocks while files are read. The
-// files must stay as they are while the model lives: reading on in one that was cut short ends the
-// process (SIGBUS).
+// if it has one. Quantised matrices are copied in the order that the processor multiplies them in
+// (not with an exact device), so a model takes about as much memory as they have in the file, and
+// opening it about as long as reading and writing them. Returns RILL_EIO, RILL_EFORMAT (malformed),
+// RILL_EUNSUPPORTED (a family, tensor type or setting that rill does not know, by name),
+// RILL_ENOMEM. Blocks while files are read. The files must stay as they are while the model lives:
+// reading on in one that was cut short ends the process (SIGBUS).
 RILL_NODISCARD RILL_API rill_status rill_model_open(rill_device *device, const char *path,
                                                     rill_model **out, rill_error *err);
 

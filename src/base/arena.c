@@ -19,7 +19,8 @@ _Static_assert(sizeof(rill__slab) <= HEAD, "pieces begin at a cache line");
 static rill__slab *take_slab(rill__arena *arena, size_t least) {
     size_t bytes = arena->bytes < MOST_SLAB ? arena->bytes : MOST_SLAB;
     if (bytes < LEAST_SLAB) bytes = LEAST_SLAB;
-    if (bytes < least) bytes = least;
+    // Another allocator's memory is taken as it is asked for.
+    if (bytes < least || rill__allocator_is_replaced()) bytes = least;
     rill__slab *slab = rill__map_memory(bytes);
     if (!slab) return NULL;
     *slab = (rill__slab){.before = arena->last, .bytes = bytes, .used = HEAD};

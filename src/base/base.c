@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 // gcc and clang say differently that AddressSanitizer is on.
 #if defined(__SANITIZE_ADDRESS__)
@@ -188,7 +189,8 @@ static void *map(size_t bytes) {
 
 // Begins where a huge page does, or no huge page would hold its ends.
 static void *map_aligned(size_t bytes) {
-    size_t wanted = (bytes + LEAST_PAGE - 1) & ~(size_t)(LEAST_PAGE - 1), all;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), all;
+    size_t wanted = (bytes + page - 1) & ~(page - 1);
     char *memory = rill__add_size(wanted, HUGE_PAGE, &all) ? map(all) : NULL;
     if (!memory) return NULL;
     size_t before = -(uintptr_t)memory & (HUGE_PAGE - 1);

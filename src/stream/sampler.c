@@ -185,9 +185,8 @@ static size_t reach(rill__candidate *c, size_t n, double target, bool by_number)
 }
 
 // exp(logit - greatest) at the temperature; returns the sum.
-static double weigh(rill__sampler *s) {
+static double weigh(rill__sampler *s, double greatest) {
     rill__candidate *c = s->candidates;
-    double greatest = c[best(c, s->vocab_size)].value;
     double sum = 0.0;
     for (size_t i = 0; i < s->vocab_size; i++) {
         c[i].value = (float)exp((c[i].value - greatest) / s->options.temperature);
@@ -202,7 +201,7 @@ static size_t keep_likeliest(rill__sampler *s, double sum) {
     const rill_sampling *o = &s->options;
     rill__candidate *c = s->candidates;
     size_t n = s->vocab_size;
-    float least = o->min_p * c[best(c, n)].value;
+    float least = o->min_p;          // the best weighs exp(0)
     if (o->top_k && o->top_k < n) {  // top-p is a share of what top-k leaves
         n = reach(c, n, o->top_k, true) + 1;
         sum = mass_of(c, n);
@@ -249,7 +248,7 @@ rill_status rill__sampler_choose(rill__sampler *s, const float *logits,
         *out = s->candidates[top].token;
         return RILL_OK;
     }
-    double sum = weigh(s);
+    double sum = weigh(s, (double)s->candidates[top].value);
     const rill_sampling *o = &s->options;
     if (o->top_k == 0 && o->top_p >= 1.0f && o->min_p == 0.0f) {
         *out = draw_among_all(s, sum);

@@ -4,6 +4,7 @@
 
 #include "base/cpu_flags.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static void free_scratch(rill__cpu *cpu) {
 
 static void cpu_close(rill__backend *be) {
     rill__cpu *cpu = rill__cpu_of(be);
+    assert(!cpu->weights.last);
     rill__pool_close(&cpu->pool);
     free_scratch(cpu);
     rill__free(cpu->scratch);
@@ -218,7 +220,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
     if (vector)
         status = take_vector(cpu, w, tensor->name, err);
     else if (use == RILL_USE_PRODUCTS)
-        status = rill__cpu_whole_pack(cpu, w, err);
+        status = rill__cpu_whole_pack(cpu, w, tensor->name, err);
     if (status != RILL_OK) {
         weight_free(be, w);
         return status;

@@ -96,7 +96,8 @@ typedef struct rill__cpu_rows_job {
 } rill__cpu_rows_job;
 
 // Products of quantised weights as whole numbers (whole.c), which are packed first. RILL_ENOMEM.
-RILL_NODISCARD rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, rill_error *err);
+RILL_NODISCARD rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, const char *name,
+                                                rill_error *err);
 // Memory that products want: all rows' quantised activations, and each thread's scratch.
 size_t rill__cpu_whole_activation_bytes(size_t n_rows, size_t width);
 size_t rill__cpu_whole_scratch_bytes(size_t n_rows);

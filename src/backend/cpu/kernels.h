@@ -15,7 +15,6 @@ enum {
     RILL_CPU_TILE = 32,    // weight rows that are worked on together
     RILL_CPU_CHUNK = 256,  // columns that are: a block of any type, or eight
     RILL_Q16 = 32,         // values of a block of quantised activations
-    RILL_Q16_RUN = 16,     // values whose sum is kept beside them
     RILL_CPU_KEYS = 64,    // keys of a block of attention
     RILL_CPU_SLACK = 16,   // floats that a kernel may read behind a block of values
 };

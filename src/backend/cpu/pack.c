@@ -5,14 +5,15 @@
 
 #include "backend/cpu/kernels.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { SPANS = 3, WORD = 4, ROW_BYTES_MOST = RILL_CPU_CHUNK / 32 * 34 };
+enum { SPANS = 3, WORD = 4 };
 
 // Bytes [offset, offset + bytes) of each block.
 typedef struct span {
     uint8_t offset;
-    uint8_t bytes;
+    uint16_t bytes;
     bool bits;  // 32 bits, one a column: bit 4 j + i goes to bit j of byte i
 } span;
 
@@ -30,7 +31,7 @@ static const span cut_spans[RILL_CPU_TYPES][SPANS] = {
 
 static void spans_of(rill_type type, span spans[SPANS]) {
     memcpy(spans, cut_spans[type], sizeof cut_spans[type]);
-    if (spans[0].bytes == 0) spans[0].bytes = (uint8_t)rill__type_traits_get(type)->block_bytes;
+    if (spans[0].bytes == 0) spans[0].bytes = (uint16_t)rill__type_traits_get(type)->block_bytes;
 }
 
 static size_t whole_words(size_t bytes) {
@@ -119,20 +120,20 @@ static words load_words(const uint8_t *p) {
 }
 
 // Four rows' words into four lanes beside each other, from `lane` on.
-static void put_four(uint8_t rows[4][ROW_BYTES_MOST], size_t bytes, uint8_t *lane) {
+static void put_four(uint8_t rows[4][RILL_PACKED_ROW_MOST], size_t bytes, uint8_t *lane) {
     enum { LINE = WORD * RILL_PACKED_ROWS };
     size_t i = 0;
     for (; i + 4 * WORD <= bytes; i += 4 * WORD) {
         words a = load_words(rows[0] + i), b = load_words(rows[1] + i);
         words c = load_words(rows[2] + i), d = load_words(rows[3] + i);
-        words low = __builtin_shuffle(a, b, (words){0, 4, 1, 5});
-        words low2 = __builtin_shuffle(c, d, (words){0, 4, 1, 5});
-        words high = __builtin_shuffle(a, b, (words){2, 6, 3, 7});
-        words high2 = __builtin_shuffle(c, d, (words){2, 6, 3, 7});
-        const words out[4] = {__builtin_shuffle(low, low2, (words){0, 1, 4, 5}),
-                              __builtin_shuffle(low, low2, (words){2, 3, 6, 7}),
-                              __builtin_shuffle(high, high2, (words){0, 1, 4, 5}),
-                              __builtin_shuffle(high, high2, (words){2, 3, 6, 7})};
+        words low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        words low2 = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        words high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        words high2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        const words out[4] = {__builtin_shufflevector(low, low2, 0, 1, 4, 5),
+                              __builtin_shufflevector(low, low2, 2, 3, 6, 7),
+                              __builtin_shufflevector(high, high2, 0, 1, 4, 5),
+                              __builtin_shufflevector(high, high2, 2, 3, 6, 7)};
         for (size_t j = 0; j < 4; j++) memcpy(lane + (i / WORD + j) * LINE, &out[j], sizeof out[j]);
     }
     for (; i < bytes; i += WORD)
@@ -145,9 +146,10 @@ void rill__pack_tile(rill_type type, const uint8_t *rows, size_t row_bytes, size
     for (size_t c = 0; c < columns; c += RILL_CPU_CHUNK) {
         size_t left = columns - c, k = left < RILL_CPU_CHUNK ? left : RILL_CPU_CHUNK;
         size_t bytes = rill__packed_row_bytes(type, k);
+        assert(bytes <= RILL_PACKED_ROW_MOST);
         const uint8_t *blocks = rows + c / traits->block * traits->block_bytes;
         for (size_t o = 0; o < RILL_CPU_TILE; o += 4) {
-            uint8_t four[4][ROW_BYTES_MOST];
+            uint8_t four[4][RILL_PACKED_ROW_MOST];
             for (size_t i = 0; i < 4; i++) {
                 if (o + i < n_rows)
                     gather(type, blocks + (o + i) * row_bytes, k, four[i]);

@@ -4,7 +4,8 @@
 // added up across lanes, and a thread reads one unbroken stream of memory.
 //
 // A tile is RILL_CPU_TILE rows, a chunk up to RILL_CPU_CHUNK columns of them. A row's part of a
-// chunk is its blocks' bytes as they are in a file, cut into spans: the first span of all blocks
+// chunk is its blocks' bytes as they are in a file (but for the fifth bits of q5_0 and q5_1, which
+// are put in the order of columns that words have), cut into spans: the first span of all blocks
 // (their scales), then the second, and so on, each filled up to whole words of four bytes. The
 // chunk is [RILL_CPU_TILE / RILL_PACKED_ROWS, words, RILL_PACKED_ROWS] of those, a cache line for
 // each word; a tile is its chunks, a matrix its tiles. So packed weights take the room of the
@@ -14,7 +15,10 @@
 
 #include "format/types.h"
 
-enum { RILL_PACKED_ROWS = 16 };
+enum {
+    RILL_PACKED_ROWS = 16,
+    RILL_PACKED_ROW_MOST = 272,  // bytes of a row's part of a chunk, at most: q8_0's
+};
 
 // Bytes of one row's part of a chunk of k columns; 0: the type is not packed.
 size_t rill__packed_row_bytes(rill_type type, size_t k);

@@ -32,16 +32,17 @@ static void pack_piece(void *context, size_t tile, unsigned thread) {
                     w->packed + tile * job->tile_bytes);
 }
 
-rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, rill_error *err) {
+rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, const char *name,
+                                 rill_error *err) {
     if (!cpu->kernels.expand[w->type]) return RILL_OK;
     size_t tiles = (w->rows + RILL_CPU_TILE - 1) / RILL_CPU_TILE, bytes;
     packing job = {.w = w, .tile_bytes = rill__packed_tile_bytes(w->type, w->columns)};
     if (!rill__mul_size(tiles, job.tile_bytes, &bytes))
-        return rill__fail_memory(err, "packed weights", SIZE_MAX);
+        return rill__fail_memory(err, name, SIZE_MAX);
     pthread_mutex_lock(&cpu->lock);
     w->packed = rill__arena_take(&cpu->weights, bytes, &w->slab);
     pthread_mutex_unlock(&cpu->lock);
-    if (!w->packed) return rill__fail_memory(err, "packed weights", bytes);
+    if (!w->packed) return rill__fail_memory(err, name, bytes);
     rill__pool_run(cpu->pool, tiles, pack_piece, &job);
     return RILL_OK;
 }

@@ -33,9 +33,9 @@ static void quantize_q16_neon(const float *x, size_t n, rill__q16_row *row) {
         bool nought = !finite || greatest < RILL_Q16_LEAST;
         vf inverse = vf_set(nought ? 0 : RILL_Q16_MOST / greatest);
         for (size_t run = 0; run < 2; run++) {
-            size_t at = b * RILL_Q16 + run * RILL_Q16_RUN;
+            size_t at = b * RILL_Q16 + run * 16;
             int32_t sum = 0;
-            for (size_t i = at; i < at + RILL_Q16_RUN; i += 8) {
+            for (size_t i = at; i < at + 16; i += 8) {
                 int16x8_t v = nought ? vdupq_n_s16(0) : whole_8(x + i, inverse);
                 int16x8_t coarse = vrshrq_n_s16(v, 8);  // (v + 128) / 256, rounded down
                 int8_t *bytes = row->bytes + b * RILL_Q16 + i;
@@ -44,7 +44,7 @@ static void quantize_q16_neon(const float *x, size_t n, rill__q16_row *row) {
                 vst1_s8(bytes + RILL_Q16, vmovn_s16(vsubq_s16(v, vshlq_n_s16(coarse, 8))));
                 sum += vaddlvq_s16(v);
             }
-            row->sums[0][at / RILL_Q16_RUN] = sum;
+            row->sums[0][at / 16] = sum;
         }
         row->sums[1][b] = row->sums[0][2 * b] + row->sums[0][2 * b + 1];
     }

@@ -235,7 +235,7 @@ typedef void (*unpack_fn)(const uint8_t *b, size_t n, uint8_t *q, float *d, floa
 // Row by row, as blocks again.
 static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed, rill__whole *w) {
     for (size_t o = 0; o < RILL_CPU_TILE; o++) {
-        uint8_t blocks[RILL_CPU_CHUNK / 32 * 34], q[RILL_CPU_CHUNK];
+        uint8_t blocks[RILL_PACKED_ROW_MOST], q[RILL_CPU_CHUNK];
         float d[RILL_CPU_CHUNK / 16] = {0}, m[RILL_CPU_CHUNK / 16] = {0};
         rill__unpack_row(type, packed, w->k, o, blocks);
         unpack(blocks, w->k, q, d, m);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Products of whole numbers for every tier: WHOLE_VECTORS vectors of weight rows beside each other,
 // WHOLE_ROWS rows of activations at a time. Include after a vec_*.h and what multiplies four
-// columns (`nothing`, `weights_at`, `activations_at`, `multiply_four`, `whole_sum`). See kernels.h
-// for the order of a sum.
+// columns: words_tmpl.h or bytes_tmpl.h. See kernels.h for the order of a sum.
 #include "backend/cpu/kernels.h"
 
 #define WINLINE static inline __attribute__((always_inline))

@@ -15,11 +15,11 @@ static inline whole_weights weights_at(const uint8_t *q) {
     return (whole_weights){vi_and(four, vi_set(0x00ff00ff)), vi_srl16(four, 8)};
 }
 
-// Columns [block + i, block + i + 4); i is within a block.
-static inline whole_activations activations_at(const rill__q16_row *row, size_t block, size_t i) {
+// Columns [first + i, first + i + 4); i is within a run, which begins at `first`.
+static inline whole_activations activations_at(const rill__q16_row *row, size_t first, size_t i) {
     int32_t even, odd;
-    memcpy(&even, row->x + block + i, sizeof even);
-    memcpy(&odd, row->x + block + i + 2, sizeof odd);
+    memcpy(&even, row->x + first + i, sizeof even);
+    memcpy(&odd, row->x + first + i + 2, sizeof odd);
     return (whole_activations){vi_set(even), vi_set(odd)};
 }
 

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-enum { TILE_ROWS = 16, TILE_BYTES = 64, Q_BYTES = 4 * RILL_CPU_TILE };
+enum { TILE_ROWS = 16, TILE_BYTES = 64, Q_STRIDE = 4 * RILL_CPU_TILE };
 
 // What LDTILECFG reads: all eight tiles whole.
 typedef struct tile_config {
@@ -171,7 +171,6 @@ typedef struct tile_sums {
 
 // Rows of activations, x_rows <= TILE_ROWS of them, in the columns of a chunk.
 typedef struct tile_rows {
-    const uint8_t *rows;
     size_t stride;  // bytes from row to row
     size_t x_rows;
     rill__q16_row first;  // the first row's arrays, at the chunk's first column
@@ -183,14 +182,14 @@ TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool
     if (odd) {
         _tile_zero(2);
         _tile_zero(3);
-        _tile_loadd(7, q + TILE_BYTES, Q_BYTES);
+        _tile_loadd(7, q + TILE_BYTES, Q_STRIDE);
         _tile_dpbsud(2, 4, 7);
         _tile_dpbsud(3, 5, 7);
         return;
     }
     _tile_zero(0);
     _tile_zero(1);
-    _tile_loadd(6, q, Q_BYTES);
+    _tile_loadd(6, q, Q_STRIDE);
     _tile_loadd(4, x, stride);
     _tile_dpbsud(0, 4, 6);
     _tile_loadd(5, x + RILL_Q16, stride);
@@ -261,8 +260,7 @@ static void product_tiled_amx(const rill__whole *w, const uint8_t *rows, size_t 
     size_t stride = rill__q16_row_bytes(columns), set_up = 0, r = 0;
     while (n_rows - r >= LEAST_ROWS) {
         size_t left = n_rows - r;
-        tile_rows x = {.rows = rows + r * stride,
-                       .stride = stride,
+        tile_rows x = {.stride = stride,
                        .x_rows = left < TILE_ROWS ? left : TILE_ROWS,
                        .first = rill__q16_row_at(rows + r * stride, columns)};
         x.first.d += w->first / RILL_Q16;

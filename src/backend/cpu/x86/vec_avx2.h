@@ -15,10 +15,6 @@
 enum { LANES = 8, MAX_W = 4, MAX_X = 3 };
 enum { WHOLE_VECTORS = 1, WHOLE_ROWS = 8 };  // of whole numbers that meet: weights, activations
 
-// A single row waits for memory alone, and asks for weights so many bytes before it works on them,
-// in the order of addresses: rows are too short for the processor to see the stream by itself.
-enum { AHEAD = 16384 };
-
 typedef __m256 vf;
 
 static inline __m256i first_lanes(size_t n) {
