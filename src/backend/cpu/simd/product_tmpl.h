@@ -36,7 +36,13 @@ INLINE void product_block(const rill__tile *t, rill_type type, size_t nw, size_t
         for (size_t j = 0; j < nx; j++) sums[i][j] = vf_set(0);
     for (size_t c = 0; c < whole; c += LANES) {
         vf row[MAX_W];
-        for (size_t i = 0; i < nw; i++) row[i] = load_floats(type, w + i * t->w_stride + c * bytes);
+        for (size_t i = 0; i < nw; i++) {
+            const uint8_t *at = w + i * t->w_stride + c * bytes;
+            // A single row waits for memory alone: the next block's weights are asked for, as rows
+            // are too short for the processor to see a stream.
+            if (nx == 1) __builtin_prefetch((const void *)((uintptr_t)at + nw * t->w_stride));
+            row[i] = load_floats(type, at);
+        }
         for (size_t j = 0; j < nx; j++) {
             vf one = vf_load(x + j * t->x_stride + c * sizeof(float));
             for (size_t i = 0; i < nw; i++) sums[i][j] = vf_fma(row[i], one, sums[i][j]);
