@@ -46,6 +46,12 @@ void rill__mapping_rest(const rill__mapping *m) {
     if (m->data) (void)madvise((void *)(uintptr_t)m->data, m->size, MADV_DONTNEED);
 }
 
+void rill__mapping_touch(const void *at, size_t bytes) {
+    enum { POPULATE_READ = 22 };  // MADV_POPULATE_READ, which older headers lack
+    size_t before = (uintptr_t)at % (size_t)sysconf(_SC_PAGESIZE);
+    (void)madvise((void *)((uintptr_t)at - before), bytes + before, POPULATE_READ);
+}
+
 void rill__mapping_close(rill__mapping *m) {
     if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (rill__mapping){0};

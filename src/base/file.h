@@ -18,6 +18,9 @@ RILL_NODISCARD rill_status rill__mapping_open(const char *path, rill__mapping *o
 // The pages read so far leave this process; they come again, from the kernel's cache as a rule,
 // when they are read again. Threads: any.
 void rill__mapping_rest(const rill__mapping *m);
+// Brings bytes of a mapping into the process now, not page by page as they are read: a wish, which
+// Linux before 5.14 does not grant. Threads: any.
+void rill__mapping_touch(const void *at, size_t bytes);
 // Takes what open gave, or a zeroed one; leaves it zeroed.
 void rill__mapping_close(rill__mapping *m);
 

@@ -148,7 +148,10 @@ void rill__model_close(rill__model **model) {
 }
 
 void rill__model_rest(const rill__model *m) {
-    if (m->file.source) rill__source_rest(m->file.source);
+    if (!m->file.source) return;
+    rill__source_rest(m->file.source);
+    const rill__tensor *embedding = &rill__model_parameter(m, RILL_WEIGHT_EMBEDDING, 0)->weight;
+    rill__mapping_touch(embedding->data, embedding->bytes);
 }
 
 const rill__parameter *rill__model_parameter(const rill__model *m, rill__weight_role role,

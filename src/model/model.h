@@ -79,7 +79,9 @@ RILL_NODISCARD rill_status rill__model_synthesize(const char *shape, rill_type t
 RILL_NODISCARD rill_status rill__model_open_tokenizer(const char *path, rill__model **out,
                                                       rill_error *err);
 void rill__model_close(rill__model **model);
-// The files' pages leave this process until they are read again: after weights were copied.
+// After weights were copied: the files' pages leave this process until they are read again, but
+// those of the embedding, whose rows are read as tokens come: memory would grow with every new
+// word.
 void rill__model_rest(const rill__model *m);
 
 // The parameter of a role; layer is ignored for global roles. Never NULL.
