@@ -29,4 +29,4 @@ ninja -C "$build"
 echo "arm: as a processor with every extension"
 QEMU_CPU=max scripts/run_tests.py "$build" --suite kernels --slower 10
 echo "arm: as a cortex-a53"
-QEMU_CPU=cortex-a53 scripts/run_tests.py "$build" kernels backend --slower 10
+QEMU_CPU=cortex-a53 scripts/run_tests.py "$build" kernels backend project --slower 10

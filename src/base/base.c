@@ -190,7 +190,9 @@ static void *map(size_t bytes) {
 // Begins where a huge page does, or no huge page would hold its ends.
 static void *map_aligned(size_t bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), all;
-    size_t wanted = (bytes + page - 1) & ~(page - 1);
+    size_t wanted;
+    if (!rill__add_size(bytes, page - 1, &wanted)) return NULL;
+    wanted &= ~(page - 1);
     char *memory = rill__add_size(wanted, HUGE_PAGE, &all) ? map(all) : NULL;
     if (!memory) return NULL;
     size_t before = -(uintptr_t)memory & (HUGE_PAGE - 1);

@@ -2,11 +2,8 @@
 // The CPU backend against the text of the sink cache: an oracle keeps every key and value unrotated
 // in double and turns each key by its distance in the cache. And what must not change a bit:
 // threads, other rows of a batch, the ring's size.
-#include "backend/backend.h"
-#include "backend/cpu/cpu.h"
-
+#include "backend/cpu/kernels.h"
 #include "base/cpu_flags.h"
-#include "support/tiers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -17,11 +14,9 @@
 
 #include <cmocka.h>
 
-enum { HEADS = 6, KV_HEADS = 2, DIM = 40, PAIRS = 16, TOKENS = 60, SINKS = 3, RECENT = 20 };
+#include "backends.h"
 
-// Of products: rows that are no whole tiles, and columns that are no whole chunks; once so many
-// rows that they meet a tile in two turns.
-enum { COLUMNS = 544, OUTS = 300, BATCH = 11, LARGE_BATCH = 450 };
+enum { HEADS = 6, KV_HEADS = 2, DIM = 40, PAIRS = 16, TOKENS = 60, SINKS = 3, RECENT = 20 };
 
 typedef struct setting {
     rill_type key_type;
@@ -51,11 +46,6 @@ typedef struct inputs {
 static const float slopes[HEADS] = {0.5f, 0.25f, 0.125f, 0.03125f, 0, 2};
 static const float learned[HEADS] = {-1, 0, 1, 2, -30, 8};
 
-static float random_float(uint64_t *state) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(*state >> 33) * 0x1p-30 - 1);
-}
-
 static inputs *make_inputs(void) {
     inputs *in = calloc(1, sizeof *in);
     assert_non_null(in);
@@ -76,35 +66,6 @@ static inputs *make_inputs(void) {
                                   .sink_pos = t < SINKS + RECENT ? t : SINKS + RECENT - 1};
     }
     return in;
-}
-
-static rill__backend *open_backend(const char *tier, unsigned threads, bool exact) {
-    const rill_device_options options = {.threads = threads, .exact = exact, .cpu = tier};
-    rill__backend *be = NULL;
-    rill_error err;
-    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_OK);
-    assert_int_equal(be->ops->reserve(be, LARGE_BATCH, TOKENS, COLUMNS, &err), RILL_OK);
-    return be;
-}
-
-// The kernels of a tier; skips the test on a processor that lacks them, where lower ones would be
-// taken. "exact" is a tier here.
-static rill__backend *open_tier(const char *tier, unsigned threads) {
-    if (strcmp(tier, "exact") == 0) return open_backend(NULL, threads, true);
-    rill__backend *be = open_backend(tier, threads, false);
-    if (strcmp(be->ops->tier(be), tier) != 0) {
-        be->ops->close(be);
-        skip();
-    }
-    return be;
-}
-
-static rill__buffer *buffer_of(rill__backend *be, const float *x, size_t n) {
-    rill__buffer *b = NULL;
-    rill_error err;
-    assert_int_equal(be->ops->buffer_new(be, n * sizeof *x, &b, &err), RILL_OK);
-    if (x) be->ops->buffer_write(be, b, 0, x, n * sizeof *x);
-    return b;
 }
 
 static size_t row_bytes(rill_type type) {
@@ -304,146 +265,6 @@ static void attention_bits_do_not_move(void **state) {
     free(in);
 }
 
-static size_t columns_of(rill_type type) {
-    return rill__type_traits_get(type)->block == 256 ? 512 : COLUMNS;
-}
-
-static void multiply(rill__backend *be, const rill__tensor *tensor, const float *x, size_t n_rows,
-                     float *out) {
-    rill_error err;
-    rill__weight *w = NULL, *bias = NULL;
-    float biases[OUTS];
-    for (int i = 0; i < OUTS; i++) biases[i] = (float)i;
-    const rill__tensor t = {.name = "bias",
-                            .type = RILL_TYPE_F32,
-                            .n_dims = 1,
-                            .shape = {OUTS, 1, 1, 1},
-                            .data = (const uint8_t *)biases,
-                            .bytes = sizeof biases};
-    assert_int_equal(be->ops->weight_new(be, tensor, RILL_USE_PRODUCTS, &w, &err), RILL_OK);
-    assert_int_equal(be->ops->weight_new(be, &t, RILL_USE_PRODUCTS, &bias, &err), RILL_OK);
-    rill__buffer *in = buffer_of(be, x, n_rows * tensor->shape[1]);
-    rill__buffer *first = buffer_of(be, NULL, n_rows * OUTS);
-    rill__buffer *second = buffer_of(be, NULL, n_rows * OUTS);
-    const rill__projection both[] = {{w, NULL, first}, {w, bias, second}};
-    uint64_t before = rill__allocation_count();
-    be->ops->project(be, in, n_rows, both, 2);
-    assert_int_equal(rill__allocation_count(), before);
-    be->ops->buffer_read(be, first, 0, out, n_rows * OUTS * sizeof *out);
-    for (size_t r = 0; r < n_rows; r++) {
-        float with[OUTS];
-        be->ops->buffer_read(be, second, r * sizeof with, with, sizeof with);
-        for (int o = 0; o < OUTS; o++) assert_true(with[o] == out[r * OUTS + o] + biases[o]);
-    }
-    rill__buffer *const all[] = {in, first, second};
-    for (size_t i = 0; i < 3; i++) be->ops->buffer_free(be, all[i]);
-    be->ops->weight_free(be, w);
-    be->ops->weight_free(be, bias);
-}
-
-// Weights at an odd address, as in a mapped file.
-static uint8_t *make_weights(rill_type type, rill__tensor *tensor) {
-    const rill__type_traits *t = rill__type_traits_get(type);
-    size_t columns = columns_of(type), bytes = OUTS * columns / t->block * t->block_bytes;
-    uint8_t *memory = calloc(1, bytes + 1);
-    float *row = calloc(columns, sizeof *row);
-    assert_true(memory && row);
-    uint64_t seed = (uint64_t)type + 1;
-    for (size_t o = 0; o < OUTS; o++) {
-        for (size_t i = 0; i < columns; i++) row[i] = random_float(&seed);
-        t->from_float(row, memory + 1 + o * (bytes / OUTS), columns);
-    }
-    free(row);
-    *tensor = (rill__tensor){.name = "weights",
-                             .type = type,
-                             .n_dims = 2,
-                             .shape = {OUTS, columns, 1, 1},
-                             .data = memory + 1,
-                             .bytes = bytes};
-    return memory;
-}
-
-static void check_products(const char *tier, rill_type type, const float *x) {
-    rill__tensor tensor;
-    size_t n = type == RILL_TYPE_Q4_0 ? LARGE_BATCH : BATCH, columns = columns_of(type);
-    uint8_t *memory = make_weights(type, &tensor);
-    float *expected = calloc(n * OUTS, sizeof *expected);
-    float *out = calloc(n * OUTS, sizeof *out), *exact = calloc(n * OUTS, sizeof *exact);
-    assert_true(expected && out && exact);
-    rill__backend *be = open_backend(NULL, 1, true);
-    multiply(be, &tensor, x, n, exact);
-    be->ops->close(be);
-    for (unsigned threads = 1; threads <= 4; threads++) {
-        be = open_tier(tier, threads);
-        multiply(be, &tensor, x, n, threads == 1 ? expected : out);
-        if (threads > 1) assert_memory_equal(out, expected, n * OUTS * sizeof *out);
-        for (size_t r = 0; r < n && threads == 2; r += n / BATCH) {
-            multiply(be, &tensor, x + r * columns, 1, out);
-            assert_memory_equal(out, expected + r * OUTS, OUTS * sizeof *out);
-        }
-        be->ops->close(be);
-    }
-    double off = 0, size = 0;  // the share of noise, all rows together
-    for (size_t i = 0; i < n * OUTS; i++) {
-        off += ((double)expected[i] - exact[i]) * ((double)expected[i] - exact[i]);
-        size += (double)exact[i] * exact[i];
-    }
-    bool quantises = rill__whole_format_of(type).run > 0;
-    assert_true(off <= size * (quantises ? 1e-8 : 1e-11));
-    free(exact);
-    free(out);
-    free(expected);
-    free(memory);
-}
-
-static void products_do_not_depend_on_threads_or_batch(void **state) {
-    static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,    RILL_TYPE_BF16,
-                                      RILL_TYPE_Q8_0, RILL_TYPE_Q4_0,   RILL_TYPE_Q4_1,
-                                      RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,   RILL_TYPE_Q2_K,
-                                      RILL_TYPE_Q3_K, RILL_TYPE_Q4_K,   RILL_TYPE_Q5_K,
-                                      RILL_TYPE_Q6_K, RILL_TYPE_IQ4_NL, RILL_TYPE_IQ4_XS,
-                                      RILL_TYPE_MXFP4};
-    rill__backend *be = open_tier(*state, 1);
-    be->ops->close(be);
-    float *x = calloc((size_t)LARGE_BATCH * COLUMNS, sizeof *x);
-    assert_non_null(x);
-    uint64_t seed = 3;
-    for (size_t i = 0; i < (size_t)LARGE_BATCH * COLUMNS; i++) x[i] = random_float(&seed);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) check_products(*state, types[i], x);
-    free(x);
-}
-
-// Experts lie one below the other, so that one may begin in the middle of a tile.
-static void products_begin_at_any_row(void **state) {
-    enum { FIRST = 20, ROWS = 50 };
-    rill__backend *be = open_tier(*state, 2);
-    rill__tensor tensor;
-    rill_error err;
-    uint8_t *memory = make_weights(RILL_TYPE_Q8_0, &tensor);
-    float x[2 * COLUMNS], all[2 * OUTS], some[2 * ROWS];
-    uint64_t seed = 5;
-    for (size_t i = 0; i < 2 * COLUMNS; i++) x[i] = random_float(&seed);
-    rill__weight *w = NULL;
-    assert_int_equal(be->ops->weight_new(be, &tensor, RILL_USE_PRODUCTS, &w, &err), RILL_OK);
-    rill__weight expert = *w;
-    expert.first = FIRST;
-    expert.rows = ROWS;
-    expert.data += FIRST * w->row_bytes;
-    rill__buffer *in = buffer_of(be, x, 2 * COLUMNS), *out = buffer_of(be, NULL, 2 * OUTS);
-    const rill__projection whole = {w, NULL, out}, part = {&expert, NULL, out};
-    be->ops->project(be, in, 2, &whole, 1);
-    be->ops->buffer_read(be, out, 0, all, sizeof all);
-    be->ops->project(be, in, 2, &part, 1);
-    be->ops->buffer_read(be, out, 0, some, sizeof some);
-    for (size_t r = 0; r < 2; r++)
-        assert_memory_equal(some + r * ROWS, all + r * OUTS + FIRST, ROWS * sizeof *some);
-    be->ops->buffer_free(be, in);
-    be->ops->buffer_free(be, out);
-    be->ops->weight_free(be, w);
-    be->ops->close(be);
-    free(memory);
-}
-
 static void roof_is_measured(void **state) {
     (void)state;
     rill__backend *be = open_backend(NULL, 0, false);
@@ -497,10 +318,6 @@ int main(void) {
         TEST_ON_TIERS(attention_is_what_the_text_says),
         TEST_ON(attention_bits_do_not_move, "ref"),
         TEST_ON_TIERS(attention_bits_do_not_move),
-        TEST_ON(products_do_not_depend_on_threads_or_batch, "ref"),
-        TEST_ON_TIERS(products_do_not_depend_on_threads_or_batch),
-        TEST_ON(products_begin_at_any_row, "ref"),
-        TEST_ON_TIERS(products_begin_at_any_row),
         cmocka_unit_test(roof_is_measured),
         cmocka_unit_test(the_environment_chooses_where_nobody_did),
         cmocka_unit_test(unknown_tiers_are_refused),
