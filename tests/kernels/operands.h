@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_FLOATS = 1 << 17, ROWS = 21, OUTS = 32 };
+enum { MAX_FLOATS = (1 << 17) + 64, ROWS = 21, OUTS = 32 };
 
 typedef enum fill { NORMAL, CONSTANT, DENORMAL, LARGE, ZERO, SPECIAL, NANS, N_FILLS } fill;
 
