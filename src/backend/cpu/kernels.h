@@ -47,6 +47,22 @@ typedef struct rill__q16_row {
 size_t rill__q16_row_bytes(size_t k);
 rill__q16_row rill__q16_row_at(const uint8_t *memory, size_t k);
 
+// All types that are multiplied so, for lists that name them: X(name, TYPE).
+#define RILL_WHOLE_TYPES(X)                                                                        \
+    X(q4_0, Q4_0)                                                                                  \
+    X(q4_1, Q4_1)                                                                                  \
+    X(q5_0, Q5_0)                                                                                  \
+    X(q5_1, Q5_1)                                                                                  \
+    X(q8_0, Q8_0)                                                                                  \
+    X(q2_k, Q2_K)                                                                                  \
+    X(q3_k, Q3_K)                                                                                  \
+    X(q4_k, Q4_K)                                                                                  \
+    X(q5_k, Q5_K)                                                                                  \
+    X(q6_k, Q6_K)                                                                                  \
+    X(iq4_nl, IQ4_NL)                                                                              \
+    X(iq4_xs, IQ4_XS)                                                                              \
+    X(mxfp4, MXFP4)
+
 // How a type's values are whole numbers.
 typedef struct rill__whole_format {
     uint8_t run;   // columns that share a scale: 16 or 32; 0: the type is not of this kind

@@ -251,34 +251,11 @@ static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed,
     static void expand_##name##_c(const uint8_t *packed, rill__whole *w) {                         \
         expand_rows(RILL_TYPE_##TYPE, unpack_##name##_c, packed, w);                               \
     }
-EXPAND(q4_0, Q4_0)
-EXPAND(q4_1, Q4_1)
-EXPAND(q5_0, Q5_0)
-EXPAND(q5_1, Q5_1)
-EXPAND(q8_0, Q8_0)
-EXPAND(q2_k, Q2_K)
-EXPAND(q3_k, Q3_K)
-EXPAND(q4_k, Q4_K)
-EXPAND(q5_k, Q5_K)
-EXPAND(q6_k, Q6_K)
-EXPAND(iq4_nl, IQ4_NL)
-EXPAND(iq4_xs, IQ4_XS)
-EXPAND(mxfp4, MXFP4)
+RILL_WHOLE_TYPES(EXPAND)
 
 void rill__cpu_whole_ref(rill__cpu_kernels *k) {
     k->quantize_q16 = quantize_q16_c;
     k->product_whole = product_whole_c;
-    k->expand[RILL_TYPE_Q4_0] = expand_q4_0_c;
-    k->expand[RILL_TYPE_Q4_1] = expand_q4_1_c;
-    k->expand[RILL_TYPE_Q5_0] = expand_q5_0_c;
-    k->expand[RILL_TYPE_Q5_1] = expand_q5_1_c;
-    k->expand[RILL_TYPE_Q8_0] = expand_q8_0_c;
-    k->expand[RILL_TYPE_Q2_K] = expand_q2_k_c;
-    k->expand[RILL_TYPE_Q3_K] = expand_q3_k_c;
-    k->expand[RILL_TYPE_Q4_K] = expand_q4_k_c;
-    k->expand[RILL_TYPE_Q5_K] = expand_q5_k_c;
-    k->expand[RILL_TYPE_Q6_K] = expand_q6_k_c;
-    k->expand[RILL_TYPE_IQ4_NL] = expand_iq4_nl_c;
-    k->expand[RILL_TYPE_IQ4_XS] = expand_iq4_xs_c;
-    k->expand[RILL_TYPE_MXFP4] = expand_mxfp4_c;
+#define SLOT(name, TYPE) k->expand[RILL_TYPE_##TYPE] = expand_##name##_c;
+    RILL_WHOLE_TYPES(SLOT)
 }

@@ -208,46 +208,7 @@ XINLINE void expand_xs(lanes at) {
 
 // ---- Slots
 
-// Whole chunks have eight blocks, which inlining sees.
-#define EXPAND_32(name, expand)                                                                    \
-    static void NAME(expand_##name)(const uint8_t *packed, rill__whole *w) {                       \
-        for (size_t lane = 0; lane < RILL_CPU_TILE; lane += LANES) {                               \
-            lanes at = lanes_at(packed, w, lane);                                                  \
-            if (w->k == RILL_CPU_CHUNK)                                                            \
-                expand(at, 8);                                                                     \
-            else                                                                                   \
-                expand(at, w->k / 32);                                                             \
-        }                                                                                          \
-    }
-
-XINLINE void blocks_q4_0(lanes at, size_t n) {
-    expand_nibbles(at, n, false, false, LINEAR);
-}
-XINLINE void blocks_q4_1(lanes at, size_t n) {
-    expand_nibbles(at, n, true, false, LINEAR);
-}
-XINLINE void blocks_q5_0(lanes at, size_t n) {
-    expand_nibbles(at, n, false, true, LINEAR);
-}
-XINLINE void blocks_q5_1(lanes at, size_t n) {
-    expand_nibbles(at, n, true, true, LINEAR);
-}
-XINLINE void blocks_iq4_nl(lanes at, size_t n) {
-    expand_nibbles(at, n, false, false, IQ4);
-}
-XINLINE void blocks_mxfp4(lanes at, size_t n) {
-    expand_nibbles(at, n, false, false, FP4);
-}
-
-EXPAND_32(q4_0, blocks_q4_0)
-EXPAND_32(q4_1, blocks_q4_1)
-EXPAND_32(q5_0, blocks_q5_0)
-EXPAND_32(q5_1, blocks_q5_1)
-EXPAND_32(iq4_nl, blocks_iq4_nl)
-EXPAND_32(mxfp4, blocks_mxfp4)
-EXPAND_32(q8_0, expand_bytes)
-
-#define EXPAND_256(name, ...)                                                                      \
+#define EXPAND(name, ...)                                                                          \
     static void NAME(expand_##name)(const uint8_t *packed, rill__whole *w) {                       \
         for (size_t lane = 0; lane < RILL_CPU_TILE; lane += LANES) {                               \
             lanes at = lanes_at(packed, w, lane);                                                  \
@@ -255,25 +216,26 @@ EXPAND_32(q8_0, expand_bytes)
         }                                                                                          \
     }
 
-EXPAND_256(q2_k, expand_2(at))
-EXPAND_256(q3_k, expand_3(at))
-EXPAND_256(q4_k, expand_k(at, false))
-EXPAND_256(q5_k, expand_k(at, true))
-EXPAND_256(q6_k, expand_6(at))
-EXPAND_256(iq4_xs, expand_xs(at))
+// Whole chunks have eight blocks, which inlining sees.
+#define EXPAND_NIBBLES(name, ...)                                                                  \
+    EXPAND(name, if (w->k == RILL_CPU_CHUNK) expand_nibbles(at, 8, __VA_ARGS__);                   \
+           else expand_nibbles(at, w->k / 32, __VA_ARGS__))
+
+EXPAND_NIBBLES(q4_0, false, false, LINEAR)
+EXPAND_NIBBLES(q4_1, true, false, LINEAR)
+EXPAND_NIBBLES(q5_0, false, true, LINEAR)
+EXPAND_NIBBLES(q5_1, true, true, LINEAR)
+EXPAND_NIBBLES(iq4_nl, false, false, IQ4)
+EXPAND_NIBBLES(mxfp4, false, false, FP4)
+EXPAND(q8_0, expand_bytes(at, w->k / 32))
+EXPAND(q2_k, expand_2(at))
+EXPAND(q3_k, expand_3(at))
+EXPAND(q4_k, expand_k(at, false))
+EXPAND(q5_k, expand_k(at, true))
+EXPAND(q6_k, expand_6(at))
+EXPAND(iq4_xs, expand_xs(at))
 
 static void NAME(expand_slots)(rill__cpu_kernels *k) {
-    k->expand[RILL_TYPE_Q4_0] = NAME(expand_q4_0);
-    k->expand[RILL_TYPE_Q4_1] = NAME(expand_q4_1);
-    k->expand[RILL_TYPE_Q5_0] = NAME(expand_q5_0);
-    k->expand[RILL_TYPE_Q5_1] = NAME(expand_q5_1);
-    k->expand[RILL_TYPE_Q8_0] = NAME(expand_q8_0);
-    k->expand[RILL_TYPE_Q2_K] = NAME(expand_q2_k);
-    k->expand[RILL_TYPE_Q3_K] = NAME(expand_q3_k);
-    k->expand[RILL_TYPE_Q4_K] = NAME(expand_q4_k);
-    k->expand[RILL_TYPE_Q5_K] = NAME(expand_q5_k);
-    k->expand[RILL_TYPE_Q6_K] = NAME(expand_q6_k);
-    k->expand[RILL_TYPE_IQ4_NL] = NAME(expand_iq4_nl);
-    k->expand[RILL_TYPE_IQ4_XS] = NAME(expand_iq4_xs);
-    k->expand[RILL_TYPE_MXFP4] = NAME(expand_mxfp4);
+#define SLOT(name, TYPE) k->expand[RILL_TYPE_##TYPE] = NAME(expand_##name);
+    RILL_WHOLE_TYPES(SLOT)
 }
