@@ -91,8 +91,9 @@ typedef enum rill_arithmetic {
 } rill_arithmetic;
 typedef struct rill_product {
     rill_arithmetic arithmetic;
-    // Products that one multiply-add of the model takes: 2 where an activation is two bytes (or one
-    // of 16 bits, which costs as much). The model's own operations count once all the same.
+    // Products that one multiply-add of the model takes at most: 2 where activations go in two
+    // parts (with quantised weights all but those of gate and up). The model's own operations count
+    // once all the same.
     unsigned products;
 } rill_product;
 

@@ -111,6 +111,12 @@ static inline const rill__run *rill__run_of(const rill__run *runs, size_t n_runs
     return &runs[low];
 }
 
+// How finely a product with quantised weights sees its rows (weights of floats see floats). Gate
+// and up, half of a model's products, are coarse: numbers of one byte, at half the cost. What a
+// softmax weighs and what is added to x are fine, for most of the precision would be lost there; so
+// is all of an expert, since a router answers small differences with another expert.
+typedef enum rill__precision { RILL_COARSE, RILL_FINE } rill__precision;
+
 // out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
 typedef struct rill__projection {
     const rill__weight *weight;  // [width of out, width of in]
@@ -219,7 +225,8 @@ typedef struct rill__backend_ops {
                  float eps, size_t n_rows, size_t width);
     // Several projections of the same rows at once (query, key and value; gate and up).
     void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
-                    const rill__projection *projections, size_t n_projections);
+                    const rill__projection *projections, size_t n_projections,
+                    rill__precision precision);
     // x = x within +-limit
     void (*clamp)(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width);
     // x = cap * tanh(x / cap)

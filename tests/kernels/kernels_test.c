@@ -155,9 +155,17 @@ static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out)
 #define WHOLE(name, TYPE, unit)                                                                    \
     {"expand " name, SLOT(expand[RILL_TYPE_##TYPE]), RILL_TYPE_##TYPE, unit, 0, 0, FINITE,         \
      run_expand},                                                                                  \
+        {"whole " name,                                                                            \
+         SLOT(product_whole),                                                                      \
+         RILL_TYPE_##TYPE,                                                                         \
+         unit,                                                                                     \
+         0,                                                                                        \
+         0,                                                                                        \
+         FINITE | 1u << LARGE | 1u << NANS,                                                        \
+         run_whole},                                                                               \
     {                                                                                              \
-        "whole " name, SLOT(product_whole), RILL_TYPE_##TYPE, unit, 0, 0,                          \
-            FINITE | 1u << LARGE | 1u << NANS, run_whole                                           \
+        "whole fine " name, SLOT(product_whole), RILL_TYPE_##TYPE, unit, 0, 0,                     \
+            FINITE | 1u << LARGE | 1u << NANS, run_whole_fine                                      \
     }
 
 // Decoding is exact. Sums of floats: k additions, each within 2^-24, over lanes. Exponentials: 2
@@ -191,8 +199,10 @@ static const kernel_case cases[] = {
     // Activations have 16 bits in two parts.
     {"tiles bf16", SLOT(product_tiles), RILL_TYPE_BF16, 32, 1e-5, 1e-36, FINITE | 1u << LARGE,
      run_product_tiles},
-    {"quantize q16", SLOT(quantize_q16), RILL_TYPE_F32, 32, 0, 0,
+    {"quantize", SLOT(quantize_whole), RILL_TYPE_F32, 32, 0, 0,
      FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize},
+    {"quantize fine", SLOT(quantize_whole), RILL_TYPE_F32, 32, 0, 0,
+     FINITE | 1u << LARGE | 1u << SPECIAL, run_quantize_fine},
     {"encode f16", SLOT(encode[RILL_TYPE_F16]), RILL_TYPE_F16, 1, 0, 0, ALL, run_encode},
     {"encode bf16", SLOT(encode[RILL_TYPE_BF16]), RILL_TYPE_BF16, 1, 0, 0, ALL, run_encode},
     {"encode q8_0", SLOT(encode[RILL_TYPE_Q8_0]), RILL_TYPE_Q8_0, 32, 0, 0, ALL, run_encode},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How near the backend's products come to what the machine can do: the roof is measured in the same
 // run. One line a type and batch; shapes are those of a feed-forward layer of a 1.1B model, and
-// there are enough layers that no cache holds them. Usage: throughput [THREADS].
+// there are enough layers that no cache holds them. Usage: throughput [THREADS [fine]].
 #include "backend/backend.h"
 #include "base/clock.h"
 
@@ -54,14 +54,15 @@ static void close_layers(layers *l) {
 }
 
 // Seconds of one pass over all layers, the best of some.
-static double pass_seconds(layers *l, rill__buffer *in, rill__buffer *out, size_t n_rows) {
+static double pass_seconds(layers *l, rill__buffer *in, rill__buffer *out, size_t n_rows,
+                           rill__precision precision) {
     double best = 1e9;
     for (int repeat = 0; repeat < 5; repeat++) {
         double start = rill__seconds();
         size_t n = n_rows > 1 ? 4 : LAYERS;
         for (size_t i = 0; i < n; i++) {
             const rill__projection p = {.weight = l->weights[i], .out = out};
-            l->be->ops->project(l->be, in, n_rows, &p, 1);
+            l->be->ops->project(l->be, in, n_rows, &p, 1, precision);
         }
         double took = (rill__seconds() - start) * LAYERS / (double)n;
         best = took < best ? took : best;
@@ -69,7 +70,8 @@ static double pass_seconds(layers *l, rill__buffer *in, rill__buffer *out, size_
     return best;
 }
 
-static int measure(rill__backend *be, rill_type type, const rill_roof *roof) {
+static int measure(rill__backend *be, rill_type type, rill__precision precision,
+                   const rill_roof *roof) {
     enum { CHUNK = 256 };
     rill_error err;
     layers l = {.be = be};
@@ -81,8 +83,8 @@ static int measure(rill__backend *be, rill_type type, const rill_roof *roof) {
         return 1;
     for (size_t i = 0; i < CHUNK * WIDTH; i++) x[i] = (float)(i % 17) - 8;
     be->ops->buffer_write(be, in, 0, x, CHUNK * WIDTH * sizeof *x);
-    double decode = pass_seconds(&l, in, out, 1);
-    double prefill = pass_seconds(&l, in, out, CHUNK);
+    double decode = pass_seconds(&l, in, out, 1, precision);
+    double prefill = pass_seconds(&l, in, out, CHUNK, precision);
     double bytes = (double)l.bytes * LAYERS / decode;
     double ops = 2.0 * WIDTH * OUTS * LAYERS * CHUNK / prefill;
     printf("%-5s decode %6.1f GB/s (%3.0f %% of reads), prefill %7.1f Gop/s (%3.0f %% of f32, "
@@ -100,6 +102,7 @@ static int measure(rill__backend *be, rill_type type, const rill_roof *roof) {
 
 int main(int argc, char **argv) {
     rill_device_options options = {.threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0};
+    const rill__precision precision = argc > 2 ? RILL_FINE : RILL_COARSE;
     rill__backend *be;
     rill_error err;
     rill_roof roof;
@@ -118,7 +121,7 @@ int main(int argc, char **argv) {
                                       RILL_TYPE_Q4_K, RILL_TYPE_Q6_K, RILL_TYPE_MXFP4};
     int failed = 0;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        failed |= measure(be, types[i], &roof);
+        failed |= measure(be, types[i], precision, &roof);
     be->ops->close(be);
     return failed;
 }

@@ -61,35 +61,51 @@ static size_t run_expand(const rill__cpu_kernels *k, operands *in, float *out) {
     return in->n_outs * in->n;
 }
 
-static size_t run_quantize(const rill__cpu_kernels *k, operands *in, float *out) {
-    rill__q16_row row = rill__q16_row_at(all_rows, in->n);
-    k->quantize_q16(in->x, in->n, &row);
+static size_t run_quantize_in(const rill__cpu_kernels *k, const operands *in, int parts,
+                              float *out) {
+    const rill__whole_rows rows = {all_rows, in->n, 1, parts};
+    const rill__whole_row row = rill__whole_row_at(&rows, 0);
+    k->quantize_whole(in->x, &rows, 0);
     size_t n = 0;
     for (size_t i = 0; i < in->n / 32; i++) out[n++] = row.d[i];
     for (size_t i = 0; i < in->n / 16; i++) out[n++] = (float)row.sums[0][i];
     for (size_t i = 0; i < in->n / 32; i++) out[n++] = (float)row.sums[1][i];
     for (size_t i = 0; i < in->n; i++) out[n++] = row.x[i];
-    for (size_t i = 0; i < 2 * in->n; i++) out[n++] = row.bytes[i];
+    for (size_t i = 0; i < (size_t)parts * in->n; i++) out[n++] = row.bytes[i];
     return n;
 }
 
-static size_t run_whole(const rill__cpu_kernels *k, operands *in, float *out) {
+static size_t run_quantize(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_quantize_in(k, in, 1, out);
+}
+
+static size_t run_quantize_fine(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_quantize_in(k, in, 2, out);
+}
+
+static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int parts, float *out) {
     rill__cpu_kernels reference;
     rill__cpu_kernels_init(&reference, 0, false);
     static float sums[ROWS * RILL_CPU_TILE];
     memset(sums, 0, sizeof sums);
-    for (size_t r = 0; r < in->n_rows; r++) {
-        rill__q16_row row = rill__q16_row_at(all_rows + r * rill__q16_row_bytes(in->n), in->n);
-        reference.quantize_q16(in->x + r * in->n, in->n, &row);
-    }
+    const rill__whole_rows rows = {all_rows, in->n, in->n_rows, parts};
+    for (size_t r = 0; r < in->n_rows; r++) reference.quantize_whole(in->x + r * in->n, &rows, r);
     pack(in);
     for (size_t first = 0; first < in->n; first += RILL_CPU_CHUNK) {
         rill__whole w = expanded(k, in, first);
-        k->product_whole(&w, all_rows, in->n, in->n_rows, sums);
+        k->product_whole(&w, &rows, sums);
     }
     for (size_t r = 0; r < in->n_rows; r++)
         memcpy(out + r * in->n_outs, sums + r * RILL_CPU_TILE, in->n_outs * sizeof *sums);
     return in->n_rows * in->n_outs;
+}
+
+static size_t run_whole(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_whole_in(k, in, 1, out);
+}
+
+static size_t run_whole_fine(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_whole_in(k, in, 2, out);
 }
 
 #endif

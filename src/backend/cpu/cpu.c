@@ -38,7 +38,7 @@ static unsigned cpu_threads(const rill__backend *be) {
     return rill__pool_threads(((const rill__cpu *)(const void *)be)->pool);
 }
 
-// Whole numbers meet activations of 16 bits (rill__q16_row), tiles both parts of an activation.
+// Tiles meet both parts of an activation, whole numbers both of its bytes where products are fine.
 static rill_product cpu_product(const rill__backend *be, rill_type weights) {
     const rill__cpu *cpu = (const rill__cpu *)(const void *)be;
     if (weights == RILL_TYPE_BF16 && cpu->kernels.product_tiles)

@@ -93,6 +93,7 @@ typedef struct rill__cpu_rows_job {
     const float *in;  // [n_rows, columns]
     size_t n_rows;
     size_t columns;
+    rill__precision precision;
 } rill__cpu_rows_job;
 
 // Products of quantised weights as whole numbers (whole.c), which are packed first. RILL_ENOMEM.
@@ -117,7 +118,8 @@ void rill__cpu_tiles_product(const rill__cpu_rows_job *job, const rill__weight *
 
 // The operations, by file; rill__backend_ops says what each does.
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
-                       const rill__projection *projections, size_t n_projections);
+                       const rill__projection *projections, size_t n_projections,
+                       rill__precision precision);
 void rill__cpu_attend(rill__backend *be, const rill__attention *a);
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__row *rows,
                             size_t n_rows, const rill__run *runs, size_t n_runs);

@@ -6,25 +6,6 @@
 
 #include <string.h>
 
-static size_t lines(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
-}
-
-size_t rill__q16_row_bytes(size_t k) {
-    size_t blocks = lines(k / RILL_Q16 * sizeof(float)), runs = lines(k / 16 * sizeof(int32_t));
-    return 2 * blocks + runs + lines(k * sizeof(int16_t)) + lines(2 * k);
-}
-
-rill__q16_row rill__q16_row_at(const uint8_t *memory, size_t k) {
-    uint8_t *at = (uint8_t *)(uintptr_t)memory;
-    rill__q16_row row = {.d = (float *)(void *)at};
-    row.sums[0] = (int32_t *)(void *)(at += lines(k / RILL_Q16 * sizeof(float)));
-    row.sums[1] = (int32_t *)(void *)(at += lines(k / 16 * sizeof(int32_t)));
-    row.x = (int16_t *)(void *)(at += lines(k / RILL_Q16 * sizeof(int32_t)));
-    row.bytes = (int8_t *)at + lines(k * sizeof(int16_t));
-    return row;
-}
-
 rill__whole_format rill__whole_format_of(rill_type type) {
     static const rill__whole_format formats[RILL_CPU_TYPES] = {
         [RILL_TYPE_Q4_0] = {32, 8},     [RILL_TYPE_Q4_1] = {32, 0},

@@ -11,41 +11,76 @@
 #include "format/types.h"
 
 enum {
-    RILL_CPU_TYPES = 40,   // indices of rill_type
-    RILL_CPU_TILE = 32,    // weight rows that are worked on together
-    RILL_CPU_CHUNK = 256,  // columns that are: a block of any type, or eight
-    RILL_Q16 = 32,         // values of a block of quantised activations
-    RILL_CPU_KEYS = 64,    // keys of a block of attention
-    RILL_CPU_SLACK = 16,   // floats that a kernel may read behind a block of values
+    RILL_CPU_TYPES = 40,    // indices of rill_type
+    RILL_CPU_TILE = 32,     // weight rows that are worked on together
+    RILL_CPU_CHUNK = 256,   // columns that are: a block of any type, or eight
+    RILL_WHOLE_BLOCK = 32,  // values of a block of quantised activations
+    RILL_CPU_KEYS = 64,     // keys of a block of attention
+    RILL_CPU_SLACK = 16,    // floats that a kernel may read behind a block of values
 };
 
 // A block of activations whose greatest magnitude is below this is taken for zeros: the inverse of
 // its scale would overflow.
-#define RILL_Q16_LEAST 0x1p-100f
-// The greatest whole number of a block: 127 * 256 + 127, so that both bytes are signed.
-#define RILL_Q16_MOST 32639
+#define RILL_WHOLE_LEAST 0x1p-100f
 
 // Products of quantised weights with activations are products of whole numbers, exact in 32 bits,
 // so that their order is nobody's business: one row alone, hundreds together, and every tier
 // compute the same bits. A weight is d * (q - zero), or d * q - m, q a byte, d and m constant over
-// a run of columns; an activation is dx * x, x of 16 bits, dx constant over a block of 32. (8 bits
-// would cost 1e-3 nats a token.) An element of the result takes the runs in order, in float32:
+// a run of columns; an activation is dx * x, x of one byte or two, dx constant over a block of 32.
+// An element of the result takes the runs in order, in float32:
 //
 //     s   = sum of (q - zero) * x over the run
 //     out = fma(s, d * dx, out); with minima then out = fma(-m, dx * sum of x, out)
 
-// A quantised row of k activations, a multiple of 32. A block that holds an infinity or a NaN has
-// d = NaN, so that its products say so.
-typedef struct rill__q16_row {
+// Quantised rows of activations, one behind another.
+typedef struct rill__whole_rows {
+    uint8_t *memory;  // 64-byte aligned
+    size_t columns;   // k of a row, a multiple of 32
+    size_t n_rows;
+    int parts;  // bytes of a number: 1, or 2 where precision matters more
+} rill__whole_rows;
+
+// One of them. A block that holds an infinity or a NaN has d = NaN, so that its products say so.
+typedef struct rill__whole_row {
     float *d;          // [k / 32] scales
     int32_t *sums[2];  // of x: [k / 16] by runs of 16, [k / 32] by runs of 32
-    int16_t *x;        // [k] within +-RILL_Q16_MOST; of every four columns 0, 2, 1, 3
-    int8_t *bytes;     // [k / 32, 2, 32] x = 256 * the first + the second, columns in order
-} rill__q16_row;
+    int16_t *x;        // [k] within +-rill__whole_most; of every four columns 0, 2, 1, 3
+    int8_t *bytes;     // [k / 32, parts, 32] x, or x = 256 * the first + the second; in order
+} rill__whole_row;
 
-// Bytes of such a row, whole cache lines, and its arrays at `memory`, 64-byte aligned.
-size_t rill__q16_row_bytes(size_t k);
-rill__q16_row rill__q16_row_at(const uint8_t *memory, size_t k);
+// The greatest number: 127, or 127 * 256 + 127, so that each byte is signed.
+static inline int rill__whole_most(int parts) {
+    return parts == 2 ? 32639 : 127;
+}
+
+// Filled up to whole cache lines.
+static inline size_t rill__whole_lines(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+// Bytes of a row, whole cache lines.
+static inline size_t rill__whole_row_bytes(size_t k, int parts) {
+    return 2 * rill__whole_lines(k / 8) + rill__whole_lines(k / 4) + rill__whole_lines(2 * k) +
+           rill__whole_lines((size_t)parts * k);
+}
+
+// Where row r lies; the arrays belong to `rows`.
+static inline rill__whole_row rill__whole_row_at(const rill__whole_rows *rows, size_t r) {
+    size_t k = rows->columns;
+    uint8_t *at = rows->memory + r * rill__whole_row_bytes(k, rows->parts);
+    rill__whole_row row = {.d = (float *)(void *)at};
+    row.sums[0] = (int32_t *)(void *)(at += rill__whole_lines(k / 8));
+    row.sums[1] = (int32_t *)(void *)(at += rill__whole_lines(k / 4));
+    row.x = (int16_t *)(void *)(at += rill__whole_lines(k / 8));
+    row.bytes = (int8_t *)at + rill__whole_lines(2 * k);
+    return row;
+}
+
+// Where the bytes of column c, which begins a run, lie in a row of so many parts; with two, the
+// second ones are RILL_WHOLE_BLOCK behind.
+static inline size_t rill__whole_byte_at(size_t c, int parts) {
+    return parts == 2 ? 2 * c - c % RILL_WHOLE_BLOCK : c;
+}
 
 // All types that are multiplied so, for lists that name them: X(name, TYPE).
 #define RILL_WHOLE_TYPES(X)                                                                        \
@@ -72,11 +107,15 @@ typedef struct rill__whole_format {
 // run is 0 for floats and types that nobody knows.
 rill__whole_format rill__whole_format_of(rill_type type);
 
-// Calls fn(..., run, minima) with both constant, so that inlining unfolds their loops.
-#define RILL_WITH_FORMAT(format, fn, ...)                                                          \
-    ((format).run == 32 ? ((format).zero ? fn(__VA_ARGS__, 32, false) : fn(__VA_ARGS__, 32, true)) \
-     : (format).zero    ? fn(__VA_ARGS__, 16, false)                                               \
-                        : fn(__VA_ARGS__, 16, true))
+// Calls fn(..., run, minima, parts) with all three constant, so that inlining unfolds their loops.
+#define RILL_WITH_FORMAT(format, parts, fn, ...)                                                   \
+    ((parts) == 2 ? RILL_WITH_RUN(format, 2, fn, __VA_ARGS__)                                      \
+                  : RILL_WITH_RUN(format, 1, fn, __VA_ARGS__))
+#define RILL_WITH_RUN(format, parts, fn, ...)                                                      \
+    ((format).run == 32                                                                            \
+         ? ((format).zero ? fn(__VA_ARGS__, 32, false, parts) : fn(__VA_ARGS__, 32, true, parts))  \
+     : (format).zero ? fn(__VA_ARGS__, 16, false, parts)                                           \
+                     : fn(__VA_ARGS__, 16, true, parts))
 
 // Up to RILL_CPU_CHUNK columns of RILL_CPU_TILE rows of weights, a row to a lane.
 typedef struct rill__whole {
@@ -181,15 +220,17 @@ typedef struct rill__cpu_kernels {
     // double, tiers in one vector of float32 lanes that takes the columns in turn, so that every
     // blocking of rows gives the same bits.
     void (*product[RILL_CPU_TYPES])(const rill__tile *tile);
-    // A row of n values (whole blocks): d = greatest / RILL_Q16_MOST, rounded to nearest.
-    void (*quantize_q16)(const float *x, size_t n, rill__q16_row *row);
+    // More rows than these meet weights that were decoded to float32 first, where reading them in
+    // place, group of rows by group, would take longer. The bits are the same.
+    size_t in_place_rows;
+    // Row r's values: d = greatest / rill__whole_most, rounded to nearest.
+    void (*quantize_whole)(const float *x, const rill__whole_rows *rows, size_t r);
     // A chunk of packed weights (pack.h), columns [first, first + k) of w, to whole numbers. By
     // type; NULL in all tables for types that are not of this kind.
     void (*expand[RILL_CPU_TYPES])(const uint8_t *packed, rill__whole *w);
-    // sums[r, o] += the products of weight row o with row r of activations, in w's columns. Rows
-    // lie at `rows`, rill__q16_row_bytes(columns) apart; sums are [n_rows, RILL_CPU_TILE].
-    void (*product_whole)(const rill__whole *w, const uint8_t *rows, size_t columns, size_t n_rows,
-                          float *sums);
+    // sums[r, o] += the products of weight row o with row r of activations, in w's columns; sums
+    // are [n_rows, RILL_CPU_TILE].
+    void (*product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums);
     // Products by tiles, NULL where the processor has none.
     void (*product_tiles)(const rill__tiles *t);
     // n numbers, a multiple of 32, to their high and low parts.

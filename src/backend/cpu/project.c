@@ -76,7 +76,8 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
         rill__cpu_tiles_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
     else if (w->packed)
         rill__cpu_whole_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
-    else if (kernels->product[w->type])
+    else if (kernels->product[w->type] &&
+             (tile.n_rows <= kernels->in_place_rows || w->type == RILL_TYPE_F32))
         kernels->product[w->type](&tile);
     else
         decoded_product(job, w, &tile, cpu->scratch[thread].rows);
@@ -91,12 +92,14 @@ static void project_piece(void *context, size_t piece, unsigned thread) {
 }
 
 void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
-                       const rill__projection *projections, size_t n_projections) {
+                       const rill__projection *projections, size_t n_projections,
+                       rill__precision precision) {
     rill__cpu *cpu = rill__cpu_of(be);
     product job = {.rows = {.cpu = cpu,
                             .in = rill__cpu_floats(in),
                             .n_rows = n_rows,
-                            .columns = projections->weight->columns},
+                            .columns = projections->weight->columns,
+                            .precision = precision},
                    .projections = projections};
     size_t n_pieces = 0;
     bool tiles = false, whole = false;

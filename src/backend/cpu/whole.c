@@ -50,15 +50,24 @@ rill_status rill__cpu_whole_pack(rill__cpu *cpu, rill__weight *w, const char *na
 // ---- Activations
 
 size_t rill__cpu_whole_activation_bytes(size_t n_rows, size_t width) {
-    return n_rows * rill__q16_row_bytes(width);
+    return n_rows * rill__whole_row_bytes(width, 2);
+}
+
+// The job's rows from `first` on.
+static rill__whole_rows quantized_rows(const rill__cpu_rows_job *job, size_t first, size_t n_rows) {
+    int parts = job->precision == RILL_FINE ? 2 : 1;
+    size_t offset = first * rill__whole_row_bytes(job->columns, parts);
+    return (rill__whole_rows){.memory = job->cpu->activations + offset,
+                              .columns = job->columns,
+                              .n_rows = n_rows,
+                              .parts = parts};
 }
 
 static void quantize_piece(void *context, size_t r, unsigned thread) {
     (void)thread;
     const rill__cpu_rows_job *job = context;
-    size_t k = job->columns;
-    rill__q16_row row = rill__q16_row_at(job->cpu->activations + r * rill__q16_row_bytes(k), k);
-    job->cpu->kernels.quantize_q16(job->in + r * k, k, &row);
+    const rill__whole_rows rows = quantized_rows(job, 0, job->n_rows);
+    job->cpu->kernels.quantize_whole(job->in + r * job->columns, &rows, r);
 }
 
 void rill__cpu_whole_quantize(const rill__cpu_rows_job *job) {
@@ -72,22 +81,21 @@ size_t rill__cpu_whole_scratch_bytes(size_t n_rows) {
     return Q_BYTES + 2 * SCALES_BYTES + n_rows * RILL_CPU_TILE * sizeof(float);
 }
 
-// A tile with n_rows rows of activations, into sums [n_rows, RILL_CPU_TILE].
-static void tile_product(const rill__cpu_rows_job *job, rill_type type, const uint8_t *tile,
-                         const uint8_t *rows, size_t n_rows, uint8_t *scratch, float *sums) {
-    const rill__cpu_kernels *kernels = &job->cpu->kernels;
+// A tile with rows of activations, into sums [n_rows, RILL_CPU_TILE].
+static void tile_product(const rill__cpu_kernels *kernels, rill_type type, const uint8_t *tile,
+                         const rill__whole_rows *rows, uint8_t *scratch, float *sums) {
     rill__whole w = {.format = rill__whole_format_of(type),
                      .q = scratch,
                      .d = (float *)(void *)(scratch + Q_BYTES),
                      .m = (float *)(void *)(scratch + Q_BYTES + SCALES_BYTES)};
     size_t row_bytes = rill__packed_row_bytes(type, RILL_CPU_CHUNK);
-    memset(sums, 0, n_rows * RILL_CPU_TILE * sizeof *sums);
-    for (; w.first < job->columns; w.first += w.k) {
-        size_t left = job->columns - w.first;
+    memset(sums, 0, rows->n_rows * RILL_CPU_TILE * sizeof *sums);
+    for (; w.first < rows->columns; w.first += w.k) {
+        size_t left = rows->columns - w.first;
         w.k = left < RILL_CPU_CHUNK ? left : RILL_CPU_CHUNK;
         w.row_bytes = left < RILL_CPU_CHUNK ? rill__packed_row_bytes(type, w.k) : row_bytes;
         kernels->expand[type](tile, &w);
-        kernels->product_whole(&w, rows, job->columns, n_rows, sums);
+        kernels->product_whole(&w, rows, sums);
         tile += RILL_CPU_TILE * w.row_bytes;
     }
 }
@@ -96,14 +104,16 @@ void rill__cpu_whole_product(const rill__cpu_rows_job *job, const rill__weight *
                              size_t first, size_t n, float *out, unsigned thread) {
     uint8_t *scratch = job->cpu->scratch[thread].products;
     float *sums = (float *)(void *)(scratch + Q_BYTES + 2 * SCALES_BYTES);
-    size_t row_bytes = rill__q16_row_bytes(job->columns), at_once = ROWS_BYTES / row_bytes + 1;
+    size_t row_bytes = job->columns * (job->precision == RILL_FINE ? 2 : 1);
+    size_t at_once = ROWS_BYTES / row_bytes + 1;
     size_t tile_bytes = rill__packed_tile_bytes(weight->type, job->columns);
     size_t begin = weight->first + first, end = begin + n;
     for (size_t r = 0; r < job->n_rows; r += at_once) {
         size_t left = job->n_rows - r, n_rows = left < at_once ? left : at_once;
+        const rill__whole_rows rows = quantized_rows(job, r, n_rows);
         for (size_t tile = begin / RILL_CPU_TILE; tile * RILL_CPU_TILE < end; tile++) {
-            tile_product(job, weight->type, weight->packed + tile * tile_bytes,
-                         job->cpu->activations + r * row_bytes, n_rows, scratch, sums);
+            tile_product(&job->cpu->kernels, weight->type, weight->packed + tile * tile_bytes,
+                         &rows, scratch, sums);
             // An expert's first row may be in the middle of a tile.
             size_t row = tile * RILL_CPU_TILE, from = row < begin ? begin - row : 0;
             size_t to = end - row < RILL_CPU_TILE ? end - row : RILL_CPU_TILE;

@@ -22,6 +22,6 @@ BURN(burn_int8_neon, "smlal", "4h", 2 * LANES)
 void rill__cpu_kernels_neon(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
     expand_slots_neon(k);
-    k->quantize_q16 = quantize_q16_neon;
+    k->quantize_whole = quantize_whole_neon;
     k->burn_int8 = burn_int8_neon;
 }

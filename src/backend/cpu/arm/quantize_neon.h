@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Activations to whole numbers of 16 bits, a block of 32 at a time.
+// Activations to whole numbers, a block of 32 at a time.
 #include "backend/cpu/arm/vec_neon.h"
 #include "backend/cpu/kernels.h"
 
@@ -18,30 +18,39 @@ static inline int16x8_t pairs_0213(int16x8_t v) {
     return vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(v), vld1q_u8(order)));
 }
 
-static void quantize_q16_neon(const float *x, size_t n, rill__q16_row *row) {
-    for (size_t b = 0; b < n / RILL_Q16; b++) {
-        const float *from = x + b * RILL_Q16;
+static inline void store_bytes(int8_t *to, int16x8_t v, int parts) {
+    if (parts == 1) {
+        vst1_s8(to, vmovn_s16(v));
+        return;
+    }
+    int16x8_t coarse = vrshrq_n_s16(v, 8);  // (v + 128) / 256, rounded down
+    vst1_s8(to, vmovn_s16(coarse));
+    vst1_s8(to + RILL_WHOLE_BLOCK, vmovn_s16(vsubq_s16(v, vshlq_n_s16(coarse, 8))));
+}
+
+static void quantize_whole_neon(const float *x, const rill__whole_rows *rows, size_t r) {
+    const rill__whole_row row_at = rill__whole_row_at(rows, r), *row = &row_at;
+    const float whole_most = (float)rill__whole_most(rows->parts);
+    for (size_t b = 0; b < rows->columns / RILL_WHOLE_BLOCK; b++) {
+        const float *from = x + b * RILL_WHOLE_BLOCK;
         vf most = vf_set(0), nothing = vf_set(0);  // x * 0 summed: NaN unless all are finite
-        for (int i = 0; i < RILL_Q16; i += LANES) {
+        for (int i = 0; i < RILL_WHOLE_BLOCK; i += LANES) {
             vf v = vf_load(from + i);
             most = vf_max(most, vf_abs(v));
             nothing = vf_fma(v, vf_set(0), nothing);
         }
         float greatest = vf_greatest(most);
         bool finite = !isnan(vf_sum(nothing));
-        row->d[b] = finite ? greatest / RILL_Q16_MOST : NAN;
-        bool nought = !finite || greatest < RILL_Q16_LEAST;
-        vf inverse = vf_set(nought ? 0 : RILL_Q16_MOST / greatest);
+        row->d[b] = finite ? greatest / whole_most : NAN;
+        bool nought = !finite || greatest < RILL_WHOLE_LEAST;
+        vf inverse = vf_set(nought ? 0 : whole_most / greatest);
         for (size_t run = 0; run < 2; run++) {
-            size_t at = b * RILL_Q16 + run * 16;
+            size_t at = b * RILL_WHOLE_BLOCK + run * 16;
             int32_t sum = 0;
             for (size_t i = at; i < at + 16; i += 8) {
                 int16x8_t v = nought ? vdupq_n_s16(0) : whole_8(x + i, inverse);
-                int16x8_t coarse = vrshrq_n_s16(v, 8);  // (v + 128) / 256, rounded down
-                int8_t *bytes = row->bytes + b * RILL_Q16 + i;
                 vst1q_s16(row->x + i, pairs_0213(v));
-                vst1_s8(bytes, vmovn_s16(coarse));
-                vst1_s8(bytes + RILL_Q16, vmovn_s16(vsubq_s16(v, vshlq_n_s16(coarse, 8))));
+                store_bytes(row->bytes + rill__whole_byte_at(i, rows->parts), v, rows->parts);
                 sum += vaddlvq_s16(v);
             }
             row->sums[0][at / 16] = sum;

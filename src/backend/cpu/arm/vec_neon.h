@@ -5,6 +5,7 @@
 #define RILL_VEC_NEON_H
 
 #include <arm_neon.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,8 +13,10 @@
 #define NAME(f) f##_neon
 #endif
 
-enum { LANES = 4, MAX_W = 4, MAX_X = 6 };
-enum { WHOLE_VECTORS = 4, WHOLE_ROWS = 2 };  // of whole numbers that meet: weights, activations
+enum { LANES = 4, MAX_W = 4, MAX_X = 6, IN_PLACE_ROWS = INT_MAX };
+
+// Of whole numbers that meet: vectors of weights, rows of activations of one byte and of two.
+enum { WHOLE_VECTORS = 4, WHOLE_ROWS = 4, WHOLE_FINE_ROWS = 2 };
 
 typedef float32x4_t vf;
 

@@ -7,26 +7,28 @@
 #include <math.h>
 #include <string.h>
 
-static void quantize_q16_c(const float *x, size_t n, rill__q16_row *row) {
-    for (size_t b = 0; b < n / RILL_Q16; b++) {
-        const float *from = x + b * RILL_Q16;
+static void quantize_whole_c(const float *x, const rill__whole_rows *rows, size_t r) {
+    const rill__whole_row at = rill__whole_row_at(rows, r), *row = &at;
+    const float most = (float)rill__whole_most(rows->parts);
+    for (size_t b = 0; b < rows->columns / RILL_WHOLE_BLOCK; b++) {
+        const float *from = x + b * RILL_WHOLE_BLOCK;
         float greatest = 0;
         bool finite = true;
-        for (int i = 0; i < RILL_Q16; i++) {
+        for (int i = 0; i < RILL_WHOLE_BLOCK; i++) {
             greatest = fmaxf(greatest, fabsf(from[i]));
             finite = finite && isfinite(from[i]);
         }
-        float inverse = finite && greatest >= RILL_Q16_LEAST ? RILL_Q16_MOST / greatest : 0;
-        row->d[b] = finite ? greatest / RILL_Q16_MOST : NAN;
+        float inverse = finite && greatest >= RILL_WHOLE_LEAST ? most / greatest : 0;
+        row->d[b] = finite ? greatest / most : NAN;
         row->sums[0][2 * b] = row->sums[0][2 * b + 1] = 0;
-        int8_t *bytes = row->bytes + b * 2 * RILL_Q16;
-        for (size_t i = 0; i < RILL_Q16; i++) {
+        int8_t *bytes = row->bytes + rill__whole_byte_at(b * RILL_WHOLE_BLOCK, rows->parts);
+        for (size_t i = 0; i < RILL_WHOLE_BLOCK; i++) {
             int whole = inverse > 0 ? (int)nearbyintf(from[i] * inverse) : 0;
-            int coarse = (whole + 128) >> 8;
+            int coarse = rows->parts == 2 ? (whole + 128) >> 8 : 0;
             size_t pair = i % 4 == 1 ? i + 1 : i % 4 == 2 ? i - 1 : i;
-            row->x[b * RILL_Q16 + pair] = (int16_t)whole;
-            bytes[i] = (int8_t)coarse;
-            bytes[RILL_Q16 + i] = (int8_t)(whole - 256 * coarse);
+            row->x[b * RILL_WHOLE_BLOCK + pair] = (int16_t)whole;
+            if (rows->parts == 2) bytes[i] = (int8_t)coarse;
+            bytes[(rows->parts - 1) * RILL_WHOLE_BLOCK + (int)i] = (int8_t)(whole - 256 * coarse);
             row->sums[0][2 * b + i / 16] += whole;
         }
         row->sums[1][b] = row->sums[0][2 * b] + row->sums[0][2 * b + 1];
@@ -34,28 +36,27 @@ static void quantize_q16_c(const float *x, size_t n, rill__q16_row *row) {
 }
 
 // The sum of (q - zero) * x over a run of weight row o that begins at column c.
-static int32_t run_product(const rill__whole *w, const rill__q16_row *x, size_t c, size_t o) {
+static int32_t run_product(const rill__whole *w, const rill__whole_row *x, int parts, size_t c,
+                           size_t o) {
     int32_t sum = 0;
-    for (size_t i = c; i < c + w->format.run; i++) {
-        size_t at = w->first + i;
-        const int8_t *bytes = x->bytes + at / RILL_Q16 * 2 * RILL_Q16 + at % RILL_Q16;
-        int q = w->q[(i / 4 * RILL_CPU_TILE + o) * 4 + i % 4];
-        sum += (q - w->format.zero) * (256 * bytes[0] + bytes[RILL_Q16]);
+    for (size_t i = 0; i < w->format.run; i++) {
+        const int8_t *bytes = x->bytes + rill__whole_byte_at(w->first + c, parts) + i;
+        int q = w->q[((c + i) / 4 * RILL_CPU_TILE + o) * 4 + i % 4];
+        int number = parts == 2 ? 256 * bytes[0] + bytes[RILL_WHOLE_BLOCK] : bytes[0];
+        sum += (q - w->format.zero) * number;
     }
     return sum;
 }
 
-static void product_whole_c(const rill__whole *w, const uint8_t *rows, size_t columns,
-                            size_t n_rows, float *sums) {
+static void product_whole_c(const rill__whole *w, const rill__whole_rows *rows, float *sums) {
     size_t run = w->format.run;
-    for (size_t i = 0; i < n_rows * RILL_CPU_TILE; i++) {
+    for (size_t i = 0; i < rows->n_rows * RILL_CPU_TILE; i++) {
         size_t o = i % RILL_CPU_TILE;
-        const rill__q16_row x =
-            rill__q16_row_at(rows + i / RILL_CPU_TILE * rill__q16_row_bytes(columns), columns);
+        const rill__whole_row x = rill__whole_row_at(rows, i / RILL_CPU_TILE);
         for (size_t c = 0; c < w->k; c += run) {
-            float dx = x.d[(w->first + c) / RILL_Q16];
+            float dx = x.d[(w->first + c) / RILL_WHOLE_BLOCK];
             size_t at = c / run * RILL_CPU_TILE + o;
-            sums[i] = fmaf((float)run_product(w, &x, c, o), w->d[at] * dx, sums[i]);
+            sums[i] = fmaf((float)run_product(w, &x, rows->parts, c, o), w->d[at] * dx, sums[i]);
             if (w->format.zero) continue;
             float sum = (float)x.sums[run == 32][(w->first + c) / run];
             sums[i] = fmaf(-w->m[at], dx * sum, sums[i]);
@@ -254,7 +255,7 @@ static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed,
 RILL_WHOLE_TYPES(EXPAND)
 
 void rill__cpu_whole_ref(rill__cpu_kernels *k) {
-    k->quantize_q16 = quantize_q16_c;
+    k->quantize_whole = quantize_whole_c;
     k->product_whole = product_whole_c;
 #define SLOT(name, TYPE) k->expand[RILL_TYPE_##TYPE] = expand_##name##_c;
     RILL_WHOLE_TYPES(SLOT)

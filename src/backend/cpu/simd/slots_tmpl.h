@@ -3,6 +3,7 @@
 k->product[RILL_TYPE_F32] = NAME(product_f32);
 k->product[RILL_TYPE_F16] = NAME(product_f16);
 k->product[RILL_TYPE_BF16] = NAME(product_bf16);
+k->in_place_rows = IN_PLACE_ROWS;
 k->decode[RILL_TYPE_Q8_0] = NAME(decode_cached_q8_0);
 k->decode[RILL_TYPE_Q4_0] = NAME(decode_cached_q4_0);
 k->encode[RILL_TYPE_F16] = NAME(encode_f16);

@@ -1,76 +1,76 @@
 // SPDX-License-Identifier: MIT
 // Products of whole numbers for every tier: WHOLE_VECTORS vectors of weight rows beside each other,
-// WHOLE_ROWS rows of activations at a time. Include after a vec_*.h and what multiplies four
-// columns: words_tmpl.h or bytes_tmpl.h. See kernels.h for the order of a sum.
+// WHOLE_ROWS rows of activations at a time, or WHOLE_FINE_ROWS where numbers have two bytes.
+// Include after a vec_*.h and what multiplies four columns: words_tmpl.h or bytes_tmpl.h. See
+// kernels.h for the order of a sum.
 #include "backend/cpu/kernels.h"
 
 #define WINLINE static inline __attribute__((always_inline))
 
+// What a sum begins with: q is `zero` too great, and `vi_dot` may take it for less than it is.
+WINLINE vi whole_start(vi x_sum, int shift, bool minima) {
+    vi start = DOT_LOWER ? vi_sll(x_sum, 7) : vi_set(0);
+    return minima ? start : vi_sub(start, vi_sll(x_sum, shift));
+}
+
 // WHOLE_VECTORS vectors of weight rows from `lane` on with nx rows of activations; sizes are
 // constants after inlining.
-WINLINE void whole_block(const rill__whole *w, const uint8_t *rows, size_t columns, size_t lane,
-                         size_t nx, float *sums, size_t run, bool minima) {
+WINLINE void whole_block(const rill__whole *w, const rill__whole_rows *rows, size_t row,
+                         size_t lane, size_t nx, float *sums, size_t run, bool minima, int parts) {
     enum { NV = WHOLE_VECTORS };
     vf out[WHOLE_ROWS][NV];
-    rill__q16_row x[WHOLE_ROWS];
+    rill__whole_row x[WHOLE_ROWS];
+    sums += row * RILL_CPU_TILE + lane;
     for (size_t r = 0; r < nx; r++) {
-        x[r] = rill__q16_row_at(rows + r * rill__q16_row_bytes(columns), columns);
-        for (size_t v = 0; v < NV; v++)
-            out[r][v] = vf_load(sums + r * RILL_CPU_TILE + lane + v * LANES);
+        x[r] = rill__whole_row_at(rows, row + r);
+        for (size_t v = 0; v < NV; v++) out[r][v] = vf_load(sums + r * RILL_CPU_TILE + v * LANES);
     }
     int shift = minima ? 0 : __builtin_ctz(w->format.zero);
     for (size_t c = 0; c < w->k; c += run) {
         whole_products p[WHOLE_ROWS][NV];
-        for (size_t r = 0; r < nx; r++)
-            for (size_t v = 0; v < NV; v++) p[r][v] = nothing();
-        for (size_t i = 0; i < run; i += 4) {
-            const uint8_t *at = w->q + (c + i) * RILL_CPU_TILE + 4 * lane;
-            whole_weights q[NV];
-            for (size_t v = 0; v < NV; v++) q[v] = weights_at(at + 4 * LANES * v);
-            for (size_t r = 0; r < nx; r++) {
-                whole_activations four = activations_at(&x[r], w->first + c, i);
-                for (size_t v = 0; v < NV; v++) p[r][v] = multiply_four(p[r][v], q[v], four);
-            }
-        }
         size_t at = (w->first + c) / run;
         for (size_t r = 0; r < nx; r++) {
-            vf dx = vf_set(x[r].d[(w->first + c) / RILL_Q16]);
-            vi sum = vi_set(x[r].sums[run == 32][at]);
+            vi start = whole_start(vi_set(x[r].sums[run == 32][at]), shift, minima);
+            for (size_t v = 0; v < NV; v++) p[r][v] = products_from(start);
+        }
+        for (size_t i = 0; i < run; i += 4) {
+            const uint8_t *q_at = w->q + (c + i) * RILL_CPU_TILE + 4 * lane;
+            whole_weights q[NV];
+            for (size_t v = 0; v < NV; v++) q[v] = weights_at(q_at + 4 * LANES * v);
+            for (size_t r = 0; r < nx; r++) {
+                whole_activations four = activations_at(&x[r], w->first + c, i, parts);
+                for (size_t v = 0; v < NV; v++) p[r][v] = multiply_four(p[r][v], q[v], four, parts);
+            }
+        }
+        for (size_t r = 0; r < nx; r++) {
+            vf dx = vf_set(x[r].d[(w->first + c) / RILL_WHOLE_BLOCK]);
+            vf x_sum = minima ? vf_mul(dx, vi_float(vi_set(x[r].sums[run == 32][at]))) : dx;
             for (size_t v = 0; v < NV; v++) {
                 size_t scale = c / run * RILL_CPU_TILE + lane + v * LANES;
-                vi s = whole_sum(p[r][v], sum);
-                if (!minima) s = vi_sub(s, vi_sll(sum, shift));
-                out[r][v] = vf_fma(vi_float(s), vf_mul(vf_load(w->d + scale), dx), out[r][v]);
-                if (!minima) continue;
-                vf x_sum = vf_mul(dx, vi_float(sum));
-                out[r][v] = vf_fnma(vf_load(w->m + scale), x_sum, out[r][v]);
+                vf s = vi_float(whole_sum(p[r][v], parts));
+                out[r][v] = vf_fma(s, vf_mul(vf_load(w->d + scale), dx), out[r][v]);
+                if (minima) out[r][v] = vf_fnma(vf_load(w->m + scale), x_sum, out[r][v]);
             }
         }
     }
     for (size_t r = 0; r < nx; r++)
-        for (size_t v = 0; v < NV; v++)
-            vf_store(sums + r * RILL_CPU_TILE + lane + v * LANES, out[r][v]);
+        for (size_t v = 0; v < NV; v++) vf_store(sums + r * RILL_CPU_TILE + v * LANES, out[r][v]);
 }
 
-WINLINE void whole_lanes(const rill__whole *w, const uint8_t *rows, size_t columns, size_t nx,
-                         float *sums, size_t run, bool minima) {
+WINLINE void whole_lanes(const rill__whole *w, const rill__whole_rows *rows, size_t row, size_t nx,
+                         float *sums, size_t run, bool minima, int parts) {
     for (size_t lane = 0; lane < RILL_CPU_TILE; lane += WHOLE_VECTORS * LANES)
-        whole_block(w, rows, columns, lane, nx, sums, run, minima);
+        whole_block(w, rows, row, lane, nx, sums, run, minima, parts);
 }
 
-WINLINE void whole_rows(const rill__whole *w, const uint8_t *rows, size_t columns, size_t n_rows,
-                        float *sums, size_t run, bool minima) {
-    size_t bytes = rill__q16_row_bytes(columns), r = 0;
-    for (; r + WHOLE_ROWS <= n_rows; r += WHOLE_ROWS)
-        whole_lanes(w, rows + r * bytes, columns, WHOLE_ROWS, sums + r * RILL_CPU_TILE, run,
-                    minima);
-    for (; WHOLE_ROWS > 2 && r + 2 <= n_rows; r += 2)
-        whole_lanes(w, rows + r * bytes, columns, 2, sums + r * RILL_CPU_TILE, run, minima);
-    if (r < n_rows)
-        whole_lanes(w, rows + r * bytes, columns, 1, sums + r * RILL_CPU_TILE, run, minima);
+WINLINE void whole_rows(const rill__whole *w, const rill__whole_rows *rows, float *sums, size_t run,
+                        bool minima, int parts) {
+    size_t most = parts == 2 ? WHOLE_FINE_ROWS : WHOLE_ROWS, n = rows->n_rows, r = 0;
+    for (; r + most <= n; r += most) whole_lanes(w, rows, r, most, sums, run, minima, parts);
+    for (; most > 2 && r + 2 <= n; r += 2) whole_lanes(w, rows, r, 2, sums, run, minima, parts);
+    for (; r < n; r++) whole_lanes(w, rows, r, 1, sums, run, minima, parts);
 }
 
-static void NAME(product_whole)(const rill__whole *w, const uint8_t *rows, size_t columns,
-                                size_t n_rows, float *sums) {
-    RILL_WITH_FORMAT(w->format, whole_rows, w, rows, columns, n_rows, sums);
+static void NAME(product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums) {
+    RILL_WITH_FORMAT(w->format, rows->parts, whole_rows, w, rows, sums);
 }

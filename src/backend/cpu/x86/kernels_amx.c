@@ -161,7 +161,7 @@ static void split_bf16_amx(const float *x, size_t n, uint16_t *high, uint16_t *l
     }
 }
 
-// ---- Whole numbers: both bytes of sixteen rows of activations with bytes of weights, a run of
+// ---- Whole numbers: the bytes of sixteen rows of activations with bytes of weights, a run of
 // columns a product. Packed weights lie as tiles want them.
 
 // What tiles of sums are stored in on their way to floats: two of each, in turn.
@@ -173,35 +173,37 @@ typedef struct tile_sums {
 typedef struct tile_rows {
     size_t stride;  // bytes from row to row
     size_t x_rows;
-    rill__q16_row first;  // the first row's arrays, at the chunk's first column
+    rill__whole_row first;  // the first row's arrays, at the chunk's first column
 } tile_rows;
 
 // Starts the products of one run with half of the weight rows; `odd` ones have tiles of their own,
 // so that neighbours overlap.
-TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool odd) {
+TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool odd, int parts) {
     if (odd) {
-        _tile_zero(2);
-        _tile_zero(3);
         _tile_loadd(7, q + TILE_BYTES, Q_STRIDE);
-        _tile_dpbsud(2, 4, 7);
+        _tile_zero(3);
         _tile_dpbsud(3, 5, 7);
+        if (parts == 1) return;
+        _tile_zero(2);
+        _tile_dpbsud(2, 4, 7);
         return;
     }
-    _tile_zero(0);
-    _tile_zero(1);
     _tile_loadd(6, q, Q_STRIDE);
-    _tile_loadd(4, x, stride);
-    _tile_dpbsud(0, 4, 6);
-    _tile_loadd(5, x + RILL_Q16, stride);
+    _tile_loadd(5, x + (parts - 1) * RILL_WHOLE_BLOCK, stride);
+    _tile_zero(1);
     _tile_dpbsud(1, 5, 6);
+    if (parts == 1) return;
+    _tile_loadd(4, x, stride);
+    _tile_zero(0);
+    _tile_dpbsud(0, 4, 6);
 }
 
-TINLINE void store_run(bool odd, tile_sums *sums) {
+TINLINE void store_run(bool odd, int parts, tile_sums *sums) {
     if (odd) {
-        _tile_stored(2, sums->coarse[1], TILE_BYTES);
+        if (parts == 2) _tile_stored(2, sums->coarse[1], TILE_BYTES);
         _tile_stored(3, sums->fine[1], TILE_BYTES);
     } else {
-        _tile_stored(0, sums->coarse[0], TILE_BYTES);
+        if (parts == 2) _tile_stored(0, sums->coarse[0], TILE_BYTES);
         _tile_stored(1, sums->fine[0], TILE_BYTES);
     }
     stored(sums);
@@ -214,16 +216,19 @@ TINLINE const void *behind(const void *p, size_t bytes) {
 
 // Adds the run at column c to the sums of all rows of activations with half of the weight rows.
 TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t run, bool minima,
-                     bool odd, const tile_sums *products, float *sums) {
+                     int parts, bool odd, const tile_sums *products, float *sums) {
     size_t at = c / run, half = odd ? TILE_ROWS : 0;
     __m512 d = _mm512_loadu_ps(w->d + at * RILL_CPU_TILE + half), m = d;
     if (minima) m = _mm512_loadu_ps(w->m + at * RILL_CPU_TILE + half);
-    const float *dx = x->first.d + c / RILL_Q16;
+    const float *dx = x->first.d + c / RILL_WHOLE_BLOCK;
     const int32_t *sum = x->first.sums[run == 32] + at;
     const __m128i shift = _mm_cvtsi32_si128(minima ? 0 : __builtin_ctz(w->format.zero));
     for (size_t r = 0; r < x->x_rows; r++) {
-        __m512i high = _mm512_slli_epi32(_mm512_loadu_si512(products->coarse[odd] + 16 * r), 8);
-        __m512i s = _mm512_add_epi32(high, _mm512_loadu_si512(products->fine[odd] + 16 * r));
+        __m512i s = _mm512_loadu_si512(products->fine[odd] + 16 * r);
+        if (parts == 2) {
+            __m512i high = _mm512_loadu_si512(products->coarse[odd] + 16 * r);
+            s = _mm512_add_epi32(s, _mm512_slli_epi32(high, 8));
+        }
         __m512 scale = _mm512_set1_ps(*(const float *)behind(dx, r * x->stride));
         __m512i total = _mm512_set1_epi32(*(const int32_t *)behind(sum, r * x->stride));
         float *out = sums + r * RILL_CPU_TILE + half;
@@ -236,7 +241,7 @@ TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t 
 }
 
 TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, size_t run,
-                       bool minima) {
+                       bool minima, int parts) {
     tile_sums products;
     // A product takes long: the next one is begun before it is stored, and it is stored before the
     // one in front of it is added. Two halves of the weight rows, run by run.
@@ -244,37 +249,38 @@ TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, si
     for (size_t i = 0; i < n + 2; i++) {
         size_t c = i / 2 * run;
         if (i < n)
-            multiply_run(w->q + c * RILL_CPU_TILE,
-                         x->first.bytes + c / RILL_Q16 * 2 * RILL_Q16 + c % RILL_Q16, x->stride,
-                         i % 2);
-        if (i > 0 && i <= n) store_run((i - 1) % 2, &products);
-        if (i > 1) add_run(w, x, c - run, run, minima, i % 2, &products, sums);
+            multiply_run(w->q + c * RILL_CPU_TILE, x->first.bytes + rill__whole_byte_at(c, parts),
+                         x->stride, i % 2, parts);
+        if (i > 0 && i <= n) store_run((i - 1) % 2, parts, &products);
+        if (i > 1) add_run(w, x, c - run, run, minima, parts, i % 2, &products, sums);
     }
 }
 
 // Few rows would leave most of a tile empty.
 enum { LEAST_ROWS = 4 };
 
-static void product_tiled_amx(const rill__whole *w, const uint8_t *rows, size_t columns,
-                              size_t n_rows, float *sums) {
-    size_t stride = rill__q16_row_bytes(columns), set_up = 0, r = 0;
-    while (n_rows - r >= LEAST_ROWS) {
-        size_t left = n_rows - r;
+static void product_tiled_amx(const rill__whole *w, const rill__whole_rows *rows, float *sums) {
+    size_t stride = rill__whole_row_bytes(rows->columns, rows->parts), set_up = 0, r = 0;
+    while (rows->n_rows - r >= LEAST_ROWS) {
+        size_t left = rows->n_rows - r;
         tile_rows x = {.stride = stride,
                        .x_rows = left < TILE_ROWS ? left : TILE_ROWS,
-                       .first = rill__q16_row_at(rows + r * stride, columns)};
-        x.first.d += w->first / RILL_Q16;
+                       .first = rill__whole_row_at(rows, r)};
+        x.first.d += w->first / RILL_WHOLE_BLOCK;
         x.first.sums[0] += w->first / 16;
         x.first.sums[1] += w->first / 32;
-        x.first.bytes += 2 * w->first;
+        x.first.bytes += rill__whole_byte_at(w->first, rows->parts);
         if (x.x_rows != set_up) begin_tiles(x.x_rows, w->format.run, TILE_BYTES);
         set_up = x.x_rows;
-        RILL_WITH_FORMAT(w->format, tile_runs, w, &x, sums + r * RILL_CPU_TILE);
+        RILL_WITH_FORMAT(w->format, rows->parts, tile_runs, w, &x, sums + r * RILL_CPU_TILE);
         r += x.x_rows;
     }
     if (set_up) _tile_release();
-    if (r < n_rows)
-        product_whole_amx(w, rows + r * stride, columns, n_rows - r, sums + r * RILL_CPU_TILE);
+    if (r == rows->n_rows) return;
+    rill__whole_rows few = *rows;
+    few.memory += r * stride;
+    few.n_rows -= r;
+    product_whole_amx(w, &few, sums + r * RILL_CPU_TILE);
 }
 
 void rill__cpu_kernels_amx(rill__cpu_kernels *k) {

@@ -32,6 +32,6 @@ static double burn_int8_avx2(size_t rounds) {
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
     expand_slots_avx2(k);
-    k->quantize_q16 = quantize_q16_avx2;
+    k->quantize_whole = quantize_whole_avx2;
     k->burn_int8 = burn_int8_avx2;
 }

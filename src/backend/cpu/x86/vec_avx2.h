@@ -12,8 +12,14 @@
 #define NAME(f) f##_avx2
 #endif
 
-enum { LANES = 8, MAX_W = 4, MAX_X = 3 };
-enum { WHOLE_VECTORS = 1, WHOLE_ROWS = 8 };  // of whole numbers that meet: weights, activations
+enum { LANES = 8, MAX_W = 4, MAX_X = 3, IN_PLACE_ROWS = 8 };
+
+// Of whole numbers that meet: vectors of weights, rows of activations of one byte and of two.
+#ifdef RILL_AVX_VNNI
+enum { WHOLE_VECTORS = 2, WHOLE_ROWS = 6, WHOLE_FINE_ROWS = 3 };
+#else
+enum { WHOLE_VECTORS = 2, WHOLE_ROWS = 4, WHOLE_FINE_ROWS = 4 };
+#endif
 
 typedef __m256 vf;
 

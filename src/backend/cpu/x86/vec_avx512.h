@@ -5,6 +5,7 @@
 #define RILL_VEC_AVX512_H
 
 #include <immintrin.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,8 +13,10 @@
 #define NAME(f) f##_avx512
 #endif
 
-enum { LANES = 16, MAX_W = 4, MAX_X = 6 };
-enum { WHOLE_VECTORS = 2, WHOLE_ROWS = 4 };  // of whole numbers that meet: weights, activations
+enum { LANES = 16, MAX_W = 4, MAX_X = 6, IN_PLACE_ROWS = INT_MAX };
+
+// Of whole numbers that meet: vectors of weights, rows of activations of one byte and of two.
+enum { WHOLE_VECTORS = 2, WHOLE_ROWS = 6, WHOLE_FINE_ROWS = 4 };
 
 typedef __m512 vf;
 
