@@ -117,15 +117,22 @@ rill__whole_format rill__whole_format_of(rill_type type);
      : (format).zero ? fn(__VA_ARGS__, 16, false, parts)                                           \
                      : fn(__VA_ARGS__, 16, true, parts))
 
+// Memory that is read next: a kernel may ask for it while it computes.
+typedef struct rill__ahead {
+    const uint8_t *at;
+    size_t bytes;
+} rill__ahead;
+
 // Up to RILL_CPU_CHUNK columns of RILL_CPU_TILE rows of weights, a row to a lane.
 typedef struct rill__whole {
     rill__whole_format format;
-    size_t first;      // column
-    size_t k;          // columns, a multiple of 32
-    size_t row_bytes;  // of a packed row of them
-    uint8_t *q;        // [k / 4, RILL_CPU_TILE, 4]
-    float *d;          // [k / run, RILL_CPU_TILE]
-    float *m;          // the same
+    size_t first;       // column
+    size_t k;           // columns, a multiple of 32
+    size_t row_bytes;   // of a packed row of them
+    uint8_t *q;         // [k / 4, RILL_CPU_TILE, 4]
+    float *d;           // [k / run, RILL_CPU_TILE]
+    float *m;           // the same
+    rill__ahead ahead;  // packed weights
 } rill__whole;
 
 // ---- Tiles: matrices of bfloat16 multiplied by the processor, where it can. Activations are taken
@@ -163,12 +170,6 @@ typedef struct rill__tile {
     float *out;
     size_t out_stride;  // floats
 } rill__tile;
-
-// Memory that is read next: a kernel may ask for it while it computes.
-typedef struct rill__ahead {
-    const uint8_t *at;
-    size_t bytes;
-} rill__ahead;
 
 // A block of keys for attention, as it lies in the cache: position i of [first, end) at rows[i].
 typedef struct rill__keys {

@@ -11,6 +11,9 @@
 enum {
     ROWS_BYTES = 1 << 20,  // of activations that meet a tile at a time: they stay in the cache
     RUNS = RILL_CPU_CHUNK / 16,
+    // Weights are asked for about so many bytes before they are read, evenly while others are
+    // multiplied: memory has nothing to do meanwhile.
+    AHEAD = 4096,
     Q_BYTES = RILL_CPU_CHUNK * RILL_CPU_TILE,
     SCALES_BYTES = RUNS * RILL_CPU_TILE * sizeof(float),
 };
@@ -95,8 +98,9 @@ static void tile_product(const rill__cpu_kernels *kernels, rill_type type, const
         w.k = left < RILL_CPU_CHUNK ? left : RILL_CPU_CHUNK;
         w.row_bytes = left < RILL_CPU_CHUNK ? rill__packed_row_bytes(type, w.k) : row_bytes;
         kernels->expand[type](tile, &w);
-        kernels->product_whole(&w, rows, sums);
         tile += RILL_CPU_TILE * w.row_bytes;
+        w.ahead = (rill__ahead){tile + AHEAD, RILL_CPU_TILE * row_bytes};
+        kernels->product_whole(&w, rows, sums);
     }
 }
 

@@ -6,6 +6,7 @@
 // a panel's vectors of one quad of columns one behind another, then the next quad. A query's quad
 // is broadcast, and no sum crosses lanes before the end.
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/ahead_tmpl.h"
 
 #include <math.h>
 
@@ -44,22 +45,6 @@ static void NAME(decode_cached_q4_0)(const void *src, float *dst, size_t n) {
     decode_blocks(RILL_TYPE_Q4_0, 18, src, dst, n);
 }
 
-// A kernel asks for memory while it computes, some lines at a time.
-typedef struct ahead {
-    const uint8_t *at, *end;
-    size_t step;
-} ahead;
-
-INLINE ahead ahead_of(const rill__ahead *a, size_t n_steps) {
-    size_t lines = (a->bytes + 63) / 64;
-    return (ahead){a->at, a->at + a->bytes, (lines + n_steps - 1) / n_steps * 64};
-}
-
-INLINE void look_ahead(ahead *a) {
-    const uint8_t *end = a->at + a->step;
-    for (; a->at < end && a->at < a->end; a->at += 64) __builtin_prefetch(a->at, 0, 2);
-}
-
 INLINE void store_quads(vf x[QUADS], float *out) {
     for (size_t i = 0; i < QUADS; i++) vf_store(out + i * PANEL * LANES, x[i]);
 }
@@ -70,7 +55,7 @@ INLINE float *store_whole(vq bytes, vf scales, float *out, ahead *next) {
     vq_store_turned(turned, bytes);
     for (size_t i = 0; i < 4; i++, out += PANEL * LANES)
         vf_store(out, vf_mul(scales, vf_load_i8(turned + i * LANES)));
-    look_ahead(next);
+    look_ahead(next, false);
     return out;
 }
 
@@ -83,7 +68,7 @@ INLINE void pack_vectors(rill_type type, const uint8_t *const row[QUADS], size_t
             for (size_t i = 0; i < QUADS; i++) x[i] = load_row(type, row[i], c, dim);
             turn_quads(x);
             store_quads(x, out);
-            look_ahead(next);
+            look_ahead(next, false);
         }
         return;
     }
@@ -144,7 +129,7 @@ INLINE void score_panel(const rill__scores *s, size_t nx, size_t query, size_t p
             vf x = vf_quad(q + i * width + c);
             for (size_t v = 0; v < PANEL; v++) sums[i][v] = vf_fma(k[v], x, sums[i][v]);
         }
-        look_ahead(next);
+        look_ahead(next, false);
     }
     for (size_t i = 0; i < nx; i++)
         sum_quads(sums[i], s->out + (query + i) * RILL_CPU_KEYS + panel * PANEL_KEYS);
@@ -247,7 +232,7 @@ INLINE void mix_columns(float *sums, const rill__mixture *m, size_t nx, size_t n
             vf weight = vf_set(weights[i * RILL_CPU_KEYS + j]);
             for (size_t v = 0; v < nc; v++) acc[i][v] = vf_fma(weight, value[v], acc[i][v]);
         }
-        look_ahead(next);
+        look_ahead(next, false);
     }
     for (size_t i = 0; i < nx; i++)
         for (size_t v = 0; v < nc; v++) {

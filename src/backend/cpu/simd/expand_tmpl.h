@@ -19,15 +19,8 @@ XINLINE lanes lanes_at(const uint8_t *packed, const rill__whole *w, size_t lane)
                    w->m + lane};
 }
 
-// Asked for so many bytes before it is read, about two chunks of four bits, since memory has
-// nothing to do while a chunk is multiplied. Without it decode reads half as fast; 4096 and 16384
-// are slower on some processors, and so is asking for the second cache.
-enum { PACKED_AHEAD = 8192 };
-
 XINLINE vi word(lanes at, size_t i) {
-    const uint8_t *from = at.words + 4 * RILL_PACKED_ROWS * i;
-    __builtin_prefetch((const void *)((uintptr_t)from + PACKED_AHEAD));
-    return vi_load(from);
+    return vi_load(at.words + 4 * RILL_PACKED_ROWS * i);
 }
 
 XINLINE void put(lanes at, size_t column, vi bytes) {

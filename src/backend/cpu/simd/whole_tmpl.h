@@ -4,6 +4,7 @@
 // Include after a vec_*.h and what multiplies four columns: words_tmpl.h or bytes_tmpl.h. See
 // kernels.h for the order of a sum.
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/ahead_tmpl.h"
 
 #define WINLINE static inline __attribute__((always_inline))
 
@@ -25,8 +26,13 @@ WINLINE void whole_block(const rill__whole *w, const rill__whole_rows *rows, siz
         x[r] = rill__whole_row_at(rows, row + r);
         for (size_t v = 0; v < NV; v++) out[r][v] = vf_load(sums + r * RILL_CPU_TILE + v * LANES);
     }
+    const rill__ahead share =
+        ahead_share(&w->ahead, row * RILL_CPU_TILE + lane * nx,
+                    row * RILL_CPU_TILE + (lane + NV * LANES) * nx, rows->n_rows * RILL_CPU_TILE);
+    ahead next = ahead_of(&share, w->k / run);
     int shift = minima ? 0 : __builtin_ctz(w->format.zero);
     for (size_t c = 0; c < w->k; c += run) {
+        look_ahead(&next, true);
         whole_products p[WHOLE_ROWS][NV];
         size_t at = (w->first + c) / run;
         for (size_t r = 0; r < nx; r++) {
@@ -65,10 +71,18 @@ WINLINE void whole_lanes(const rill__whole *w, const rill__whole_rows *rows, siz
 
 WINLINE void whole_rows(const rill__whole *w, const rill__whole_rows *rows, float *sums, size_t run,
                         bool minima, int parts) {
-    size_t most = parts == 2 ? WHOLE_FINE_ROWS : WHOLE_ROWS, n = rows->n_rows, r = 0;
-    for (; r + most <= n; r += most) whole_lanes(w, rows, r, most, sums, run, minima, parts);
-    for (; most > 2 && r + 2 <= n; r += 2) whole_lanes(w, rows, r, 2, sums, run, minima, parts);
-    for (; r < n; r++) whole_lanes(w, rows, r, 1, sums, run, minima, parts);
+    size_t most = parts == 2 ? WHOLE_FINE_ROWS : WHOLE_ROWS, r = 0, left;
+    for (; (left = rows->n_rows - r) > 0; r += left) {
+        // Few rows use little of what is loaded: 6 + 2 would take longer than 4 + 4.
+        if (left >= most && (most <= 4 || left != most + 2))
+            whole_lanes(w, rows, r, left = most, sums, run, minima, parts);
+        else if (left >= 4 && most > 4)
+            whole_lanes(w, rows, r, left = 4, sums, run, minima, parts);
+        else if (left >= 2 && most > 2)
+            whole_lanes(w, rows, r, left = 2, sums, run, minima, parts);
+        else
+            whole_lanes(w, rows, r, left = 1, sums, run, minima, parts);
+    }
 }
 
 static void NAME(product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums) {

@@ -174,6 +174,7 @@ typedef struct tile_rows {
     size_t stride;  // bytes from row to row
     size_t x_rows;
     rill__whole_row first;  // the first row's arrays, at the chunk's first column
+    rill__ahead ahead;
 } tile_rows;
 
 // Starts the products of one run with half of the weight rows; `odd` ones have tiles of their own,
@@ -243,6 +244,7 @@ TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t 
 TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, size_t run,
                        bool minima, int parts) {
     tile_sums products;
+    ahead next = ahead_of(&x->ahead, 2 * w->k / run);
     // A product takes long: the next one is begun before it is stored, and it is stored before the
     // one in front of it is added. Two halves of the weight rows, run by run.
     size_t n = 2 * w->k / run;
@@ -251,6 +253,7 @@ TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, si
         if (i < n)
             multiply_run(w->q + c * RILL_CPU_TILE, x->first.bytes + rill__whole_byte_at(c, parts),
                          x->stride, i % 2, parts);
+        look_ahead(&next, true);
         if (i > 0 && i <= n) store_run((i - 1) % 2, parts, &products);
         if (i > 1) add_run(w, x, c - run, run, minima, parts, i % 2, &products, sums);
     }
@@ -266,6 +269,7 @@ static void product_tiled_amx(const rill__whole *w, const rill__whole_rows *rows
         tile_rows x = {.stride = stride,
                        .x_rows = left < TILE_ROWS ? left : TILE_ROWS,
                        .first = rill__whole_row_at(rows, r)};
+        x.ahead = ahead_share(&w->ahead, r, r + x.x_rows, rows->n_rows);
         x.first.d += w->first / RILL_WHOLE_BLOCK;
         x.first.sums[0] += w->first / 16;
         x.first.sums[1] += w->first / 32;
