@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-enum { TILE_ROWS = 16, TILE_BYTES = 64, Q_STRIDE = 4 * RILL_CPU_TILE };
+enum { TILE_ROWS = 16, TILE_BYTES = 64, Q_STRIDE = 4 * RILL_CPU_TILE, RUN = 32 };
 
 // What LDTILECFG reads: all eight tiles whole.
 typedef struct tile_config {
@@ -161,7 +161,7 @@ static void split_bf16_amx(const float *x, size_t n, uint16_t *high, uint16_t *l
     }
 }
 
-// ---- Whole numbers: the bytes of sixteen rows of activations with bytes of weights, a run of
+// ---- Whole numbers: both bytes of sixteen rows of activations with bytes of weights, a run of 32
 // columns a product. Packed weights lie as tiles want them.
 
 // What tiles of sums are stored in on their way to floats: two of each, in turn.
@@ -179,32 +179,30 @@ typedef struct tile_rows {
 
 // Starts the products of one run with half of the weight rows; `odd` ones have tiles of their own,
 // so that neighbours overlap.
-TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool odd, int parts) {
+TINLINE void multiply_run(const uint8_t *q, const int8_t *x, size_t stride, bool odd) {
     if (odd) {
-        _tile_loadd(7, q + TILE_BYTES, Q_STRIDE);
-        _tile_zero(3);
-        _tile_dpbsud(3, 5, 7);
-        if (parts == 1) return;
         _tile_zero(2);
+        _tile_zero(3);
+        _tile_loadd(7, q + TILE_BYTES, Q_STRIDE);
         _tile_dpbsud(2, 4, 7);
+        _tile_dpbsud(3, 5, 7);
         return;
     }
-    _tile_loadd(6, q, Q_STRIDE);
-    _tile_loadd(5, x + (parts - 1) * RILL_WHOLE_BLOCK, stride);
-    _tile_zero(1);
-    _tile_dpbsud(1, 5, 6);
-    if (parts == 1) return;
-    _tile_loadd(4, x, stride);
     _tile_zero(0);
+    _tile_zero(1);
+    _tile_loadd(6, q, Q_STRIDE);
+    _tile_loadd(4, x, stride);
     _tile_dpbsud(0, 4, 6);
+    _tile_loadd(5, x + RILL_WHOLE_BLOCK, stride);
+    _tile_dpbsud(1, 5, 6);
 }
 
-TINLINE void store_run(bool odd, int parts, tile_sums *sums) {
+TINLINE void store_run(bool odd, tile_sums *sums) {
     if (odd) {
-        if (parts == 2) _tile_stored(2, sums->coarse[1], TILE_BYTES);
+        _tile_stored(2, sums->coarse[1], TILE_BYTES);
         _tile_stored(3, sums->fine[1], TILE_BYTES);
     } else {
-        if (parts == 2) _tile_stored(0, sums->coarse[0], TILE_BYTES);
+        _tile_stored(0, sums->coarse[0], TILE_BYTES);
         _tile_stored(1, sums->fine[0], TILE_BYTES);
     }
     stored(sums);
@@ -216,20 +214,17 @@ TINLINE const void *behind(const void *p, size_t bytes) {
 }
 
 // Adds the run at column c to the sums of all rows of activations with half of the weight rows.
-TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t run, bool minima,
-                     int parts, bool odd, const tile_sums *products, float *sums) {
-    size_t at = c / run, half = odd ? TILE_ROWS : 0;
+TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, bool minima, bool odd,
+                     const tile_sums *products, float *sums) {
+    size_t at = c / RUN, half = odd ? TILE_ROWS : 0;
     __m512 d = _mm512_loadu_ps(w->d + at * RILL_CPU_TILE + half), m = d;
     if (minima) m = _mm512_loadu_ps(w->m + at * RILL_CPU_TILE + half);
     const float *dx = x->first.d + c / RILL_WHOLE_BLOCK;
-    const int32_t *sum = x->first.sums[run == 32] + at;
+    const int32_t *sum = x->first.sums[1] + at;
     const __m128i shift = _mm_cvtsi32_si128(minima ? 0 : __builtin_ctz(w->format.zero));
     for (size_t r = 0; r < x->x_rows; r++) {
-        __m512i s = _mm512_loadu_si512(products->fine[odd] + 16 * r);
-        if (parts == 2) {
-            __m512i high = _mm512_loadu_si512(products->coarse[odd] + 16 * r);
-            s = _mm512_add_epi32(s, _mm512_slli_epi32(high, 8));
-        }
+        __m512i high = _mm512_slli_epi32(_mm512_loadu_si512(products->coarse[odd] + 16 * r), 8);
+        __m512i s = _mm512_add_epi32(high, _mm512_loadu_si512(products->fine[odd] + 16 * r));
         __m512 scale = _mm512_set1_ps(*(const float *)behind(dx, r * x->stride));
         __m512i total = _mm512_set1_epi32(*(const int32_t *)behind(sum, r * x->stride));
         float *out = sums + r * RILL_CPU_TILE + half;
@@ -241,42 +236,46 @@ TINLINE void add_run(const rill__whole *w, const tile_rows *x, size_t c, size_t 
     }
 }
 
-TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, size_t run,
-                       bool minima, int parts) {
+TINLINE void tile_runs(const rill__whole *w, const tile_rows *x, float *sums, bool minima) {
     tile_sums products;
-    ahead next = ahead_of(&x->ahead, 2 * w->k / run);
+    ahead next = ahead_of(&x->ahead, 2 * w->k / RUN);
     // A product takes long: the next one is begun before it is stored, and it is stored before the
     // one in front of it is added. Two halves of the weight rows, run by run.
-    size_t n = 2 * w->k / run;
+    size_t n = 2 * w->k / RUN;
     for (size_t i = 0; i < n + 2; i++) {
-        size_t c = i / 2 * run;
-        if (i < n)
-            multiply_run(w->q + c * RILL_CPU_TILE, x->first.bytes + rill__whole_byte_at(c, parts),
-                         x->stride, i % 2, parts);
+        size_t c = i / 2 * RUN;
+        if (i < n) multiply_run(w->q + c * RILL_CPU_TILE, x->first.bytes + 2 * c, x->stride, i % 2);
         look_ahead(&next, true);
-        if (i > 0 && i <= n) store_run((i - 1) % 2, parts, &products);
-        if (i > 1) add_run(w, x, c - run, run, minima, parts, i % 2, &products, sums);
+        if (i > 0 && i <= n) store_run((i - 1) % 2, &products);
+        if (i > 1) add_run(w, x, c - RUN, minima, i % 2, &products, sums);
     }
 }
 
-// Few rows would leave most of a tile empty.
+// Few rows would leave most of a tile empty, and so do runs of 16; with one byte a number, sums are
+// stored as often for half of the products. Vectors are faster then.
 enum { LEAST_ROWS = 4 };
+
+static bool suits_tiles(const rill__whole *w, const rill__whole_rows *rows) {
+    return rows->parts == 2 && w->format.run == RUN;
+}
 
 static void product_tiled_amx(const rill__whole *w, const rill__whole_rows *rows, float *sums) {
     size_t stride = rill__whole_row_bytes(rows->columns, rows->parts), set_up = 0, r = 0;
-    while (rows->n_rows - r >= LEAST_ROWS) {
+    while (suits_tiles(w, rows) && rows->n_rows - r >= LEAST_ROWS) {
         size_t left = rows->n_rows - r;
         tile_rows x = {.stride = stride,
                        .x_rows = left < TILE_ROWS ? left : TILE_ROWS,
                        .first = rill__whole_row_at(rows, r)};
         x.ahead = ahead_share(&w->ahead, r, r + x.x_rows, rows->n_rows);
         x.first.d += w->first / RILL_WHOLE_BLOCK;
-        x.first.sums[0] += w->first / 16;
-        x.first.sums[1] += w->first / 32;
-        x.first.bytes += rill__whole_byte_at(w->first, rows->parts);
-        if (x.x_rows != set_up) begin_tiles(x.x_rows, w->format.run, TILE_BYTES);
+        x.first.sums[1] += w->first / RUN;
+        x.first.bytes += 2 * w->first;
+        if (x.x_rows != set_up) begin_tiles(x.x_rows, RUN, TILE_BYTES);
         set_up = x.x_rows;
-        RILL_WITH_FORMAT(w->format, rows->parts, tile_runs, w, &x, sums + r * RILL_CPU_TILE);
+        if (w->format.zero)
+            tile_runs(w, &x, sums + r * RILL_CPU_TILE, false);
+        else
+            tile_runs(w, &x, sums + r * RILL_CPU_TILE, true);
         r += x.x_rows;
     }
     if (set_up) _tile_release();
