@@ -92,8 +92,8 @@ typedef enum rill_arithmetic {
 typedef struct rill_product {
     rill_arithmetic arithmetic;
     // Products that one multiply-add of the model takes at most: 2 where activations go in two
-    // parts (with quantised weights all but those of gate and up). The model's own operations count
-    // once all the same.
+    // parts (with quantised weights all but gate and up outside experts; a number of 16 bits is
+    // worth two of 8). The model's own operations count once all the same.
     unsigned products;
 } rill_product;
 

@@ -112,10 +112,11 @@ static inline const rill__run *rill__run_of(const rill__run *runs, size_t n_runs
 }
 
 // How finely a product with quantised weights sees its rows (weights of floats see floats). Gate
-// and up, half of a model's products, are coarse: numbers of one byte, at half the cost. What a
-// softmax weighs and what is added to x are fine, for most of the precision would be lost there; so
-// is all of an expert, since a router answers small differences with another expert.
-typedef enum rill__precision { RILL_COARSE, RILL_FINE } rill__precision;
+// and up, half of a model's products, are coarse: numbers of one byte, at half the cost where bytes
+// are multiplied. What a softmax weighs and what is added to x are fine, for most of the precision
+// would be lost there; so is all of an expert, since a router answers small differences with
+// another expert.
+typedef enum rill__precision { RILL_PRECISION_COARSE, RILL_PRECISION_FINE } rill__precision;
 
 // out[r, o] = sum_i in[r, i] * weight[o, i] + bias[o]
 typedef struct rill__projection {

@@ -157,7 +157,7 @@ static void project_qkv(const pass *p, uint32_t layer) {
     const rill__projection qkv[] = {projection(p, RILL_WEIGHT_Q, layer, ws->q),
                                     projection(p, RILL_WEIGHT_K, layer, ws->k),
                                     projection(p, RILL_WEIGHT_V, layer, ws->v)};
-    p->ops->project(p->be, ws->h, n_rows, qkv, 3, RILL_FINE);
+    p->ops->project(p->be, ws->h, n_rows, qkv, 3, RILL_PRECISION_FINE);
     if (d->clip_qkv != 0) {
         p->ops->clamp(p->be, ws->q, d->clip_qkv, n_rows, queries);
         p->ops->clamp(p->be, ws->k, d->clip_qkv, n_rows, keys);
@@ -235,7 +235,7 @@ static rill_status attention(const pass *p, uint32_t layer) {
     rill_status status = b->observer ? observe(p, layer) : RILL_OK;
     if (status != RILL_OK) return status;
     const rill__projection o = projection(p, RILL_WEIGHT_O, layer, ws->h);
-    p->ops->project(p->be, ws->attended, b->n_rows, &o, 1, RILL_FINE);
+    p->ops->project(p->be, ws->attended, b->n_rows, &o, 1, RILL_PRECISION_FINE);
     return RILL_OK;
 }
 
@@ -245,7 +245,7 @@ static void experts(const pass *p, uint32_t layer, rill__buffer *h) {
     rill__workspace *ws = p->ws;
     size_t n_rows = p->batch->n_rows;
     const rill__projection router = projection(p, RILL_WEIGHT_ROUTER, layer, ws->router);
-    p->ops->project(p->be, h, n_rows, &router, 1, RILL_FINE);
+    p->ops->project(p->be, h, n_rows, &router, 1, RILL_PRECISION_FINE);
     const rill__linear *gate = rill__network_parameter(p->net, RILL_WEIGHT_GATE, layer);
     const rill__linear *up = rill__network_parameter(p->net, RILL_WEIGHT_UP, layer);
     const rill__linear *down = rill__network_parameter(p->net, RILL_WEIGHT_DOWN, layer);
@@ -286,16 +286,16 @@ static void feed_forward(const pass *p, uint32_t layer, rill__buffer *h) {
     const rill__projection up = projection(p, RILL_WEIGHT_UP, layer, ws->up);
     if (d->gated) {
         const rill__projection both[] = {projection(p, RILL_WEIGHT_GATE, layer, ws->gate), up};
-        p->ops->project(p->be, h, n_rows, both, 2, RILL_COARSE);
+        p->ops->project(p->be, h, n_rows, both, 2, RILL_PRECISION_COARSE);
         p->ops->activate(p->be, ws->gate, ws->gate, ws->up, d->activation, d->activation_limit,
                          n_rows, d->ffn_size);
     } else {
-        p->ops->project(p->be, h, n_rows, &up, 1, RILL_COARSE);
+        p->ops->project(p->be, h, n_rows, &up, 1, RILL_PRECISION_COARSE);
         p->ops->activate(p->be, ws->gate, ws->up, NULL, d->activation, d->activation_limit, n_rows,
                          d->ffn_size);
     }
     const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, h);
-    p->ops->project(p->be, ws->gate, n_rows, &down, 1, RILL_FINE);
+    p->ops->project(p->be, ws->gate, n_rows, &down, 1, RILL_PRECISION_FINE);
 }
 
 // x += h, behind one more norm in families that have it
@@ -344,7 +344,7 @@ static rill_status read_rows(const pass *p, const wanted *some, size_t n) {
     for (size_t i = 0; i < n; i++) rows[i] = some[i].row;
     p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
     norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
-    p->ops->project(p->be, ws->ends, n, &output, 1, RILL_FINE);
+    p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
     rill_status status = p->ops->synchronize(p->be, p->err);
     size_t bytes = d->vocab_size * sizeof(float);

@@ -104,7 +104,7 @@ static void check_products(const char *tier, rill_type type, rill__precision pre
     }
     // Numbers within +-127 (fine: 257 times as many) that are rounded to nearest.
     bool quantises = rill__whole_format_of(type).run > 0;
-    double noise = !quantises ? 1e-11 : precision == RILL_COARSE ? 3e-5 : 1e-8;
+    double noise = !quantises ? 1e-11 : precision == RILL_PRECISION_COARSE ? 3e-5 : 1e-8;
     assert_true(off <= size * noise);
     free(exact);
     free(out);
@@ -126,8 +126,8 @@ static void products_do_not_depend_on_threads_or_batch(void **state) {
     uint64_t seed = 3;
     for (size_t i = 0; i < (size_t)LARGE_BATCH * COLUMNS; i++) x[i] = random_float(&seed);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        check_products(*state, types[i], RILL_COARSE, x);
-        check_products(*state, types[i], RILL_FINE, x);
+        check_products(*state, types[i], RILL_PRECISION_COARSE, x);
+        check_products(*state, types[i], RILL_PRECISION_FINE, x);
     }
     free(x);
 }
@@ -150,9 +150,9 @@ static void products_begin_at_any_row(void **state) {
     expert.data += FIRST * w->row_bytes;
     rill__buffer *in = buffer_of(be, x, 2 * COLUMNS), *out = buffer_of(be, NULL, 2 * OUTS);
     const rill__projection whole = {w, NULL, out}, part = {&expert, NULL, out};
-    be->ops->project(be, in, 2, &whole, 1, RILL_COARSE);
+    be->ops->project(be, in, 2, &whole, 1, RILL_PRECISION_FINE);
     be->ops->buffer_read(be, out, 0, all, sizeof all);
-    be->ops->project(be, in, 2, &part, 1, RILL_COARSE);
+    be->ops->project(be, in, 2, &part, 1, RILL_PRECISION_FINE);
     be->ops->buffer_read(be, out, 0, some, sizeof some);
     for (size_t r = 0; r < 2; r++)
         assert_memory_equal(some + r * ROWS, all + r * OUTS + FIRST, ROWS * sizeof *some);

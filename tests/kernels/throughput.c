@@ -102,7 +102,8 @@ static int measure(rill__backend *be, rill_type type, rill__precision precision,
 
 int main(int argc, char **argv) {
     rill_device_options options = {.threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0};
-    const rill__precision precision = argc > 2 ? RILL_FINE : RILL_COARSE;
+    const rill__precision precision =
+        argc > 2 && strcmp(argv[2], "fine") == 0 ? RILL_PRECISION_FINE : RILL_PRECISION_COARSE;
     rill__backend *be;
     rill_error err;
     rill_roof roof;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Default kernels beside exact ones, on the same weights: a trained model in each type that can be
 // written, and every golden model in two of them. Mean KL(exact || default) is at most 1e-4 nats a
-// token, 1e-3 where weights are quantised, and activations with them, on every kernel tier. The
+// token, 1e-3 where weights are quantised, and activations with them, on every kernel tier; of the
+// trained model it is less, and is held to what it is, about. The
 // share of tokens whose likeliest successor is the same is reported.
 #include "rill/rill.h"
 
@@ -42,6 +43,7 @@ enum {
 typedef struct subject {
     const char *name;
     rill_type type;
+    double bound;
     char path[300];
     float *exact;  // [N_TOKENS, vocab] logits
     size_t vocab;
@@ -81,7 +83,7 @@ static size_t likeliest(const float *logits, size_t n) {
 }
 
 static void compare(const subject *s, const float *got) {
-    double kl = 0, bound = rill__type_traits_get(s->type)->block > 1 ? 1e-3 : 1e-4;
+    double kl = 0;
     int same = 0;
     for (size_t t = 0; t < N_TOKENS; t++) {
         const float *a = s->exact + t * s->vocab, *b = got + t * s->vocab;
@@ -90,7 +92,7 @@ static void compare(const subject *s, const float *got) {
     }
     print_message("  %s %s: mean KL %.1e, same likeliest token %d of %d\n", s->name,
                   rill_type_name(s->type), kl, same, N_TOKENS);
-    assert_true(kl <= bound);
+    assert_true(kl <= s->bound);
 }
 
 static void tier_stays_close_to_exact_kernels(void **state) {
@@ -104,10 +106,11 @@ static void tier_stays_close_to_exact_kernels(void **state) {
 }
 
 static void make_subject(subject *s, const char *name, const char *source, rill_type type,
-                         rill_device *exact) {
+                         double bound, rill_device *exact) {
     rill_error err;
     s->name = name;
     s->type = type;
+    s->bound = bound;
     snprintf(s->path, sizeof s->path, "%s/%s-%s.gguf", test_directory(), name,
              rill_type_name(type));
     must(rill_convert(source, s->path, &(rill_convert_options){.type = type}, NULL, NULL, &err),
@@ -129,10 +132,13 @@ static int make_subjects(void **state) {
     must(rill_device_open(&(rill_device_options){.exact = true}, &exact, &err), &err);
     subject *s = subjects;
     for (size_t i = 0; i < N_TYPES; i++)
-        make_subject(s++, "trained", test_data("trained/llama"), types[i], exact);
+        make_subject(s++, "trained", test_data("trained/llama"), types[i],
+                     rill__type_traits_get(types[i])->block > 1 ? 3e-4 : 1e-5, exact);
     for (size_t i = 0; i < GOLDEN_MODELS * N_GOLDEN_TYPES; i++) {
         const char *name = golden_models[i / N_GOLDEN_TYPES];
-        make_subject(s++, name, golden_directory(name), golden_types[i % N_GOLDEN_TYPES], exact);
+        if (strcmp(name, "gpt-oss") == 0) name = "gpt-oss-all";
+        make_subject(s++, name, golden_directory(name), golden_types[i % N_GOLDEN_TYPES], 1e-3,
+                     exact);
     }
     rill_device_close(&exact);
     return 0;

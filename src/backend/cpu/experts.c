@@ -120,10 +120,10 @@ static void run_expert(rill__backend *be, const experts_job *job, uint32_t exper
     const rill__weight down_bias = bias_of(e->down_bias, expert, e->hidden);
     const rill__projection both[] = {{&gate, e->gate_bias ? &gate_bias : NULL, &gates},
                                      {&up, e->up_bias ? &up_bias : NULL, &ups}};
-    rill__cpu_project(be, &x, n, both, 2, RILL_FINE);
+    rill__cpu_project(be, &x, n, both, 2, RILL_PRECISION_FINE);
     rill__cpu_activate(be, &gates, &gates, &ups, e->activation, e->limit, n, e->ffn);
     const rill__projection last = {&down, e->down_bias ? &down_bias : NULL, &x};
-    rill__cpu_project(be, &gates, n, &last, 1, RILL_FINE);
+    rill__cpu_project(be, &gates, n, &last, 1, RILL_PRECISION_FINE);
 }
 
 void rill__cpu_experts(rill__backend *be, const rill__experts *e) {

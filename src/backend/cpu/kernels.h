@@ -76,8 +76,8 @@ static inline rill__whole_row rill__whole_row_at(const rill__whole_rows *rows, s
     return row;
 }
 
-// Where the bytes of column c, which begins a run, lie in a row of so many parts; with two, the
-// second ones are RILL_WHOLE_BLOCK behind.
+// Where the bytes from column c on lie, up to the end of its block, in a row of so many parts; with
+// two, the second ones are RILL_WHOLE_BLOCK behind.
 static inline size_t rill__whole_byte_at(size_t c, int parts) {
     return parts == 2 ? 2 * c - c % RILL_WHOLE_BLOCK : c;
 }
@@ -221,8 +221,8 @@ typedef struct rill__cpu_kernels {
     // double, tiers in one vector of float32 lanes that takes the columns in turn, so that every
     // blocking of rows gives the same bits.
     void (*product[RILL_CPU_TYPES])(const rill__tile *tile);
-    // More rows than these meet weights that were decoded to float32 first, where reading them in
-    // place, group of rows by group, would take longer. The bits are the same.
+    // More rows than these meet weights of f16 and bf16 that were decoded to float32 first, where
+    // converting them anew for each few rows would take longer. The bits are the same.
     size_t in_place_rows;
     // Row r's values: d = greatest / rill__whole_most, rounded to nearest.
     void (*quantize_whole)(const float *x, const rill__whole_rows *rows, size_t r);

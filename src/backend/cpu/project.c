@@ -2,7 +2,8 @@
 // Matrix products: rows of activations with the rows of weights, a tile of weight rows at a time.
 //
 // Where the processor has tiles, tiles.c; else quantised weights go by whole.c, floats are read in
-// place; where a table has no kernel for a type, rows are decoded to float32 first.
+// place; where a table has no kernel for a type, or many rows would convert the same weights over
+// and over, they are decoded to float32 first.
 #include "backend/cpu/cpu.h"
 
 typedef struct product {
@@ -10,13 +11,20 @@ typedef struct product {
     const rill__projection *projections;
 } product;
 
+// Whether rows meet floats where they lie.
+static bool in_place(const product *job, const rill__weight *w) {
+    const rill__cpu_kernels *kernels = &job->rows.cpu->kernels;
+    bool few = job->rows.n_rows <= kernels->in_place_rows;
+    return !w->packed && kernels->product[w->type] && (few || w->type == RILL_TYPE_F32);
+}
+
 // Weight rows of a piece: few enough that threads end together, and so many that a stream of memory
 // is seldom cut; floats in place, which pass once for every few rows of a batch, stay in the cache.
 // Results do not depend on it.
 static size_t tile_rows(const product *job, const rill__weight *w) {
     bool by_tiles = rill__cpu_by_tiles(job->rows.cpu, w);
-    bool in_place = !by_tiles && !w->packed;
-    size_t bytes = (size_t)(in_place && job->rows.n_rows > 1 ? 160 : 640) << 10;
+    size_t bytes = (size_t)(!by_tiles && in_place(job, w) && job->rows.n_rows > 1 ? 160 : 640)
+                   << 10;
     size_t rows = bytes / (w->row_bytes + 1);
     size_t share = w->rows / (4 * (size_t)rill__pool_threads(job->rows.cpu->pool));
     rows = rows < share ? rows : share;
@@ -76,8 +84,7 @@ static void project_tile(const product *job, const rill__projection *p, size_t t
         rill__cpu_tiles_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
     else if (w->packed)
         rill__cpu_whole_product(&job->rows, w, first, tile.n_out, rill__cpu_floats(p->out), thread);
-    else if (kernels->product[w->type] &&
-             (tile.n_rows <= kernels->in_place_rows || w->type == RILL_TYPE_F32))
+    else if (in_place(job, w))
         kernels->product[w->type](&tile);
     else
         decoded_product(job, w, &tile, cpu->scratch[thread].rows);

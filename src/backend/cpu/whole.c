@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum {
-    ROWS_BYTES = 1 << 20,  // of activations that meet a tile at a time: they stay in the cache
+    ROWS_BYTES =
+        1 << 20,  // about, of activations that meet a tile at a time: they stay in the cache
     RUNS = RILL_CPU_CHUNK / 16,
     // Weights are asked for about so many bytes before they are read, evenly while others are
     // multiplied: memory has nothing to do meanwhile.
@@ -58,7 +59,7 @@ size_t rill__cpu_whole_activation_bytes(size_t n_rows, size_t width) {
 
 // The job's rows from `first` on.
 static rill__whole_rows quantized_rows(const rill__cpu_rows_job *job, size_t first, size_t n_rows) {
-    int parts = job->precision == RILL_FINE ? 2 : 1;
+    int parts = job->precision == RILL_PRECISION_FINE ? 2 : 1;
     size_t offset = first * rill__whole_row_bytes(job->columns, parts);
     return (rill__whole_rows){.memory = job->cpu->activations + offset,
                               .columns = job->columns,
@@ -99,7 +100,7 @@ static void tile_product(const rill__cpu_kernels *kernels, rill_type type, const
         w.row_bytes = left < RILL_CPU_CHUNK ? rill__packed_row_bytes(type, w.k) : row_bytes;
         kernels->expand[type](tile, &w);
         tile += RILL_CPU_TILE * w.row_bytes;
-        w.ahead = (rill__ahead){tile + AHEAD, RILL_CPU_TILE * row_bytes};
+        w.ahead = (rill__ahead){(const void *)((uintptr_t)tile + AHEAD), RILL_CPU_TILE * row_bytes};
         kernels->product_whole(&w, rows, sums);
     }
 }
@@ -108,8 +109,8 @@ void rill__cpu_whole_product(const rill__cpu_rows_job *job, const rill__weight *
                              size_t first, size_t n, float *out, unsigned thread) {
     uint8_t *scratch = job->cpu->scratch[thread].products;
     float *sums = (float *)(void *)(scratch + Q_BYTES + 2 * SCALES_BYTES);
-    size_t row_bytes = job->columns * (job->precision == RILL_FINE ? 2 : 1);
-    size_t at_once = ROWS_BYTES / row_bytes + 1;
+    size_t read_bytes = job->columns * (size_t)quantized_rows(job, 0, 0).parts;  // of a row
+    size_t at_once = ROWS_BYTES / read_bytes + 1;
     size_t tile_bytes = rill__packed_tile_bytes(weight->type, job->columns);
     size_t begin = weight->first + first, end = begin + n;
     for (size_t r = 0; r < job->n_rows; r += at_once) {

@@ -6,6 +6,8 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/ahead_tmpl.h"
 
+_Static_assert(WHOLE_FINE_ROWS <= WHOLE_ROWS, "blocks have room for WHOLE_ROWS");
+
 #define WINLINE static inline __attribute__((always_inline))
 
 // What a sum begins with: q is `zero` too great, and `vi_dot` may take it for less than it is.
@@ -72,16 +74,20 @@ WINLINE void whole_lanes(const rill__whole *w, const rill__whole_rows *rows, siz
 WINLINE void whole_rows(const rill__whole *w, const rill__whole_rows *rows, float *sums, size_t run,
                         bool minima, int parts) {
     size_t most = parts == 2 ? WHOLE_FINE_ROWS : WHOLE_ROWS, r = 0, left;
-    for (; (left = rows->n_rows - r) > 0; r += left) {
+    while ((left = rows->n_rows - r) > 0) {
         // Few rows use little of what is loaded: 6 + 2 would take longer than 4 + 4.
-        if (left >= most && (most <= 4 || left != most + 2))
-            whole_lanes(w, rows, r, left = most, sums, run, minima, parts);
-        else if (left >= 4 && most > 4)
-            whole_lanes(w, rows, r, left = 4, sums, run, minima, parts);
-        else if (left >= 2 && most > 2)
-            whole_lanes(w, rows, r, left = 2, sums, run, minima, parts);
-        else
-            whole_lanes(w, rows, r, left = 1, sums, run, minima, parts);
+        if (left >= most && (most <= 4 || left != most + 2)) {
+            whole_lanes(w, rows, r, most, sums, run, minima, parts);
+            r += most;
+        } else if (left >= 4 && most > 4) {
+            whole_lanes(w, rows, r, 4, sums, run, minima, parts);
+            r += 4;
+        } else if (left >= 2 && most > 2) {
+            whole_lanes(w, rows, r, 2, sums, run, minima, parts);
+            r += 2;
+        } else {
+            whole_lanes(w, rows, r++, 1, sums, run, minima, parts);
+        }
     }
 }
 

@@ -283,7 +283,9 @@ static void product_tiled_amx(const rill__whole *w, const rill__whole_rows *rows
     rill__whole_rows few = *rows;
     few.memory += r * stride;
     few.n_rows -= r;
-    product_whole_amx(w, &few, sums + r * RILL_CPU_TILE);
+    rill__whole last = *w;
+    last.ahead = ahead_share(&w->ahead, r, rows->n_rows, rows->n_rows);
+    product_whole_amx(&last, &few, sums + r * RILL_CPU_TILE);
 }
 
 void rill__cpu_kernels_amx(rill__cpu_kernels *k) {
