@@ -152,21 +152,15 @@ static size_t run_rms_norm(const rill__cpu_kernels *k, operands *in, float *out)
 #define FINITE       (1u << NORMAL | 1u << CONSTANT | 1u << DENORMAL | 1u << ZERO)
 
 // Whole numbers: every tier the same bits.
+#define WHOLE_CASE(name, member, TYPE, unit, run)                                                  \
+    { name, SLOT(member), RILL_TYPE_##TYPE, unit, 0, 0, FINITE | 1u << LARGE | 1u << NANS, run }
 #define WHOLE(name, TYPE, unit)                                                                    \
     {"expand " name, SLOT(expand[RILL_TYPE_##TYPE]), RILL_TYPE_##TYPE, unit, 0, 0, FINITE,         \
      run_expand},                                                                                  \
-        {"whole " name,                                                                            \
-         SLOT(product_whole),                                                                      \
-         RILL_TYPE_##TYPE,                                                                         \
-         unit,                                                                                     \
-         0,                                                                                        \
-         0,                                                                                        \
-         FINITE | 1u << LARGE | 1u << NANS,                                                        \
-         run_whole},                                                                               \
-    {                                                                                              \
-        "whole fine " name, SLOT(product_whole), RILL_TYPE_##TYPE, unit, 0, 0,                     \
-            FINITE | 1u << LARGE | 1u << NANS, run_whole_fine                                      \
-    }
+        WHOLE_CASE("whole " name, product_whole, TYPE, unit, run_whole),                           \
+        WHOLE_CASE("whole fine " name, product_whole, TYPE, unit, run_whole_fine),                 \
+        WHOLE_CASE("row " name, product_row[RILL_TYPE_##TYPE], TYPE, unit, run_row),               \
+        WHOLE_CASE("row fine " name, product_row[RILL_TYPE_##TYPE], TYPE, unit, run_row_fine)
 
 // Decoding is exact. Sums of floats: k additions, each within 2^-24, over lanes. Exponentials: 2
 // ulp, and what underflows is zero.

@@ -25,8 +25,13 @@ static void pack(const operands *in) {
                     packed);
 }
 
-// Columns [first, first + w.k) of all rows.
-static rill__whole expanded(const rill__cpu_kernels *k, const operands *in, size_t first) {
+static const uint8_t *packed_from(const operands *in, size_t first) {
+    size_t chunk = RILL_CPU_TILE * rill__packed_row_bytes(in->type, RILL_CPU_CHUNK);
+    return packed + first / RILL_CPU_CHUNK * chunk;
+}
+
+// Columns [first, first + k) of all rows, before they are expanded.
+static rill__whole columns_from(const operands *in, size_t first) {
     size_t left = in->n - first;
     rill__whole w = {.format = rill__whole_format_of(in->type),
                      .first = first,
@@ -34,9 +39,8 @@ static rill__whole expanded(const rill__cpu_kernels *k, const operands *in, size
                      .q = whole_q,
                      .d = whole_d,
                      .m = whole_m};
-    size_t chunk = RILL_CPU_TILE * rill__packed_row_bytes(in->type, RILL_CPU_CHUNK);
     w.row_bytes = rill__packed_row_bytes(in->type, w.k);
-    k->expand[in->type](packed + first / RILL_CPU_CHUNK * chunk, &w);
+    w.ahead = (rill__ahead){packed_from(in, first), 0};
     return w;
 }
 
@@ -50,7 +54,8 @@ static size_t run_expand(const rill__cpu_kernels *k, operands *in, float *out) {
     }
     pack(in);
     for (size_t first = 0; first < in->n; first += RILL_CPU_CHUNK) {
-        rill__whole w = expanded(k, in, first);
+        rill__whole w = columns_from(in, first);
+        k->expand[in->type](packed_from(in, first), &w);
         for (size_t i = 0; i < w.k * in->n_outs; i++) {
             size_t c = i % w.k, o = i / w.k, scale = c / w.format.run * RILL_CPU_TILE + o;
             int q = w.q[(c / 4 * RILL_CPU_TILE + o) * 4 + c % 4] - w.format.zero;
@@ -83,29 +88,43 @@ static size_t run_quantize_fine(const rill__cpu_kernels *k, operands *in, float 
     return run_quantize_in(k, in, 2, out);
 }
 
-static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int parts, float *out) {
+static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int parts, bool alone,
+                           float *out) {
     rill__cpu_kernels reference;
     rill__cpu_kernels_init(&reference, 0, false);
     static float sums[ROWS * RILL_CPU_TILE];
     memset(sums, 0, sizeof sums);
-    const rill__whole_rows rows = {all_rows, in->n, in->n_rows, parts};
-    for (size_t r = 0; r < in->n_rows; r++) reference.quantize_whole(in->x + r * in->n, &rows, r);
+    const rill__whole_rows rows = {all_rows, in->n, alone ? 1 : in->n_rows, parts};
+    for (size_t r = 0; r < rows.n_rows; r++) reference.quantize_whole(in->x + r * in->n, &rows, r);
     pack(in);
     for (size_t first = 0; first < in->n; first += RILL_CPU_CHUNK) {
-        rill__whole w = expanded(k, in, first);
-        k->product_whole(&w, &rows, sums);
+        rill__whole w = columns_from(in, first);
+        if (alone) {
+            k->product_row[in->type](packed_from(in, first), &w, &rows, sums);
+        } else {
+            k->expand[in->type](packed_from(in, first), &w);
+            k->product_whole(&w, &rows, sums);
+        }
     }
-    for (size_t r = 0; r < in->n_rows; r++)
+    for (size_t r = 0; r < rows.n_rows; r++)
         memcpy(out + r * in->n_outs, sums + r * RILL_CPU_TILE, in->n_outs * sizeof *sums);
-    return in->n_rows * in->n_outs;
+    return rows.n_rows * in->n_outs;
 }
 
 static size_t run_whole(const rill__cpu_kernels *k, operands *in, float *out) {
-    return run_whole_in(k, in, 1, out);
+    return run_whole_in(k, in, 1, false, out);
 }
 
 static size_t run_whole_fine(const rill__cpu_kernels *k, operands *in, float *out) {
-    return run_whole_in(k, in, 2, out);
+    return run_whole_in(k, in, 2, false, out);
+}
+
+static size_t run_row(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_whole_in(k, in, 1, true, out);
+}
+
+static size_t run_row_fine(const rill__cpu_kernels *k, operands *in, float *out) {
+    return run_whole_in(k, in, 2, true, out);
 }
 
 #endif

@@ -8,13 +8,9 @@
 
 rill__whole_format rill__whole_format_of(rill_type type) {
     static const rill__whole_format formats[RILL_CPU_TYPES] = {
-        [RILL_TYPE_Q4_0] = {32, 8},     [RILL_TYPE_Q4_1] = {32, 0},
-        [RILL_TYPE_Q5_0] = {32, 16},    [RILL_TYPE_Q5_1] = {32, 0},
-        [RILL_TYPE_Q8_0] = {32, 128},   [RILL_TYPE_Q2_K] = {16, 0},
-        [RILL_TYPE_Q3_K] = {16, 4},     [RILL_TYPE_Q4_K] = {32, 0},
-        [RILL_TYPE_Q5_K] = {32, 0},     [RILL_TYPE_Q6_K] = {16, 32},
-        [RILL_TYPE_IQ4_NL] = {32, 128}, [RILL_TYPE_IQ4_XS] = {32, 128},
-        [RILL_TYPE_MXFP4] = {32, 16},
+#define FORMAT(name, TYPE, run, zero) [RILL_TYPE_##TYPE] = {run, zero},
+        RILL_WHOLE_TYPES(FORMAT)
+#undef FORMAT
     };
     return (unsigned)type < RILL_CPU_TYPES ? formats[type] : (rill__whole_format){0};
 }
@@ -24,6 +20,7 @@ void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact
     rill__cpu_kernels_ref(k);
     if (exact) {
         memset(k->expand, 0, sizeof k->expand);
+        memset(k->product_row, 0, sizeof k->product_row);
         return;
     }
 #if defined(__x86_64__)

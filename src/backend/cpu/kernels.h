@@ -82,26 +82,28 @@ static inline size_t rill__whole_byte_at(size_t c, int parts) {
     return parts == 2 ? 2 * c - c % RILL_WHOLE_BLOCK : c;
 }
 
-// All types that are multiplied so, for lists that name them: X(name, TYPE).
+// All types that are multiplied so, for lists that name them: X(name, TYPE, run, zero). run:
+// columns that share a scale, 16 or 32; zero: the q of nought, a power of two; 0: the type has
+// minima.
 #define RILL_WHOLE_TYPES(X)                                                                        \
-    X(q4_0, Q4_0)                                                                                  \
-    X(q4_1, Q4_1)                                                                                  \
-    X(q5_0, Q5_0)                                                                                  \
-    X(q5_1, Q5_1)                                                                                  \
-    X(q8_0, Q8_0)                                                                                  \
-    X(q2_k, Q2_K)                                                                                  \
-    X(q3_k, Q3_K)                                                                                  \
-    X(q4_k, Q4_K)                                                                                  \
-    X(q5_k, Q5_K)                                                                                  \
-    X(q6_k, Q6_K)                                                                                  \
-    X(iq4_nl, IQ4_NL)                                                                              \
-    X(iq4_xs, IQ4_XS)                                                                              \
-    X(mxfp4, MXFP4)
+    X(q4_0, Q4_0, 32, 8)                                                                           \
+    X(q4_1, Q4_1, 32, 0)                                                                           \
+    X(q5_0, Q5_0, 32, 16)                                                                          \
+    X(q5_1, Q5_1, 32, 0)                                                                           \
+    X(q8_0, Q8_0, 32, 128)                                                                         \
+    X(q2_k, Q2_K, 16, 0)                                                                           \
+    X(q3_k, Q3_K, 16, 4)                                                                           \
+    X(q4_k, Q4_K, 32, 0)                                                                           \
+    X(q5_k, Q5_K, 32, 0)                                                                           \
+    X(q6_k, Q6_K, 16, 32)                                                                          \
+    X(iq4_nl, IQ4_NL, 32, 128)                                                                     \
+    X(iq4_xs, IQ4_XS, 32, 128)                                                                     \
+    X(mxfp4, MXFP4, 32, 16)
 
 // How a type's values are whole numbers.
 typedef struct rill__whole_format {
-    uint8_t run;   // columns that share a scale: 16 or 32; 0: the type is not of this kind
-    uint8_t zero;  // the q of nought, a power of two; 0: the type has minima
+    uint8_t run;  // 0: the type is not of this kind
+    uint8_t zero;
 } rill__whole_format;
 
 // run is 0 for floats and types that nobody knows.
@@ -232,6 +234,10 @@ typedef struct rill__cpu_kernels {
     // sums[r, o] += the products of weight row o with row r of activations, in w's columns; sums
     // are [n_rows, RILL_CPU_TILE].
     void (*product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums);
+    // The same from packed weights, as expand reads them, for one row; by type, NULL with expand.
+    // w's q is not used.
+    void (*product_row[RILL_CPU_TYPES])(const uint8_t *packed, const rill__whole *w,
+                                        const rill__whole_rows *rows, float *sums);
     // Products by tiles, NULL where the processor has none.
     void (*product_tiles)(const rill__tiles *t);
     // n numbers, a multiple of 32, to their high and low parts.

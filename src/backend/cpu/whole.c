@@ -98,10 +98,16 @@ static void tile_product(const rill__cpu_kernels *kernels, rill_type type, const
         size_t left = rows->columns - w.first;
         w.k = left < RILL_CPU_CHUNK ? left : RILL_CPU_CHUNK;
         w.row_bytes = left < RILL_CPU_CHUNK ? rill__packed_row_bytes(type, w.k) : row_bytes;
-        kernels->expand[type](tile, &w);
-        tile += RILL_CPU_TILE * w.row_bytes;
-        w.ahead = (rill__ahead){(const void *)((uintptr_t)tile + AHEAD), RILL_CPU_TILE * row_bytes};
-        kernels->product_whole(&w, rows, sums);
+        size_t bytes = RILL_CPU_TILE * w.row_bytes;
+        w.ahead = (rill__ahead){(const void *)((uintptr_t)tile + bytes + AHEAD),
+                                RILL_CPU_TILE * row_bytes};
+        if (rows->n_rows == 1) {
+            kernels->product_row[type](tile, &w, rows, sums);
+        } else {
+            kernels->expand[type](tile, &w);
+            kernels->product_whole(&w, rows, sums);
+        }
+        tile += bytes;
     }
 }
 

@@ -14,11 +14,15 @@ static inline vi vi_dot(vi sums, vi a, vi b) {
 
 #include "backend/cpu/simd/bytes_tmpl.h"
 
+#include "backend/cpu/simd/unpack_tmpl.h"
 #include "backend/cpu/simd/whole_tmpl.h"
+
+#include "backend/cpu/simd/row_tmpl.h"
 
 BURN(burn_int8_neondot, "sdot", "16b", 2 * 16)
 
 void rill__cpu_kernels_neondot(rill__cpu_kernels *k) {
     k->product_whole = product_whole_neondot;
+    row_slots_neondot(k);
     k->burn_int8 = burn_int8_neondot;
 }

@@ -12,11 +12,15 @@ static inline vi vi_dot(vi sums, vi a, vi b) {
 
 #include "backend/cpu/simd/bytes_tmpl.h"
 
+#include "backend/cpu/simd/unpack_tmpl.h"
 #include "backend/cpu/simd/whole_tmpl.h"
+
+#include "backend/cpu/simd/row_tmpl.h"
 
 BURN(burn_int8_neoni8mm, "smmla", "16b", 2 * 32)
 
 void rill__cpu_kernels_neoni8mm(rill__cpu_kernels *k) {
     k->product_whole = product_whole_neoni8mm;
+    row_slots_neoni8mm(k);
     k->burn_int8 = burn_int8_neoni8mm;
 }

@@ -248,15 +248,25 @@ static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed,
     }
 }
 
-#define EXPAND(name, TYPE)                                                                         \
+#define EXPAND(name, TYPE, ...)                                                                    \
     static void expand_##name##_c(const uint8_t *packed, rill__whole *w) {                         \
         expand_rows(RILL_TYPE_##TYPE, unpack_##name##_c, packed, w);                               \
+    }                                                                                              \
+    static void product_row_##name##_c(const uint8_t *packed, const rill__whole *w,                \
+                                       const rill__whole_rows *rows, float *sums) {                \
+        uint8_t q[RILL_CPU_CHUNK * RILL_CPU_TILE];                                                 \
+        rill__whole expanded = *w;                                                                 \
+        expanded.q = q;                                                                            \
+        expand_##name##_c(packed, &expanded);                                                      \
+        product_whole_c(&expanded, rows, sums);                                                    \
     }
 RILL_WHOLE_TYPES(EXPAND)
 
 void rill__cpu_whole_ref(rill__cpu_kernels *k) {
     k->quantize_whole = quantize_whole_c;
     k->product_whole = product_whole_c;
-#define SLOT(name, TYPE) k->expand[RILL_TYPE_##TYPE] = expand_##name##_c;
+#define SLOT(name, TYPE, ...)                                                                      \
+    k->expand[RILL_TYPE_##TYPE] = expand_##name##_c;                                               \
+    k->product_row[RILL_TYPE_##TYPE] = product_row_##name##_c;
     RILL_WHOLE_TYPES(SLOT)
 }

@@ -16,8 +16,8 @@ typedef struct whole_products {
 
 typedef whole_products whole_activations;
 
-static inline whole_weights weights_at(const uint8_t *q) {
-    return vi_load(q);
+static inline whole_weights weights_of(vi four) {
+    return four;
 }
 
 // Columns [first + i, first + i + 4); i is within a run, which begins at `first`.

@@ -16,6 +16,15 @@ WINLINE vi whole_start(vi x_sum, int shift, bool minima) {
     return minima ? start : vi_sub(start, vi_sll(x_sum, shift));
 }
 
+// A run that begins at column c is over: out + its sum, scaled.
+WINLINE vf whole_total(vf out, vi sum, const float *d, const float *m, const rill__whole_row *x,
+                       size_t c, size_t run, bool minima) {
+    vf dx = vf_set(x->d[c / RILL_WHOLE_BLOCK]);
+    out = vf_fma(vi_float(sum), vf_mul(vf_load(d), dx), out);
+    if (!minima) return out;
+    return vf_fnma(vf_load(m), vf_mul(dx, vi_float(vi_set(x->sums[run == 32][c / run]))), out);
+}
+
 // WHOLE_VECTORS vectors of weight rows from `lane` on with nx rows of activations; sizes are
 // constants after inlining.
 WINLINE void whole_block(const rill__whole *w, const rill__whole_rows *rows, size_t row,
@@ -44,22 +53,18 @@ WINLINE void whole_block(const rill__whole *w, const rill__whole_rows *rows, siz
         for (size_t i = 0; i < run; i += 4) {
             const uint8_t *q_at = w->q + (c + i) * RILL_CPU_TILE + 4 * lane;
             whole_weights q[NV];
-            for (size_t v = 0; v < NV; v++) q[v] = weights_at(q_at + 4 * LANES * v);
+            for (size_t v = 0; v < NV; v++) q[v] = weights_of(vi_load(q_at + 4 * LANES * v));
             for (size_t r = 0; r < nx; r++) {
                 whole_activations four = activations_at(&x[r], w->first + c, i, parts);
                 for (size_t v = 0; v < NV; v++) p[r][v] = multiply_four(p[r][v], q[v], four, parts);
             }
         }
-        for (size_t r = 0; r < nx; r++) {
-            vf dx = vf_set(x[r].d[(w->first + c) / RILL_WHOLE_BLOCK]);
-            vf x_sum = minima ? vf_mul(dx, vi_float(vi_set(x[r].sums[run == 32][at]))) : dx;
+        for (size_t r = 0; r < nx; r++)
             for (size_t v = 0; v < NV; v++) {
                 size_t scale = c / run * RILL_CPU_TILE + lane + v * LANES;
-                vf s = vi_float(whole_sum(p[r][v], parts));
-                out[r][v] = vf_fma(s, vf_mul(vf_load(w->d + scale), dx), out[r][v]);
-                if (minima) out[r][v] = vf_fnma(vf_load(w->m + scale), x_sum, out[r][v]);
+                out[r][v] = whole_total(out[r][v], whole_sum(p[r][v], parts), w->d + scale,
+                                        w->m + scale, &x[r], w->first + c, run, minima);
             }
-        }
     }
     for (size_t r = 0; r < nx; r++)
         for (size_t v = 0; v < NV; v++) vf_store(sums + r * RILL_CPU_TILE + v * LANES, out[r][v]);

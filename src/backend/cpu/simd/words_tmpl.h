@@ -12,8 +12,7 @@ typedef struct whole_weights {
 typedef whole_weights whole_activations;
 typedef vi whole_products;
 
-static inline whole_weights weights_at(const uint8_t *q) {
-    vi four = vi_load(q);
+static inline whole_weights weights_of(vi four) {
     return (whole_weights){vi_and(four, vi_set(0x00ff00ff)), vi_srl16(four, 8)};
 }
 

@@ -6,12 +6,15 @@
 #include "backend/cpu/x86/burn_tmpl.h"
 #include "backend/cpu/x86/quantize_avx2.h"
 
-#include "backend/cpu/simd/expand_tmpl.h"
 #include "backend/cpu/simd/product_tmpl.h"
 #include "backend/cpu/simd/rows_tmpl.h"
 #include "backend/cpu/simd/words_tmpl.h"
 
+#include "backend/cpu/simd/unpack_tmpl.h"
 #include "backend/cpu/simd/whole_tmpl.h"
+
+#include "backend/cpu/simd/expand_tmpl.h"
+#include "backend/cpu/simd/row_tmpl.h"
 
 #include "backend/cpu/simd/attend_tmpl.h"
 #include "backend/cpu/simd/encode_tmpl.h"
@@ -32,6 +35,7 @@ static double burn_int8_avx2(size_t rounds) {
 void rill__cpu_kernels_avx2(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
     expand_slots_avx2(k);
+    row_slots_avx2(k);
     k->quantize_whole = quantize_whole_avx2;
     k->burn_int8 = burn_int8_avx2;
 }

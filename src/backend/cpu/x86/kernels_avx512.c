@@ -5,12 +5,15 @@
 #include "backend/cpu/x86/attend_avx512.h"
 #include "backend/cpu/x86/burn_tmpl.h"
 
-#include "backend/cpu/simd/expand_tmpl.h"
 #include "backend/cpu/simd/product_tmpl.h"
 #include "backend/cpu/simd/rows_tmpl.h"
 #include "backend/cpu/simd/words_tmpl.h"
 
+#include "backend/cpu/simd/unpack_tmpl.h"
 #include "backend/cpu/simd/whole_tmpl.h"
+
+#include "backend/cpu/simd/expand_tmpl.h"
+#include "backend/cpu/simd/row_tmpl.h"
 
 #include "backend/cpu/simd/attend_tmpl.h"
 #include "backend/cpu/simd/encode_tmpl.h"
@@ -31,5 +34,6 @@ static double burn_int8_avx512(size_t rounds) {
 void rill__cpu_kernels_avx512(rill__cpu_kernels *k) {
 #include "backend/cpu/simd/slots_tmpl.h"
     expand_slots_avx512(k);
+    row_slots_avx512(k);
     k->burn_int8 = burn_int8_avx512;
 }

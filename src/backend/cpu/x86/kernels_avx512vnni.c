@@ -7,11 +7,15 @@
 
 #include "backend/cpu/simd/bytes_tmpl.h"
 
+#include "backend/cpu/simd/unpack_tmpl.h"
 #include "backend/cpu/simd/whole_tmpl.h"
+
+#include "backend/cpu/simd/row_tmpl.h"
 
 BURN_DOT(burn_int8_avx512vnni, __m512i, _mm512_set1_epi8(3), "vpdpbusd")
 
 void rill__cpu_kernels_avx512vnni(rill__cpu_kernels *k) {
     k->product_whole = product_whole_avx512vnni;
+    row_slots_avx512vnni(k);
     k->burn_int8 = burn_int8_avx512vnni;
 }
