@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Products of quantised weights: weights are packed when a model is opened (pack.h), activations
 // quantised once for all projections, and both multiplied as whole numbers, chunk by chunk
-// (kernels.h). One row of activations or hundreds go the same way.
+// (kernels.h). One row meets weights as they are unpacked; more share a chunk that was expanded.
+// Both give the same bits.
 #include "backend/cpu/cpu.h"
 
 #include "backend/cpu/pack.h"

@@ -22,13 +22,15 @@ WINLINE void end_runs(const lanes *at, const rill__whole *w, size_t k, int shift
                             size_t k, int parts, float *sums) {                                    \
         for (size_t lane = 0; lane < RILL_CPU_TILE; lane += LANES) {                               \
             whole_products runs[RILL_CPU_CHUNK / columns];                                         \
+            const rill__ahead share = ahead_share(&w->ahead, lane, lane + LANES, RILL_CPU_TILE);   \
+            ahead next = ahead_of(&share, k / 8);                                                  \
             lanes at = lanes_at(packed, w, lane);                                                  \
             at.sums = runs;                                                                        \
             at.x = x;                                                                              \
             at.first = w->first;                                                                   \
             at.run = columns;                                                                      \
             at.parts = parts;                                                                      \
-            at.ahead = (const uint8_t *)w->ahead.at - packed;                                      \
+            at.next = &next;                                                                       \
             for (size_t r = 0; r < RILL_CPU_CHUNK / columns; r++)                                  \
                 runs[r] = products_from(vi_set(0));                                                \
             unpack_##name(at, k);                                                                  \

@@ -5,6 +5,7 @@
 // What the bits mean is in ref/whole_ref.c.
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/pack.h"
+#include "backend/cpu/simd/ahead_tmpl.h"
 
 #define XINLINE static inline __attribute__((always_inline))
 #define UNFOLD  _Pragma("GCC unroll 16")
@@ -20,7 +21,7 @@ typedef struct lanes {
     const rill__whole_row *x;
     size_t first, run;
     int parts;
-    ptrdiff_t ahead;  // from a word to one that is asked for when it is read
+    ahead *next;  // asked for with every eight columns, in the order of memory
 } lanes;
 
 XINLINE lanes lanes_at(const uint8_t *packed, const rill__whole *w, size_t lane) {
@@ -32,9 +33,7 @@ XINLINE lanes lanes_at(const uint8_t *packed, const rill__whole *w, size_t lane)
 }
 
 XINLINE vi word(lanes at, size_t i) {
-    const uint8_t *word = at.words + 4 * RILL_PACKED_ROWS * i;
-    if (at.sums) __builtin_prefetch((const void *)((uintptr_t)word + (uintptr_t)at.ahead));
-    return vi_load(word);
+    return vi_load(at.words + 4 * RILL_PACKED_ROWS * i);
 }
 
 XINLINE void put(lanes at, size_t column, vi bytes) {
@@ -42,6 +41,7 @@ XINLINE void put(lanes at, size_t column, vi bytes) {
         size_t block = column / RILL_WHOLE_BLOCK * RILL_WHOLE_BLOCK;
         whole_products *sum = at.sums + column / at.run;
         whole_activations four = activations_at(at.x, at.first + block, column - block, at.parts);
+        if (column % 8 == 0) look_ahead(at.next, true);
         *sum = multiply_four(*sum, weights_of(bytes), four, at.parts);
     } else {
         vi_store(at.q + column * RILL_CPU_TILE, bytes);
