@@ -8,7 +8,11 @@
 #include "backend/cpu/simd/ahead_tmpl.h"
 
 #define XINLINE static inline __attribute__((always_inline))
-#define UNFOLD  _Pragma("GCC unroll 16")
+#ifdef RILL_SANITIZED  // every step is instrumented: unfolded, compilers would take minutes
+#define UNFOLD
+#else
+#define UNFOLD _Pragma("GCC unroll 16")
+#endif
 
 // LANES rows of a chunk: where they are read, and where they go. All but the pointers is constant
 // after inlining.
