@@ -234,8 +234,8 @@ typedef struct rill__cpu_kernels {
     // sums[r, o] += the products of weight row o with row r of activations, in w's columns; sums
     // are [n_rows, RILL_CPU_TILE].
     void (*product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums);
-    // The same from packed weights, as expand reads them, for one row; by type, NULL with expand.
-    // w's q is not used.
+    // The same from packed weights, as expand reads them, for one row (n_rows is 1); by type, NULL
+    // with expand. w's q, d and m are scratch of a chunk; what they hold afterwards is anything.
     void (*product_row[RILL_CPU_TYPES])(const uint8_t *packed, const rill__whole *w,
                                         const rill__whole_rows *rows, float *sums);
     // Products by tiles, NULL where the processor has none.
@@ -288,7 +288,7 @@ typedef struct rill__cpu_kernels {
 } rill__cpu_kernels;
 
 // Fills every slot with the reference, then overrides by tier. `exact`: the reference alone, and
-// weights never meet quantised activations (`expand` is empty).
+// weights never meet quantised activations (`expand` and `product_row` are empty).
 void rill__cpu_kernels_init(rill__cpu_kernels *k, unsigned cpu_flags, bool exact);
 
 // The tiers, lowest first; each overrides what it has.

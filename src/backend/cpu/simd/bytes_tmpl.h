@@ -20,7 +20,7 @@ static inline whole_weights weights_of(vi four) {
     return four;
 }
 
-// Columns [first + i, first + i + 4); i is within a run, which begins at `first`.
+// Columns [first + i, first + i + 4); first + i is in the block of `first`.
 static inline whole_activations activations_at(const rill__whole_row *row, size_t first, size_t i,
                                                int parts) {
     int32_t coarse, fine;

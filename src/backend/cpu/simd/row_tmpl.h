@@ -3,7 +3,7 @@
 // decode spends, memory apart, is this. Include after unpack_tmpl.h and whole_tmpl.h.
 
 // All runs are over: they meet their scales. Of a whole chunk, k is constant, and all loops unfold,
-// so that sums are registers.
+// so that sums are registers, for most types.
 WINLINE void end_runs(const lanes *at, const rill__whole *w, size_t k, int shift, bool minima,
                       float *out) {
     vf total = vf_load(out);

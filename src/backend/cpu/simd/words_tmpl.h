@@ -16,7 +16,7 @@ static inline whole_weights weights_of(vi four) {
     return (whole_weights){vi_and(four, vi_set(0x00ff00ff)), vi_srl16(four, 8)};
 }
 
-// Columns [first + i, first + i + 4); i is within a run, which begins at `first`.
+// Columns [first + i, first + i + 4); first + i is in the block of `first`.
 static inline whole_activations activations_at(const rill__whole_row *row, size_t first, size_t i,
                                                int parts) {
     (void)parts;
