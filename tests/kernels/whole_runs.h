@@ -40,7 +40,7 @@ static rill__whole columns_from(const operands *in, size_t first) {
                      .d = whole_d,
                      .m = whole_m};
     w.row_bytes = rill__packed_row_bytes(in->type, w.k);
-    w.ahead = (rill__ahead){packed_from(in, first), 0};
+    w.ahead = (rill__ahead){packed_from(in, first), RILL_CPU_TILE * w.row_bytes};
     return w;
 }
 
@@ -88,18 +88,18 @@ static size_t run_quantize_fine(const rill__cpu_kernels *k, operands *in, float 
     return run_quantize_in(k, in, 2, out);
 }
 
-static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int parts, bool alone,
+static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int parts, bool one_row,
                            float *out) {
     rill__cpu_kernels reference;
     rill__cpu_kernels_init(&reference, 0, false);
     static float sums[ROWS * RILL_CPU_TILE];
     memset(sums, 0, sizeof sums);
-    const rill__whole_rows rows = {all_rows, in->n, alone ? 1 : in->n_rows, parts};
+    const rill__whole_rows rows = {all_rows, in->n, one_row ? 1 : in->n_rows, parts};
     for (size_t r = 0; r < rows.n_rows; r++) reference.quantize_whole(in->x + r * in->n, &rows, r);
     pack(in);
     for (size_t first = 0; first < in->n; first += RILL_CPU_CHUNK) {
         rill__whole w = columns_from(in, first);
-        if (alone) {
+        if (one_row && w.k == RILL_CPU_CHUNK) {
             k->product_row[in->type](packed_from(in, first), &w, &rows, sums);
         } else {
             k->expand[in->type](packed_from(in, first), &w);
@@ -108,7 +108,11 @@ static size_t run_whole_in(const rill__cpu_kernels *k, const operands *in, int p
     }
     for (size_t r = 0; r < rows.n_rows; r++)
         memcpy(out + r * in->n_outs, sums + r * RILL_CPU_TILE, in->n_outs * sizeof *sums);
-    return rows.n_rows * in->n_outs;
+    float *behind = out + rows.n_rows * in->n_outs;  // whether anybody wrote behind the rows
+    *behind = 0;
+    for (size_t i = rows.n_rows * RILL_CPU_TILE; i < ROWS * RILL_CPU_TILE; i++)
+        if (sums[i] != 0) *behind = 1;
+    return rows.n_rows * in->n_outs + 1;
 }
 
 static size_t run_whole(const rill__cpu_kernels *k, operands *in, float *out) {

@@ -234,9 +234,10 @@ typedef struct rill__cpu_kernels {
     // sums[r, o] += the products of weight row o with row r of activations, in w's columns; sums
     // are [n_rows, RILL_CPU_TILE].
     void (*product_whole)(const rill__whole *w, const rill__whole_rows *rows, float *sums);
-    // The same from packed weights, as expand reads them, for one row (n_rows is 1); by type, NULL
-    // with expand. w's q, d and m are scratch of a chunk; what they hold afterwards is anything.
-    void (*product_row[RILL_CPU_TYPES])(const uint8_t *packed, const rill__whole *w,
+    // The same from packed weights, as expand reads them, for one row (n_rows is 1) and a
+    // whole chunk (k is RILL_CPU_CHUNK); by type, NULL with expand. w's q, d and m are scratch of a
+    // chunk; what they hold afterwards is anything.
+    void (*product_row[RILL_CPU_TYPES])(const uint8_t *packed, rill__whole *w,
                                         const rill__whole_rows *rows, float *sums);
     // Products by tiles, NULL where the processor has none.
     void (*product_tiles)(const rill__tiles *t);

@@ -102,7 +102,7 @@ static void tile_product(const rill__cpu_kernels *kernels, rill_type type, const
         size_t bytes = RILL_CPU_TILE * w.row_bytes;
         w.ahead = (rill__ahead){(const void *)((uintptr_t)tile + bytes + AHEAD),
                                 RILL_CPU_TILE * row_bytes};
-        if (rows->n_rows == 1) {
+        if (rows->n_rows == 1 && w.k == RILL_CPU_CHUNK) {
             kernels->product_row[type](tile, &w, rows, sums);
         } else {
             kernels->expand[type](tile, &w);

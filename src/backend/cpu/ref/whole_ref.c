@@ -252,13 +252,10 @@ static void expand_rows(rill_type type, unpack_fn unpack, const uint8_t *packed,
     static void expand_##name##_c(const uint8_t *packed, rill__whole *w) {                         \
         expand_rows(RILL_TYPE_##TYPE, unpack_##name##_c, packed, w);                               \
     }                                                                                              \
-    static void product_row_##name##_c(const uint8_t *packed, const rill__whole *w,                \
+    static void product_row_##name##_c(const uint8_t *packed, rill__whole *w,                      \
                                        const rill__whole_rows *rows, float *sums) {                \
-        uint8_t q[RILL_CPU_CHUNK * RILL_CPU_TILE];                                                 \
-        rill__whole expanded = *w;                                                                 \
-        expanded.q = q;                                                                            \
-        expand_##name##_c(packed, &expanded);                                                      \
-        product_whole_c(&expanded, rows, sums);                                                    \
+        expand_##name##_c(packed, w);                                                              \
+        product_whole_c(w, rows, sums);                                                            \
     }
 RILL_WHOLE_TYPES(EXPAND)
 

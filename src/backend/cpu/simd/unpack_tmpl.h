@@ -14,7 +14,7 @@
 #define UNFOLD _Pragma("GCC unroll 16")
 #endif
 
-// LANES rows of a chunk: where they are read, and where they go. All but the pointers is constant
+// LANES rows of a chunk: where they are read, and where they go. run and parts are constant
 // after inlining.
 typedef struct lanes {
     const uint8_t *words;
