@@ -6,7 +6,6 @@
 
 #include "base/buffer.h"
 
-#include <errno.h>
 #include <histedit.h>
 #include <limits.h>
 #include <stdio.h>
@@ -41,8 +40,7 @@ static int read_key(EditLine *edit, wchar_t *out) {
     mbstate_t state = {0};
     for (;;) {
         char byte;
-        ssize_t n = read(STDIN_FILENO, &byte, 1);
-        if (n < 0 && errno == EINTR && !rill__interrupted()) continue;
+        ssize_t n = rill__read_input(STDIN_FILENO, &byte, 1);
         if (n < 0 && el_get(edit, EL_CLIENTDATA, &e) == 0) {
             const LineInfo *line = el_line(edit);
             e->typed = (size_t)(line->lastchar - line->buffer);
@@ -158,8 +156,7 @@ static rill__line read_plain(rill__editor *e, const char **text, size_t *length)
     *length = 0;
     while (!e->ended) {
         char byte;
-        ssize_t n = read(STDIN_FILENO, &byte, 1);
-        if (n < 0 && errno == EINTR && !rill__interrupted()) continue;
+        ssize_t n = rill__read_input(STDIN_FILENO, &byte, 1);
         if (rill__interrupted()) return RILL_LINE_INTERRUPTED;
         if (n <= 0 || (byte != '\n' && rill__bytes_append(&e->line, &byte, 1, NULL) != RILL_OK))
             e->ended = true;

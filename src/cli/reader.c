@@ -16,15 +16,11 @@ enum { PIECE = 32 * 1024 };
 
 static rill_status read_piece(int file, const char *name, char *buffer, size_t *length,
                               rill_error *err) {
-    for (;;) {
-        ssize_t n = read(file, buffer, PIECE);
-        if (n >= 0) {
-            *length = (size_t)n;
-            return RILL_OK;
-        }
-        if (errno != EINTR) return rill__fail(err, RILL_EIO, "%s: %s", name, strerror(errno));
-        if (rill__interrupted()) return rill__fail(err, RILL_EINTERRUPTED, "%s: interrupted", name);
-    }
+    ssize_t n = rill__read_input(file, buffer, PIECE);
+    if (n < 0 && errno == EINTR) return rill__fail(err, RILL_EINTERRUPTED, "%s: interrupted", name);
+    if (n < 0) return rill__fail(err, RILL_EIO, "%s: %s", name, strerror(errno));
+    *length = (size_t)n;
+    return RILL_OK;
 }
 
 static rill_status open_input(const char *path, int *file, rill_error *err) {

@@ -6,6 +6,7 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,31 @@ bool rill__terminated(void) {
 
 void rill__interrupt_clear(void) {
     interrupts = 0;
+}
+
+// A signal between asking for the mark and waiting would be seen at the next key only: so they are
+// held back until ppoll waits.
+static int wait_for_input(int file) {
+    struct pollfd input = {.fd = file, .events = POLLIN};
+    sigset_t held, before;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &held, &before);
+    errno = EINTR;
+    int n = interrupts ? -1 : ppoll(&input, 1, NULL, &before);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n;
+}
+
+ssize_t rill__read_input(int file, void *buffer, size_t size) {
+    for (;;) {
+        ssize_t n = wait_for_input(file) < 0 ? -1 : read(file, buffer, size);
+        if (n >= 0 || errno != EINTR || interrupts) return n;
+    }
 }
 
 // ---- Standard output ------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 
+#include <sys/types.h>
+
 // ---- Interrupts -----------------------------------------------------------------------------
 
 // From here on SIGINT, SIGTERM and SIGHUP set a mark; a second one leaves at once with status 130.
@@ -18,6 +20,9 @@ bool rill__going_on(void);
 bool rill__terminated(void);
 // Forgets it: the next signal is a first one again.
 void rill__interrupt_clear(void);
+// read(2), which a signal of these ends with EINTR even if it came just before; other signals do
+// not end it.
+ssize_t rill__read_input(int file, void *buffer, size_t size);
 
 // ---- Standard output ------------------------------------------------------------------------
 
