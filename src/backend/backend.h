@@ -97,9 +97,15 @@ static inline uint32_t rill__rope_frames(const rill__rope *rope) {
 typedef struct rill__run {
     size_t first_row;
     size_t n_rows;
-    const rill__kv *kv;      // the stream's cache in the layer at hand
-    const rill__rope *rope;  // of the batch's runs all have as many frames and pairs
+    const rill__kv *kv;            // [layers] the stream's cache
+    const rill__rope *rope;        // of the batch's runs all have as many frames and pairs
+    const rill__rope *local_rope;  // the same of layers that have a RoPE of their own
 } rill__run;
+
+// The rope of a run's layers that have one of their own, or of the others.
+static inline const rill__rope *rill__run_rope(const rill__run *run, bool local) {
+    return local ? run->local_rope : run->rope;
+}
 
 // The run that a row is in: what a piece of work asks first. A batch may have a run for every row.
 static inline const rill__run *rill__run_of(const rill__run *runs, size_t n_runs, size_t row) {
@@ -135,6 +141,8 @@ typedef struct rill__attention {
     const rill__run *runs;           // [n_runs]
     size_t n_rows;
     size_t n_runs;
+    uint32_t layer;
+    bool local;  // the layer has a RoPE of its own
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -176,6 +184,23 @@ typedef struct rill__experts {
 
 enum { RILL_ROUTE_BYTES = 16 };
 
+// One pass over a batch: what its operations will be given. Host memory, which stays as it is until
+// the pass has ended.
+typedef struct rill__pass {
+    const rill_token *tokens;  // [n_rows]
+    const rill__row *rows;     // [n_rows]
+    const rill__run *runs;     // [n_runs]
+    const uint32_t *wanted;    // [n_wanted] rows whose logits are wanted
+    size_t n_rows;
+    size_t n_runs;
+    size_t n_wanted;
+    uint32_t n_layers;
+    bool observed;  // somebody waits for results amidst the pass
+    // Passes of one room have the same buffers and weights: those of the same shape differ in
+    // nothing but what is above.
+    const void *room;
+} rill__pass;
+
 // What a matrix is for.
 typedef enum rill__weight_use {
     RILL_USE_ROWS,      // `embed` alone reads it, a few rows at a time
@@ -206,6 +231,15 @@ typedef struct rill__backend_ops {
     // activation wider than max_width. Called at each stream's opening; keeps the greatest.
     rill_status (*reserve)(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
                            rill_error *err);
+    // Rows whose logits are computed at once, at most: a batch of more takes several turns.
+    size_t logits_rows;
+    // Announces a pass to a backend that keeps what its operations are given where it computes: its
+    // operations are called between begin and end, and the tokens, rows, runs and wanted rows that
+    // they are given are the pass's own. If begin returns true, the backend has queued all that
+    // comes before the first `synchronize`, as in a pass of the same shape before, and none of it
+    // is called. Both are NULL where nobody needs to know.
+    bool (*begin)(rill__backend *be, const rill__pass *pass);
+    void (*end)(rill__backend *be);
     // Waits for what is queued; returns the first failure since the last call.
     rill_status (*synchronize)(rill__backend *be, rill_error *err);
 
@@ -233,21 +267,22 @@ typedef struct rill__backend_ops {
     // x = cap * tanh(x / cap)
     void (*cap)(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width);
     // Cosines and sines that `rotate_store` needs for these rows, magnitude included: out is
-    // [n_rows, rill__rope_frames, n_pairs, 2 (cos, sin)] float32. Of the runs only `rope` counts.
+    // [n_rows, rill__rope_frames, n_pairs, 2 (cos, sin)] float32. Of the runs only the rope counts,
+    // `local` or not.
     // The sink frame begins where the stream does, so its position is stream_pos - token +
     // sink_pos, and a key that becomes a sink stays as it is. The angle is reduced in 64-bit
     // integers and evaluated in double.
     void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__row *rows, size_t n_rows,
-                         const rill__run *runs, size_t n_runs);
+                         const rill__run *runs, size_t n_runs, bool local);
     // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place, into q_sink for the
     // sink frame, and into q_previous (NULL without xPos) for the block before; rotates k ([n_rows,
-    // n_kv_heads, head_dim], stream frame), and stores k and v in the cache of the row's run, each
-    // token in its own row (rill__kv_row).
+    // n_kv_heads, head_dim], stream frame), and stores k and v in the layer's cache of the row's
+    // run, each token in its own row (rill__kv_row).
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, rill__buffer *q,
                          rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                         const rill__run *runs, size_t n_runs, uint32_t n_heads,
-                         uint32_t n_kv_heads, uint32_t head_dim);
+                         const rill__run *runs, size_t n_runs, uint32_t layer, bool local,
+                         uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim);
     // softmax over the visible keys (sinks first, then recent tokens in order), times values. A
     // logit is scale * (q . k) - slope * distance, a sink's sink_scale times that; if their share
     // of the mass (all terms of the denominator counted) exceeds sink_cap and anything else has

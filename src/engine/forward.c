@@ -8,14 +8,6 @@
 
 #include <string.h>
 
-// Logits are computed for so many rows at a time: a whole chunk's would be large (a vocabulary of
-// 150,000 takes 600 KB a row), and from 32 rows on a matrix product gains nothing more.
-enum { LOGITS_ROWS = 32 };
-
-static size_t logits_rows(size_t max_rows) {
-    return max_rows < LOGITS_ROWS ? max_rows : LOGITS_ROWS;
-}
-
 // One line a buffer: where it goes, and its size.
 typedef struct workspace_part {
     size_t field;  // offset in rill__workspace
@@ -26,8 +18,11 @@ typedef struct workspace_part {
 enum { N_PARTS = 18 };
 
 // Parts that the model does not have get no rows.
-static void workspace_parts(const rill__description *d, size_t max_rows,
+static void workspace_parts(const rill__network *net, size_t max_rows,
                             workspace_part parts[N_PARTS]) {
+    const rill__description *d = net->model;
+    size_t most_logits = net->backend->ops->logits_rows;
+    size_t max_logits = max_rows < most_logits ? max_rows : most_logits;
     size_t queries = (size_t)d->n_heads * d->head_dim;
     size_t keys = (size_t)d->n_kv_heads * d->head_dim;
     size_t frames = d->position == RILL_POSITION_XPOS ? RILL_FRAMES : 2;
@@ -52,8 +47,8 @@ static void workspace_parts(const rill__description *d, size_t max_rows,
         {offsetof(rill__workspace, table), max_rows, frames * d->rope.n_dims},
         {offsetof(rill__workspace, local_table), d->local_rope ? max_rows : 0,
          frames * d->rope.n_dims},
-        {offsetof(rill__workspace, ends), logits_rows(max_rows), d->hidden_size},
-        {offsetof(rill__workspace, logits), logits_rows(max_rows), d->vocab_size},
+        {offsetof(rill__workspace, ends), max_logits, d->hidden_size},
+        {offsetof(rill__workspace, logits), max_logits, d->vocab_size},
     };
     memcpy(parts, all, sizeof all);
 }
@@ -66,9 +61,9 @@ static rill__buffer **part_buffer(rill__workspace *ws, const workspace_part *par
     return (rill__buffer **)(void *)((char *)ws + part->field);
 }
 
-bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes) {
+bool rill__workspace_bytes(const rill__network *net, size_t max_rows, uint64_t *bytes) {
     workspace_part parts[N_PARTS];
-    workspace_parts(d, max_rows, parts);
+    workspace_parts(net, max_rows, parts);
     size_t total = 0, one;
     for (int i = 0; i < N_PARTS; i++)
         if (!part_bytes(&parts[i], &one) || !rill__add_size(total, one, &total)) return false;
@@ -78,14 +73,19 @@ bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t
 
 rill_status rill__workspace_open(const rill__network *net, size_t max_rows, rill__workspace *out,
                                  rill_error *err) {
-    const rill__description *d = net->model;
     rill__backend *be = net->backend;
-    rill__workspace ws = {.backend = be, .max_rows = max_rows, .max_logits = logits_rows(max_rows)};
+    size_t most_logits = be->ops->logits_rows;
+    rill__workspace ws = {.backend = be,
+                          .max_rows = max_rows,
+                          .max_logits = max_rows < most_logits ? max_rows : most_logits,
+                          .runs = rill__calloc(max_rows, sizeof *ws.runs),
+                          .wanted = rill__calloc(max_rows, sizeof *ws.wanted),
+                          .wanted_logits = rill__calloc(max_rows, sizeof *ws.wanted_logits)};
     workspace_part parts[N_PARTS];
-    workspace_parts(d, max_rows, parts);
+    workspace_parts(net, max_rows, parts);
     rill_status status = RILL_OK;
-    ws.runs = rill__calloc(max_rows, sizeof *ws.runs);
-    if (!ws.runs) status = rill__fail_memory(err, "a workspace", max_rows * sizeof *ws.runs);
+    if (!ws.runs || !ws.wanted || !ws.wanted_logits)
+        status = rill__fail_memory(err, "a workspace", max_rows * sizeof *ws.runs);
     for (int i = 0; status == RILL_OK && i < N_PARTS; i++) {
         size_t bytes;
         if (!part_bytes(&parts[i], &bytes))
@@ -110,13 +110,15 @@ void rill__workspace_close(rill__workspace *ws) {
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
     rill__free(ws->runs);
+    rill__free(ws->wanted);
+    rill__free(ws->wanted_logits);
     memset(ws, 0, sizeof *ws);
 }
 
 rill_status rill__forward_reserve(const rill__network *net, size_t max_rows, size_t max_visible,
                                   rill_error *err) {
     workspace_part parts[N_PARTS];
-    workspace_parts(net->model, max_rows, parts);
+    workspace_parts(net, max_rows, parts);
     size_t widest = 0;
     for (int i = 0; i < N_PARTS; i++)
         if (parts[i].width > widest && parts[i].field != offsetof(rill__workspace, logits))
@@ -183,21 +185,6 @@ static rill_status observe(const pass *p, uint32_t layer) {
     return RILL_OK;
 }
 
-// Each part's cache and positions in a layer.
-static void set_runs(const pass *p, uint32_t layer, bool local) {
-    size_t row = 0;
-    for (size_t i = 0; i < p->batch->n_parts; i++) {
-        const rill__batch_part *part = &p->batch->parts[i];
-        p->ws->runs[i] = (rill__run){
-            .first_row = row,
-            .n_rows = part->n_rows,
-            .kv = &part->cache->layers[layer],
-            .rope = local ? &part->cache->local_rope : &part->cache->rope,
-        };
-        row += part->n_rows;
-    }
-}
-
 // h = attention(h)
 static rill_status attention(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
@@ -207,10 +194,9 @@ static rill_status attention(const pass *p, uint32_t layer) {
     bool local = d->local_rope && window;
 
     project_qkv(p, layer);
-    set_runs(p, layer, local);
     p->ops->rotate_store(p->be, local ? ws->local_table : ws->table, ws->q, ws->q_sink,
                          ws->q_previous, ws->k, ws->v, b->rows, b->n_rows, ws->runs, b->n_parts,
-                         d->n_heads, d->n_kv_heads, d->head_dim);
+                         layer, local, d->n_heads, d->n_kv_heads, d->head_dim);
     const rill__attention a = {
         .q = ws->q,
         .q_sink = ws->q_sink,
@@ -220,6 +206,8 @@ static rill_status attention(const pass *p, uint32_t layer) {
         .runs = ws->runs,
         .n_rows = b->n_rows,
         .n_runs = b->n_parts,
+        .layer = layer,
+        .local = local,
         .n_heads = d->n_heads,
         .n_kv_heads = d->n_kv_heads,
         .head_dim = d->head_dim,
@@ -327,51 +315,75 @@ static rill_status run_layer(const pass *p, uint32_t layer) {
     return RILL_OK;
 }
 
-// A row of the batch whose logits are wanted, and where they go.
-typedef struct wanted {
-    uint32_t row;
-    float *logits;
-} wanted;
+// The batch as a backend sees it: whose rows those are, and which logits are wanted.
+static rill__pass announce(const pass *p) {
+    rill__workspace *ws = p->ws;
+    const rill__batch *b = p->batch;
+    size_t first = 0, n_wanted = 0;
+    for (size_t i = 0; i < b->n_parts; i++) {
+        const rill__batch_part *part = &b->parts[i];
+        ws->runs[i] = (rill__run){.first_row = first,
+                                  .n_rows = part->n_rows,
+                                  .kv = part->cache->layers,
+                                  .rope = &part->cache->rope,
+                                  .local_rope = &part->cache->local_rope};
+        float *logits = part->logits;
+        for (size_t row = part->first_logits; row < part->n_rows; row++) {
+            ws->wanted[n_wanted] = (uint32_t)(first + row);
+            ws->wanted_logits[n_wanted++] = logits;
+            logits += p->d->vocab_size;
+        }
+        first += part->n_rows;
+    }
+    return (rill__pass){.tokens = b->tokens,
+                        .rows = b->rows,
+                        .runs = ws->runs,
+                        .wanted = ws->wanted,
+                        .n_rows = b->n_rows,
+                        .n_runs = b->n_parts,
+                        .n_wanted = n_wanted,
+                        .n_layers = p->d->n_layers,
+                        .observed = b->observer,
+                        .room = ws};
+}
 
-// The logits of n rows, at most LOGITS_ROWS: the last norm and the vocabulary's projection.
-static rill_status read_rows(const pass *p, const wanted *some, size_t n) {
+// From tokens to x behind the last layer.
+static rill_status run_layers(const pass *p) {
+    rill__workspace *ws = p->ws;
+    const rill__batch *b = p->batch;
+    const rill__linear *embedding = rill__network_parameter(p->net, RILL_WEIGHT_EMBEDDING, 0);
+    p->ops->embed(p->be, ws->x, embedding->weight, b->tokens, b->n_rows, p->d->embedding_scale);
+    p->ops->rotary_table(p->be, ws->table, b->rows, b->n_rows, ws->runs, b->n_parts, false);
+    if (ws->local_table)
+        p->ops->rotary_table(p->be, ws->local_table, b->rows, b->n_rows, ws->runs, b->n_parts,
+                             true);
+    for (uint32_t layer = 0; layer < p->d->n_layers; layer++) {
+        rill_status status = run_layer(p, layer);
+        if (status != RILL_OK) return status;
+    }
+    return RILL_OK;
+}
+
+// Logits of the wanted rows [first, first + n): the last norm and the vocabulary's projection.
+static void compute_logits(const pass *p, size_t first, size_t n) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     rill__projection output =
         projection(p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0,
                    ws->logits);
-    uint32_t rows[LOGITS_ROWS];
-    for (size_t i = 0; i < n; i++) rows[i] = some[i].row;
-    p->ops->select_rows(p->be, ws->ends, ws->x, rows, n, d->hidden_size);
+    p->ops->select_rows(p->be, ws->ends, ws->x, ws->wanted + first, n, d->hidden_size);
     norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
     p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
-    rill_status status = p->ops->synchronize(p->be, p->err);
-    size_t bytes = d->vocab_size * sizeof(float);
-    for (size_t i = 0; status == RILL_OK && i < n; i++)
-        p->ops->buffer_read(p->be, ws->logits, i * bytes, some[i].logits, bytes);
-    return status;
 }
 
-// All logits that are wanted, some rows at a time, whosever they are.
-static rill_status read_logits(const pass *p) {
-    wanted some[LOGITS_ROWS];
-    size_t n = 0, first = 0;
-    rill_status status = RILL_OK;
-    for (size_t i = 0; i < p->batch->n_parts; i++) {
-        const rill__batch_part *part = &p->batch->parts[i];
-        float *logits = part->logits;
-        for (size_t row = part->first_logits; row < part->n_rows; row++) {
-            some[n++] = (wanted){.row = (uint32_t)(first + row), .logits = logits};
-            logits += p->d->vocab_size;
-            if (n < p->ws->max_logits) continue;
-            status = read_rows(p, some, n);
-            if (status != RILL_OK) return status;
-            n = 0;
-        }
-        first += part->n_rows;
-    }
-    return n > 0 ? read_rows(p, some, n) : p->ops->synchronize(p->be, p->err);
+static rill_status read_logits(const pass *p, size_t first, size_t n) {
+    size_t bytes = p->d->vocab_size * sizeof(float);
+    rill_status status = p->ops->synchronize(p->be, p->err);
+    for (size_t i = 0; status == RILL_OK && i < n; i++)
+        p->ops->buffer_read(p->be, p->ws->logits, i * bytes, p->ws->wanted_logits[first + i],
+                            bytes);
+    return status;
 }
 
 rill_status rill__forward(const rill__network *net, rill__workspace *ws, const rill__batch *batch,
@@ -383,19 +395,18 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
                     .ws = ws,
                     .batch = batch,
                     .err = err};
-    const rill__linear *embedding = rill__network_parameter(net, RILL_WEIGHT_EMBEDDING, 0);
-    p.ops->embed(p.be, ws->x, embedding->weight, batch->tokens, batch->n_rows,
-                 p.d->embedding_scale);
-    set_runs(&p, 0, false);
-    p.ops->rotary_table(p.be, ws->table, batch->rows, batch->n_rows, ws->runs, batch->n_parts);
-    if (ws->local_table) {
-        set_runs(&p, 0, true);
-        p.ops->rotary_table(p.be, ws->local_table, batch->rows, batch->n_rows, ws->runs,
-                            batch->n_parts);
+    const rill__pass all = announce(&p);
+    size_t turn = all.n_wanted < ws->max_logits ? all.n_wanted : ws->max_logits;
+    bool done = p.ops->begin && p.ops->begin(p.be, &all);
+    rill_status status = done ? RILL_OK : run_layers(&p);
+    if (status == RILL_OK && !done && turn) compute_logits(&p, 0, turn);
+    if (status == RILL_OK) status = read_logits(&p, 0, turn);
+    // More rows than there is room for logits: the others in turns.
+    for (size_t first = turn; status == RILL_OK && first < all.n_wanted; first += turn) {
+        if (turn > all.n_wanted - first) turn = all.n_wanted - first;
+        compute_logits(&p, first, turn);
+        status = read_logits(&p, first, turn);
     }
-    for (uint32_t layer = 0; layer < p.d->n_layers; layer++) {
-        rill_status status = run_layer(&p, layer);
-        if (status != RILL_OK) return status;
-    }
-    return read_logits(&p);
+    if (p.ops->end) p.ops->end(p.be);
+    return status;
 }

@@ -28,11 +28,13 @@ typedef struct rill__workspace {
     rill__buffer *local_table;  // the same for layers with a RoPE of their own
     rill__buffer *ends;         // [max_logits, hidden] rows whose logits are wanted
     rill__buffer *logits;       // [max_logits, vocab]
-    rill__run *runs;            // [max_rows] of the layer at hand; host memory
+    rill__run *runs;            // [max_rows] of the batch; host memory, as the next
+    uint32_t *wanted;           // [max_rows] rows whose logits are wanted
+    float **wanted_logits;      // [max_rows] where they go
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.
-bool rill__workspace_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes);
+bool rill__workspace_bytes(const rill__network *net, size_t max_rows, uint64_t *bytes);
 // Takes all its memory. RILL_ENOMEM says how much was wanted.
 RILL_NODISCARD rill_status rill__workspace_open(const rill__network *net, size_t max_rows,
                                                 rill__workspace *out, rill_error *err);

@@ -203,7 +203,7 @@ rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_op
         .sink_cap = o->sink_cap,
     };
     if (!rill__cache_bytes(d, &plan.cache, &plan.bytes.cache) ||
-        !rill__passes_bytes(d, o->chunk, &plan.bytes.shared))
+        !rill__passes_bytes(&model->network, o->chunk, &plan.bytes.shared))
         return rill__fail(err, RILL_ENOMEM,
                           "window: a cache of %u tokens is more than this machine can address",
                           plan.capacity);

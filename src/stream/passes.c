@@ -27,8 +27,8 @@ static size_t row_bytes(void) {
     return sizeof(rill_token) + sizeof(rill__row) + sizeof(rill__batch_part) + sizeof(rill_feed *);
 }
 
-bool rill__passes_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes) {
-    if (!rill__workspace_bytes(d, max_rows, bytes)) return false;
+bool rill__passes_bytes(const rill__network *net, size_t max_rows, uint64_t *bytes) {
+    if (!rill__workspace_bytes(net, max_rows, bytes)) return false;
     *bytes += max_rows * row_bytes();
     return true;
 }

@@ -26,7 +26,7 @@ void rill__passes_init(rill__passes *p);
 void rill__passes_deinit(rill__passes *p);
 
 // Bytes of room for max_rows rows; false if that overflows.
-bool rill__passes_bytes(const rill__description *d, size_t max_rows, uint64_t *bytes);
+bool rill__passes_bytes(const rill__network *net, size_t max_rows, uint64_t *bytes);
 // Makes room for max_rows rows that see up to max_visible tokens, unless there is as much. Threads:
 // any. RILL_ENOMEM: all is as before.
 RILL_NODISCARD rill_status rill__passes_reserve(rill__passes *p, const rill__network *net,

@@ -131,7 +131,7 @@ static void store(rill__backend *be, const inputs *in, const setting *s, const r
                            buffer_of(be, NULL, n * HEADS * s->dim),
                            buffer_of(be, NULL, n * HEADS * s->dim), buffer_of(be, NULL, 1)};
     be->ops->rotate_store(be, all[4], all[2], all[3], NULL, all[0], all[1], in->rows + first, n,
-                          &run, 1, HEADS, KV_HEADS, s->dim);
+                          &run, 1, 0, false, HEADS, KV_HEADS, s->dim);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) be->ops->buffer_free(be, all[i]);
 }
 

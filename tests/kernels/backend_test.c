@@ -115,8 +115,9 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .sink_logits = sink_logits,
                                .alibi_slopes = s->slopes ? slopes : NULL};
     uint64_t before = rill__allocation_count();
-    ops->rotary_table(be, table, rows, n, &run, 1);
-    ops->rotate_store(be, table, q, q_sink, NULL, k, v, rows, n, &run, 1, HEADS, KV_HEADS, DIM);
+    ops->rotary_table(be, table, rows, n, &run, 1, false);
+    ops->rotate_store(be, table, q, q_sink, NULL, k, v, rows, n, &run, 1, 0, false, HEADS, KV_HEADS,
+                      DIM);
     ops->attend(be, &a);
     assert_int_equal(rill__allocation_count(), before);
     ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);

@@ -131,9 +131,9 @@ static void rotate(kit *t, const float *q, const float *k, uint64_t start, uint6
     const rill__backend_ops *ops = t->be->ops;
     ops->buffer_write(t->be, t->q, 0, q, DIM * sizeof *q);
     ops->buffer_write(t->be, t->k, 0, k, DIM * sizeof *k);
-    ops->rotary_table(t->be, t->table, &row, 1, &run, 1);
+    ops->rotary_table(t->be, t->table, &row, 1, &run, 1, false);
     ops->rotate_store(t->be, t->table, t->q, t->q_sink, t->rope.fade ? t->q_previous : NULL, t->k,
-                      t->v, &row, 1, &run, 1, 1, 1, DIM);
+                      t->v, &row, 1, &run, 1, 0, false, 1, 1, DIM);
 }
 
 static void read_key(const kit *t, uint64_t token, float out[DIM]) {

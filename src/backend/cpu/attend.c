@@ -59,9 +59,9 @@ static rill__view view_of(const attend_job *job, size_t piece, size_t first, siz
                     .kv_head = (uint32_t)(piece / job->n_slices)};
     v.first_head = v.kv_head * job->group + slice * job->n_heads;
     v.n_heads = (uint32_t)rill__least(job->n_heads, job->group - slice * job->n_heads);
-    v.kv = v.run->kv;
+    v.kv = &v.run->kv[a->layer];
     most = (size_t)rill__least(most, v.run->first_row + v.run->n_rows - first);
-    uint64_t length = v.run->rope->fade_block;
+    uint64_t length = rill__run_rope(v.run, a->local)->fade_block;
     while (v.n_rows < most &&
            (!a->q_previous || v.rows[v.n_rows].token / length == v.rows[0].token / length))
         v.n_rows++;
@@ -83,8 +83,10 @@ static bool next_part(const rill__view *v, rill__part *p) {
     uint64_t end = p->sinks ? v->sinks.end : v->recent.end, begin = p->tokens.end;
     if (begin >= end) return false;
     end = rill__least(end, (begin / PART + 1) * PART);
-    if (v->a->q_previous && !p->sinks)
-        end = rill__least(end, (begin / v->run->rope->fade_block + 1) * v->run->rope->fade_block);
+    if (v->a->q_previous && !p->sinks) {
+        uint64_t length = rill__run_rope(v->run, v->a->local)->fade_block;
+        end = rill__least(end, (begin / length + 1) * length);
+    }
     p->tokens = (rill__span){begin, end};
     return true;
 }

@@ -31,7 +31,7 @@ static void scale_quad(float *restrict to, const float *restrict from, float fac
 // The queries in the part's frame, times what makes products logits.
 static void load_queries(const rill__view *v, const rill__part *p) {
     const rill__attention *a = v->a;
-    uint64_t length = v->run->rope->fade_block;  // of xPos
+    uint64_t length = rill__run_rope(v->run, a->local)->fade_block;  // of xPos
     bool previous = a->q_previous && p->tokens.begin < v->rows->token / length * length;
     const float *from = rill__cpu_floats(p->sinks ? a->q_sink : previous ? a->q_previous : a->q);
     float factor = p->sinks ? a->scale * v->kv->sink_scale : a->scale;

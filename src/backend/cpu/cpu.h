@@ -122,12 +122,12 @@ void rill__cpu_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
                        rill__precision precision);
 void rill__cpu_attend(rill__backend *be, const rill__attention *a);
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__row *rows,
-                            size_t n_rows, const rill__run *runs, size_t n_runs);
+                            size_t n_rows, const rill__run *runs, size_t n_runs, bool local);
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, rill__buffer *q,
                             rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
                             const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__run *runs, size_t n_runs, uint32_t n_heads,
-                            uint32_t n_kv_heads, uint32_t head_dim);
+                            const rill__run *runs, size_t n_runs, uint32_t layer, bool local,
+                            uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim);
 void rill__cpu_embed(rill__backend *be, rill__buffer *out, const rill__weight *weight,
                      const rill_token *tokens, size_t n_rows, float scale);
 void rill__cpu_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in,

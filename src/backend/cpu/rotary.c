@@ -10,6 +10,7 @@ typedef struct table_job {
     const rill__row *rows;
     const rill__run *runs;
     size_t n_runs;
+    bool local;
     float *out;
 } table_job;
 
@@ -49,7 +50,8 @@ static void table_piece(void *context, size_t piece, unsigned thread) {
     (void)thread;
     const table_job *job = context;
     const rill__row *row = &job->rows[piece];
-    const rill__rope *rope = rill__run_of(job->runs, job->n_runs, piece)->rope;
+    const rill__rope *rope =
+        rill__run_rope(rill__run_of(job->runs, job->n_runs, piece), job->local);
     uint32_t n = rope->n_pairs;
     float *sink = job->out + piece * rill__rope_frames(rope) * 2 * n, *stream = sink + 2 * n;
     uint64_t sink_frame = row->stream_pos - row->token + row->sink_pos;
@@ -62,8 +64,9 @@ static void table_piece(void *context, size_t piece, unsigned thread) {
 }
 
 void rill__cpu_rotary_table(rill__backend *be, rill__buffer *out, const rill__row *rows,
-                            size_t n_rows, const rill__run *runs, size_t n_runs) {
-    table_job job = {.rows = rows, .runs = runs, .n_runs = n_runs, .out = rill__cpu_floats(out)};
+                            size_t n_rows, const rill__run *runs, size_t n_runs, bool local) {
+    table_job job = {
+        .rows = rows, .runs = runs, .n_runs = n_runs, .local = local, .out = rill__cpu_floats(out)};
     rill__cpu_run(rill__cpu_of(be), n_rows, table_piece, &job);
 }
 
@@ -78,6 +81,8 @@ typedef struct rotate_job {
     const rill__row *rows;
     const rill__run *runs;
     size_t n_runs;
+    uint32_t layer;
+    bool local;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -115,8 +120,8 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
     const rill__cpu_kernels *kernels = job->kernels;
     const rill__row *row = &job->rows[piece];
     const rill__run *run = rill__run_of(job->runs, job->n_runs, piece);
-    const rill__rope *rope = run->rope;
-    const rill__kv *kv = run->kv;
+    const rill__rope *rope = rill__run_rope(run, job->local);
+    const rill__kv *kv = &run->kv[job->layer];
     uint32_t dim = job->head_dim;
     size_t frame = 2 * (size_t)rope->n_pairs;
     const float *frames = job->table + piece * rill__rope_frames(rope) * frame;
@@ -150,8 +155,8 @@ static void rotate_piece(void *context, size_t piece, unsigned thread) {
 void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, rill__buffer *q,
                             rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
                             const rill__buffer *v, const rill__row *rows, size_t n_rows,
-                            const rill__run *runs, size_t n_runs, uint32_t n_heads,
-                            uint32_t n_kv_heads, uint32_t head_dim) {
+                            const rill__run *runs, size_t n_runs, uint32_t layer, bool local,
+                            uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim) {
     rotate_job job = {
         .kernels = &rill__cpu_of(be)->kernels,
         .table = rill__cpu_floats(table),
@@ -163,6 +168,8 @@ void rill__cpu_rotate_store(rill__backend *be, const rill__buffer *table, rill__
         .rows = rows,
         .runs = runs,
         .n_runs = n_runs,
+        .layer = layer,
+        .local = local,
         .n_heads = n_heads,
         .n_kv_heads = n_kv_heads,
         .head_dim = head_dim,
