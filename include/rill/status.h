@@ -29,7 +29,8 @@ extern "C" {
     X(EUNSUPPORTED, -5, "not supported")                                                           \
     X(EMISMATCH, -6, "belongs to something else")                                                  \
     X(ECONTEXT, -7, "the context is full")                                                         \
-    X(EINTERRUPTED, -8, "interrupted")
+    X(EINTERRUPTED, -8, "interrupted")                                                             \
+    X(EDEVICE, -9, "the device failed")
 
 typedef enum rill_status {
 #define RILL_STATUS_ENUM(name, number, text) RILL_##name = number,

@@ -204,7 +204,8 @@ typedef struct rill__pass {
 // What a matrix is for.
 typedef enum rill__weight_use {
     RILL_USE_ROWS,      // `embed` alone reads it, a few rows at a time
-    RILL_USE_PRODUCTS,  // it is multiplied, and may be read by row as well
+    RILL_USE_PRODUCTS,  // it is multiplied
+    RILL_USE_BOTH,
 } rill__weight_use;
 
 typedef struct rill__backend_ops {

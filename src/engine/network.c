@@ -27,8 +27,9 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
                 rill__model_parameter(model, (rill__weight_role)role, layer);
             rill__linear *to =
                 &net.parameters[rill__parameter_index((rill__weight_role)role, layer)];
-            bool rows = role == RILL_WEIGHT_EMBEDDING && !d->tied_embeddings;
-            rill__weight_use use = rows ? RILL_USE_ROWS : RILL_USE_PRODUCTS;
+            rill__weight_use use = role != RILL_WEIGHT_EMBEDDING ? RILL_USE_PRODUCTS
+                                   : d->tied_embeddings          ? RILL_USE_BOTH
+                                                                 : RILL_USE_ROWS;
             rill_status status = upload(backend, &from->weight, use, &to->weight, err);
             if (status == RILL_OK) status = upload(backend, &from->bias, use, &to->bias, err);
             if (status != RILL_OK) {

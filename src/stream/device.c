@@ -2,7 +2,7 @@
 // The public device: a backend with an owner count.
 #include "stream/handles.h"
 
-#include <string.h>
+#include "backend/open.h"
 
 void rill_device_options_default(rill_device_options *options) {
     *options = (rill_device_options){.device = "auto"};
@@ -13,14 +13,9 @@ rill_status rill_device_open(const rill_device_options *options, rill_device **o
     rill_device_options defaults;
     rill_device_options_default(&defaults);
     if (!options) options = &defaults;
-    const char *name = options->device ? options->device : "auto";
-    if (strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0)
-        return rill__fail(err, RILL_EINVAL, "device: there is no '%s'; auto and cpu are known",
-                          name);
-
     rill_device *device = rill__calloc(1, sizeof *device);
     if (!device) return rill__fail_memory(err, "a device", sizeof *device);
-    rill_status status = rill__cpu_backend_open(options, &device->backend, err);
+    rill_status status = rill__backend_open(options, &device->backend, err);
     if (status != RILL_OK) {
         rill__free(device);
         return status;

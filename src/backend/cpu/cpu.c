@@ -219,7 +219,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
     rill_status status = RILL_OK;
     if (vector)
         status = take_vector(cpu, w, tensor->name, err);
-    else if (use == RILL_USE_PRODUCTS)
+    else if (use != RILL_USE_ROWS)
         status = rill__cpu_whole_pack(cpu, w, tensor->name, err);
     if (status != RILL_OK) {
         weight_free(be, w);

@@ -46,6 +46,10 @@ struct rill__weight {
 struct rill__cuda_kv {
     uint8_t *keys;
     uint8_t *values;
+    int key_type;
+    int value_type;
+    uint32_t key_row_bytes;
+    uint32_t value_row_bytes;
     uint32_t n_sinks;
     uint32_t ring_rows;
     float sink_scale;
@@ -66,9 +70,11 @@ struct rill__cuda_step {
     uint32_t *wanted;       // [n_wanted]
     rill__cuda_run *runs;   // [n_runs]
     rill__cuda_kv *caches;  // [n_layers, n_runs]
-    // [2 (rope, local_rope), n_runs, n_pairs]: rill__rope's; fade is of `rope` alone.
-    uint64_t *phase_steps;
-    double *fades;
+    // Of a run's ropes, as rill__rope has them: two are `rope` and `local_rope`.
+    uint64_t *phase_steps;  // [2, n_runs, n_pairs]
+    float *magnitudes;      // [2, n_runs]
+    double *fades;          // [n_runs, n_pairs] of `rope`, xPos alone
+    uint64_t *fade_blocks;  // [n_runs]
 };
 
 struct rill__cuda {

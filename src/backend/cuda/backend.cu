@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+// The CUDA backend: its device, memory, weights, errors, and its table of operations. How a pass
+// comes to the device and is replayed is in pass.cu.
+#include "backend/cuda/host.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+bool rill__cuda_failed(rill__cuda *cu, cudaError_t error, const char *call, const char *file,
+                       int line) {
+    if (error == cudaSuccess) return false;
+    if (cu->failed != RILL_OK) return true;  // the first one tells why the others followed
+    const char *name = strrchr(file, '/');
+    bool memory = error == cudaErrorMemoryAllocation;
+    cu->failed = rill__fail(&cu->failure, memory ? RILL_ENOMEM : RILL_EDEVICE,
+                            "cuda:%d: %s: %s (%s, line %d of %s)", cu->device, call,
+                            cudaGetErrorString(error), cudaGetErrorName(error), line,
+                            name ? name + 1 : file);
+    return true;
+}
+
+// Hands the kept failure over, once.
+static rill_status take_failure(rill__cuda *cu, rill_error *err) {
+    rill_status status = cu->failed;
+    if (status != RILL_OK && err) *err = cu->failure;
+    cu->failed = RILL_OK;
+    return status;
+}
+
+// Any thread of the program may come: a device is current for a thread.
+static void use(rill__cuda *cu) {
+    RILL_CUDA_TRY(cu, cudaSetDevice(cu->device));
+}
+
+static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, size_t bytes) {
+    size_t available = 0, total = 0;
+    cudaGetLastError();  // clears it: this failure is told here
+    cudaMemGetInfo(&available, &total);
+    return rill__fail(err, RILL_ENOMEM,
+                      "cuda:%d: %s of %zu MiB: %zu of the card's %zu MiB are free; fewer streams, "
+                      "a smaller window or a smaller cache type fit",
+                      cu->device, what, bytes >> 20, available >> 20, total >> 20);
+}
+
+rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, void **out,
+                            rill_error *err) {
+    use(cu);
+    if (bytes == 0) bytes = 1;
+    if (cudaMalloc(out, bytes) != cudaSuccess) {
+        *out = nullptr;
+        return no_memory(cu, err, what, bytes);
+    }
+    RILL_CUDA_TRY(cu, cudaMemsetAsync(*out, 0, bytes, cu->stream));
+    return take_failure(cu, err);
+}
+
+static void forget_graphs(rill__cuda *cu) {
+    use(cu);
+    pthread_mutex_lock(&cu->host->lock);
+    rill__cuda_forget_graphs(cu);
+    pthread_mutex_unlock(&cu->host->lock);
+}
+
+static void cuda_close(rill__backend *be) {
+    rill__cuda *cu = rill__cuda_of(be);
+    cudaSetDevice(cu->device);
+    if (cu->stream) cudaStreamSynchronize(cu->stream);
+    rill__cuda_pass_close(cu);
+    cudaFree(cu->attend_scratch);
+    if (cu->stream) cudaStreamDestroy(cu->stream);
+    if (cu->host) pthread_mutex_destroy(&cu->host->lock);
+    rill__free(cu->host);
+    rill__free(cu);
+}
+
+static const char *cuda_describe(const rill__backend *be) {
+    return ((const rill__cuda *)be)->host->description;
+}
+
+static const char *cuda_tier(const rill__backend *be) {
+    return ((const rill__cuda *)be)->host->tier;
+}
+
+static unsigned cuda_threads(const rill__backend *be) {
+    return (unsigned)((const rill__cuda *)be)->processors;
+}
+
+// Weights of floats meet float16, and so do quantised ones, which become float16 in registers.
+static rill_product cuda_product(const rill__backend *be, rill_type weights) {
+    const rill__cuda *cu = (const rill__cuda *)be;
+    bool halves = !cu->exact && rill__cuda_packs(weights);
+    rill_product product = {halves ? RILL_ARITHMETIC_BF16 : RILL_ARITHMETIC_F32, 1};
+    return product;
+}
+
+static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **out,
+                              rill_error *err) {
+    rill__buffer *b = (rill__buffer *)rill__calloc(1, sizeof *b);
+    if (!b) return rill__fail_memory(err, "a buffer", sizeof *b);
+    void *data;
+    rill_status status = rill__cuda_take(rill__cuda_of(be), bytes, "a buffer", &data, err);
+    if (status != RILL_OK) {
+        rill__free(b);
+        return status;
+    }
+    b->data = (uint8_t *)data;
+    b->bytes = bytes;
+    *out = b;
+    return RILL_OK;
+}
+
+static void buffer_free(rill__backend *be, rill__buffer *buffer) {
+    if (!buffer) return;
+    rill__cuda *cu = rill__cuda_of(be);
+    forget_graphs(cu);  // some may read it
+    cudaFree(buffer->data);
+    cudaFree(buffer->half);
+    rill__free(buffer);
+}
+
+static void buffer_write(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
+                         size_t bytes) {
+    rill__cuda *cu = rill__cuda_of(be);
+    use(cu);
+    rill__cuda_wrote(buffer);
+    RILL_CUDA_TRY(cu, cudaMemcpyAsync(buffer->data + offset, src, bytes, cudaMemcpyHostToDevice,
+                                      cu->stream));
+    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));  // `src` is the caller's again
+}
+
+static void buffer_read(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
+                        size_t bytes) {
+    rill__cuda *cu = rill__cuda_of(be);
+    use(cu);
+    RILL_CUDA_TRY(cu, cudaMemcpyAsync(dst, buffer->data + offset, bytes, cudaMemcpyDeviceToHost,
+                                      cu->stream));
+    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+}
+
+static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
+                           rill_error *err) {
+    rill__cuda *cu = rill__cuda_of(be);
+    pthread_mutex_lock(&cu->host->lock);
+    rill_status status = RILL_OK;
+    if (max_rows > cu->max_rows || max_visible > cu->max_visible || max_width > cu->max_width) {
+        size_t rows = max_rows > cu->max_rows ? max_rows : cu->max_rows;
+        size_t visible = max_visible > cu->max_visible ? max_visible : cu->max_visible;
+        size_t width = max_width > cu->max_width ? max_width : cu->max_width;
+        void *scratch = nullptr;
+        use(cu);
+        RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+        status = rill__cuda_take(cu, rill__cuda_attend_scratch_bytes(rows, visible, width),
+                                 "attention's scratch", &scratch, err);
+        if (status == RILL_OK) {
+            rill__cuda_forget_graphs(cu);
+            cudaFree(cu->attend_scratch);
+            cu->attend_scratch = (uint8_t *)scratch;
+            cu->max_rows = rows;
+            cu->max_visible = visible;
+            cu->max_width = width;
+        }
+    }
+    pthread_mutex_unlock(&cu->host->lock);
+    return status;
+}
+
+static rill_status synchronize(rill__backend *be, rill_error *err) {
+    rill__cuda *cu = rill__cuda_of(be);
+    use(cu);
+    rill__cuda_launch_recorded(cu);
+    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+    return take_failure(cu, err);
+}
+
+static void weight_free(rill__backend *be, rill__weight *weight) {
+    if (!weight) return;
+    forget_graphs(rill__cuda_of(be));
+    cudaFree(weight->vector);
+    cudaFree(weight->raw);
+    rill__cuda_packed_free(weight->packed);
+    rill__free(weight);
+}
+
+// Vectors are few and short: they become floats on the host.
+static rill_status take_vector(rill__cuda *cu, rill__weight *w, const rill__tensor *tensor,
+                               rill_error *err) {
+    size_t bytes = w->columns * sizeof(float);
+    float *floats = (float *)rill__malloc(bytes);
+    if (!floats) return rill__fail_memory(err, tensor->name, bytes);
+    rill__type_traits_get(w->type)->to_float(tensor->data, floats, w->columns);
+    void *vector;
+    rill_status status = rill__cuda_take(cu, bytes, tensor->name, &vector, err);
+    if (status == RILL_OK) {
+        w->vector = (float *)vector;
+        RILL_CUDA_TRY(cu, cudaMemcpyAsync(vector, floats, bytes, cudaMemcpyHostToDevice,
+                                          cu->stream));
+        RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+        status = take_failure(cu, err);
+    }
+    rill__free(floats);
+    return status;
+}
+
+static rill_status take_matrix(rill__cuda *cu, rill__weight *w, const rill__tensor *tensor,
+                               rill_error *err) {
+    void *raw;
+    size_t bytes = w->rows * w->row_bytes;
+    rill_status status = rill__cuda_take(cu, bytes, tensor->name, &raw, err);
+    if (status != RILL_OK) return status;
+    w->raw = (uint8_t *)raw;
+    RILL_CUDA_TRY(cu,
+                  cudaMemcpyAsync(raw, tensor->data, bytes, cudaMemcpyHostToDevice, cu->stream));
+    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+    return take_failure(cu, err);
+}
+
+static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, rill__weight_use use_,
+                              rill__weight **out, rill_error *err) {
+    rill__cuda *cu = rill__cuda_of(be);
+    size_t columns = tensor->shape[tensor->n_dims - 1], row_bytes;
+    bool vector = tensor->n_dims == 1;
+    if (!rill__type_traits_get(tensor->type) ||
+        !rill__type_bytes(tensor->type, columns, &row_bytes))
+        return rill__fail(err, RILL_EUNSUPPORTED, "%s: weights of type %s", tensor->name,
+                          rill_type_name(tensor->type));
+    use(cu);
+    rill__weight *w = (rill__weight *)rill__calloc(1, sizeof *w);
+    if (!w) return rill__fail_memory(err, "a weight", sizeof *w);
+    w->type = tensor->type;
+    w->rows = vector ? 1 : tensor->shape[0];
+    w->columns = columns;
+    w->row_bytes = row_bytes;
+    rill_status status;
+    if (vector)
+        status = take_vector(cu, w, tensor, err);
+    else {
+        status = take_matrix(cu, w, tensor, err);
+        if (status == RILL_OK && use_ != RILL_USE_ROWS && !cu->exact &&
+            rill__cuda_packs(w->type))
+            status = rill__cuda_pack(cu, w, use_ == RILL_USE_BOTH, tensor->name, err);
+    }
+    if (status != RILL_OK) {
+        weight_free(be, w);
+        return status;
+    }
+    *out = w;
+    return RILL_OK;
+}
+
+static const rill__backend_ops *cuda_ops() {
+    static rill__backend_ops ops;
+    ops.name = "cuda";
+    ops.close = cuda_close;
+    ops.describe = cuda_describe;
+    ops.tier = cuda_tier;
+    ops.threads = cuda_threads;
+    ops.product = cuda_product;
+    ops.measure = rill__cuda_measure;
+    ops.buffer_new = buffer_new;
+    ops.buffer_free = buffer_free;
+    ops.buffer_write = buffer_write;
+    ops.buffer_read = buffer_read;
+    ops.logits_rows = 256;
+    ops.begin = rill__cuda_begin;
+    ops.end = rill__cuda_end;
+    ops.reserve = reserve;
+    ops.synchronize = synchronize;
+    ops.weight_new = weight_new;
+    ops.weight_free = weight_free;
+    ops.embed = rill__cuda_embed;
+    ops.norm = rill__cuda_norm;
+    ops.project = rill__cuda_project;
+    ops.clamp = rill__cuda_clamp;
+    ops.cap = rill__cuda_cap;
+    ops.rotary_table = rill__cuda_rotary_table;
+    ops.rotate_store = rill__cuda_rotate_store;
+    ops.attend = rill__cuda_attend;
+    ops.activate = rill__cuda_activate;
+    ops.experts = rill__cuda_experts;
+    ops.add = rill__cuda_add;
+    ops.select_rows = rill__cuda_select_rows;
+    return &ops;
+}
+
+static rill_status open_device(rill__cuda *cu, rill_error *err) {
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        return rill__fail(err, RILL_EUNSUPPORTED, "device: cuda: no GPU can be used: %s",
+                          cudaGetErrorString(error));
+    if (cu->device >= count)
+        return rill__fail(err, RILL_EINVAL, "device: there is no cuda:%d; this machine has %d",
+                          cu->device, count);
+    cudaDeviceProp p;
+    if (RILL_CUDA_TRY(cu, cudaSetDevice(cu->device)) ||
+        RILL_CUDA_TRY(cu, cudaGetDeviceProperties(&p, cu->device)) ||
+        RILL_CUDA_TRY(cu, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking)))
+        return take_failure(cu, err);
+    cu->processors = p.multiProcessorCount;
+    cu->architecture = p.major * 10 + p.minor;
+    if (cu->architecture < 80)
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "device: cuda:%d is a %s of compute capability %d.%d; 8.0 or later is "
+                          "right",
+                          cu->device, p.name, p.major, p.minor);
+    snprintf(cu->host->tier, sizeof cu->host->tier, cu->exact ? "exact" : "sm_%d",
+             cu->architecture);
+    snprintf(cu->host->description, sizeof cu->host->description, "cuda:%d %s, %s", cu->device,
+             p.name, cu->host->tier);
+    return RILL_OK;
+}
+
+extern "C" __attribute__((visibility("default"))) const char *rill__cuda_backend_version(void) {
+    return RILL_CUDA_VERSION;
+}
+
+extern "C" __attribute__((visibility("default"))) rill_status
+rill__cuda_backend_open(const rill_device_options *options, int device, rill__backend **out,
+                        rill_error *err) {
+    rill__cuda *cu = (rill__cuda *)rill__calloc(1, sizeof *cu);
+    if (!cu) return rill__fail_memory(err, "a backend", sizeof *cu);
+    cu->base.ops = cuda_ops();
+    cu->device = device;
+    cu->exact = options->exact;
+    cu->host = (rill__cuda_host *)rill__calloc(1, sizeof *cu->host);
+    if (cu->host) pthread_mutex_init(&cu->host->lock, nullptr);
+    rill_status status = cu->host ? open_device(cu, err)
+                                  : rill__fail_memory(err, "a backend", sizeof *cu->host);
+    if (status != RILL_OK) {
+        cuda_close(&cu->base);
+        return status;
+    }
+    *out = &cu->base;
+    return RILL_OK;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// Finds and loads the CUDA backend.
+#include "backend/cuda_library.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// Seen from the folder of librill.so or of the running program: installed beside the one, under the
+// same prefix as the other; and in a build folder, for librill, the command, and the tests.
+static const char *const places[] = {"", "../lib/", "backend/cuda/", "../backend/cuda/",
+                                     "../../src/backend/cuda/"};
+enum { N_PLACES = sizeof places / sizeof *places, PLACE_BYTES = 32 + sizeof RILL_CUDA_LIBRARY };
+
+typedef struct library {
+    void *handle;
+    char path[PATH_MAX + PLACE_BYTES];  // where it was found, for messages
+} library;
+
+// Never unloaded: the runtime in it has threads and handlers that end with the process.
+static void *load(const char *path) {
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+// A file that is there is the one that is meant: if it cannot be loaded, that is said.
+static bool find_beside(library *lib, const char *file) {
+    const char *slash = strrchr(file, '/');
+    if (file[0] != '/') return false;
+    for (size_t i = 0; i < N_PLACES; i++) {
+        snprintf(lib->path, sizeof lib->path, "%.*s/%s%s", (int)(slash - file), file, places[i],
+                 RILL_CUDA_LIBRARY);
+        if (access(lib->path, R_OK) == 0) return true;
+    }
+    return false;
+}
+
+static bool find_beside_program(library *lib) {
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return false;
+    program[length] = 0;
+    return find_beside(lib, program);
+}
+
+// Where this code is: a librill.so tells where it was loaded from; a program, how it was called.
+static bool find_beside_librill(library *lib) {
+    Dl_info info;
+    static const char here;
+    return dladdr(&here, &info) && info.dli_fname && find_beside(lib, info.dli_fname);
+}
+
+static rill_status find(library *lib, rill_error *err) {
+    const char *chosen = getenv("RILL_CUDA_LIBRARY");
+    if (chosen && *chosen) {
+        snprintf(lib->path, sizeof lib->path, "%s", chosen);
+        lib->handle = load(chosen);
+        if (lib->handle) return RILL_OK;
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "device: cuda: RILL_CUDA_LIBRARY: %s; the path of a %s is right",
+                          dlerror(), RILL_CUDA_LIBRARY);
+    }
+    if (find_beside_librill(lib) || find_beside_program(lib)) {
+        lib->handle = load(lib->path);
+        if (lib->handle) return RILL_OK;
+        return rill__fail(err, RILL_EUNSUPPORTED, "device: cuda: %s", dlerror());
+    }
+    snprintf(lib->path, sizeof lib->path, "%s", RILL_CUDA_LIBRARY);
+    lib->handle = load(lib->path);
+    if (lib->handle) return RILL_OK;
+    return rill__fail(err, RILL_EUNSUPPORTED,
+                      "device: cuda: no %s: neither beside this program or librill, nor where the "
+                      "system's loader looks; it comes with a build that finds nvcc, and "
+                      "RILL_CUDA_LIBRARY may name it",
+                      RILL_CUDA_LIBRARY);
+}
+
+// What ISO C has no cast for, POSIX promises: the address of a function in a void *.
+static bool find_function(const library *lib, const char *name, void *out, rill_error *err) {
+    void *address = dlsym(lib->handle, name);
+    if (address)
+        memcpy(out, &address, sizeof address);
+    else
+        (void)rill__fail(err, RILL_EUNSUPPORTED,
+                         "device: cuda: %s: has no %s: is it the %s of this rill?", lib->path, name,
+                         RILL_CUDA_LIBRARY);
+    return address != NULL;
+}
+
+static rill_status open_through(const library *lib, const rill_device_options *options, int device,
+                                rill__backend **out, rill_error *err) {
+    rill__cuda_version_function *version = NULL;
+    rill__cuda_open_function *open = NULL;
+    if (!find_function(lib, RILL_CUDA_VERSION_SYMBOL, &version, err) ||
+        !find_function(lib, RILL_CUDA_OPEN_SYMBOL, &open, err))
+        return RILL_EUNSUPPORTED;
+    char right[RILL_CUDA_VERSION_BYTES];
+    rill__cuda_library_version(right);
+    if (strcmp(version(), right) != 0)
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "device: cuda: %s: is of version %.60s; %s is right: build both together",
+                          lib->path, version(), right);
+    return open(options, device, out, err);
+}
+
+rill_status rill__cuda_library_open(const rill_device_options *options, int device,
+                                    rill__backend **out, rill_error *err) {
+    library *lib = rill__calloc(1, sizeof *lib);
+    if (!lib) return rill__fail_memory(err, "a library", sizeof *lib);
+    rill_status status = find(lib, err);
+    if (status == RILL_OK) {
+        status = open_through(lib, options, device, out, err);
+        dlclose(lib->handle);
+    }
+    rill__free(lib);
+    return status;
+}
