@@ -131,6 +131,30 @@ typedef struct rill__projection {
     rill__buffer *out;
 } rill__projection;
 
+// Projections with what stands before and behind them in a layer, which some backends compute in
+// one go: norm, projections, activation, sum. What is not asked for is left out.
+typedef struct rill__stage {
+    const rill__buffer *in;
+    size_t n_rows;
+    size_t width;  // of in
+    // in is normed into `normed` first, which projections then read. After the stage nobody may
+    // read `normed`, nor any `out` but the last step's.
+    rill__buffer *normed;  // NULL: no norm
+    const rill__weight *norm_weight;
+    const rill__weight *norm_bias;
+    rill__norm_kind norm_kind;
+    float norm_eps;
+    const rill__projection *projections;
+    size_t n_projections;
+    rill__precision precision;
+    bool activates;  // the first projection's out becomes act(it), times the second's if there is
+                     // one
+    rill__activation activation;
+    float limit;
+    rill__buffer *sum;  // the only projection's out is added to it; NULL: no sum
+    size_t out_width;   // of the projections that are activated or added
+} rill__stage;
+
 // One call of `attend`: all rows of a batch in one layer.
 typedef struct rill__attention {
     const rill__buffer *q;           // [n_rows, n_heads, head_dim], in the stream frame
@@ -263,6 +287,8 @@ typedef struct rill__backend_ops {
     void (*project)(rill__backend *be, const rill__buffer *in, size_t n_rows,
                     const rill__projection *projections, size_t n_projections,
                     rill__precision precision);
+    // Does a stage in fewer steps; false if it knows no better way than step by step. NULL: never.
+    bool (*stage)(rill__backend *be, const rill__stage *stage);
     // x = x within +-limit
     void (*clamp)(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width);
     // x = cap * tanh(x / cap)
@@ -307,6 +333,21 @@ typedef struct rill__backend_ops {
 struct rill__backend {
     const rill__backend_ops *ops;
 };
+
+// A stage, as the backend does it best.
+static inline void rill__run_stage(rill__backend *be, const rill__stage *s) {
+    const rill__backend_ops *ops = be->ops;
+    if (ops->stage && ops->stage(be, s)) return;
+    const rill__projection *p = s->projections;
+    if (s->normed)
+        ops->norm(be, s->normed, s->in, s->norm_weight, s->norm_bias, s->norm_kind, s->norm_eps,
+                  s->n_rows, s->width);
+    ops->project(be, s->normed ? s->normed : s->in, s->n_rows, p, s->n_projections, s->precision);
+    if (s->activates)
+        ops->activate(be, p->out, p->out, s->n_projections > 1 ? p[1].out : NULL, s->activation,
+                      s->limit, s->n_rows, s->out_width);
+    if (s->sum) ops->add(be, s->sum, p->out, s->n_rows, s->out_width);
+}
 
 // The CPU. options as in rill_device_open.
 RILL_NODISCARD rill_status rill__cpu_backend_open(const rill_device_options *options,

@@ -150,7 +150,20 @@ static void norm(const pass *p, rill__buffer *out, const rill__buffer *in, rill_
                  width);
 }
 
-// q, k and v of h: projected, bounded and normed as the model has it.
+// A stage whose input is normed into h.
+static rill__stage normed_stage(const pass *p, rill__weight_role role, uint32_t layer) {
+    const rill__linear *linear = rill__network_parameter(p->net, role, layer);
+    return (rill__stage){.in = p->ws->x,
+                         .n_rows = p->batch->n_rows,
+                         .width = p->d->hidden_size,
+                         .normed = p->ws->h,
+                         .norm_weight = linear->weight,
+                         .norm_bias = linear->bias,
+                         .norm_kind = p->d->norm,
+                         .norm_eps = p->d->norm_eps};
+}
+
+// q, k and v of x: normed, projected, bounded and normed as the model has it.
 static void project_qkv(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
@@ -159,7 +172,11 @@ static void project_qkv(const pass *p, uint32_t layer) {
     const rill__projection qkv[] = {projection(p, RILL_WEIGHT_Q, layer, ws->q),
                                     projection(p, RILL_WEIGHT_K, layer, ws->k),
                                     projection(p, RILL_WEIGHT_V, layer, ws->v)};
-    p->ops->project(p->be, ws->h, n_rows, qkv, 3, RILL_PRECISION_FINE);
+    rill__stage stage = normed_stage(p, RILL_WEIGHT_ATTENTION_NORM, layer);
+    stage.projections = qkv;
+    stage.n_projections = 3;
+    stage.precision = RILL_PRECISION_FINE;
+    rill__run_stage(p->be, &stage);
     if (d->clip_qkv != 0) {
         p->ops->clamp(p->be, ws->q, d->clip_qkv, n_rows, queries);
         p->ops->clamp(p->be, ws->k, d->clip_qkv, n_rows, keys);
@@ -185,7 +202,31 @@ static rill_status observe(const pass *p, uint32_t layer) {
     return RILL_OK;
 }
 
-// h = attention(h)
+// x += h, behind one more norm in families that have it
+static void add(const pass *p, rill__buffer *h, rill__weight_role post_norm, uint32_t layer) {
+    size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
+    if (p->d->post_norms) norm(p, h, h, post_norm, layer, n_rows, width);
+    p->ops->add(p->be, p->ws->x, h, n_rows, width);
+}
+
+// x += projection(in), behind one more norm in families that have it
+static void project_to_sum(const pass *p, const rill__buffer *in, size_t width,
+                           const rill__projection *projection, rill__weight_role post_norm,
+                           uint32_t layer) {
+    bool at_once = !p->d->post_norms;
+    const rill__stage stage = {.in = in,
+                               .n_rows = p->batch->n_rows,
+                               .width = width,
+                               .projections = projection,
+                               .n_projections = 1,
+                               .precision = RILL_PRECISION_FINE,
+                               .sum = at_once ? p->ws->x : NULL,
+                               .out_width = p->d->hidden_size};
+    rill__run_stage(p->be, &stage);
+    if (!at_once) add(p, projection->out, post_norm, layer);
+}
+
+// x += attention(norm(x))
 static rill_status attention(const pass *p, uint32_t layer) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
@@ -223,7 +264,8 @@ static rill_status attention(const pass *p, uint32_t layer) {
     rill_status status = b->observer ? observe(p, layer) : RILL_OK;
     if (status != RILL_OK) return status;
     const rill__projection o = projection(p, RILL_WEIGHT_O, layer, ws->h);
-    p->ops->project(p->be, ws->attended, b->n_rows, &o, 1, RILL_PRECISION_FINE);
+    project_to_sum(p, ws->attended, (size_t)d->n_heads * d->head_dim, &o,
+                   RILL_WEIGHT_POST_ATTENTION_NORM, layer);
     return RILL_OK;
 }
 
@@ -262,57 +304,52 @@ static void experts(const pass *p, uint32_t layer, rill__buffer *h) {
     p->ops->experts(p->be, &e);
 }
 
-// h = down(act(gate(h)) * up(h)), or down(act(up(h))) without a gate
-static void feed_forward(const pass *p, uint32_t layer, rill__buffer *h) {
+// x += down(act(gate(h)) * up(h)), or down(act(up(h))) without a gate; h is norm(x), or is there
+// already where both blocks read the same x.
+static void feed_forward(const pass *p, uint32_t layer, rill__buffer *ready) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
-    size_t n_rows = p->batch->n_rows;
     if (d->n_experts) {
+        rill__buffer *h = ready ? ready : ws->h;
+        if (!ready)
+            norm(p, h, ws->x, RILL_WEIGHT_FFN_NORM, layer, p->batch->n_rows, d->hidden_size);
         experts(p, layer, h);
+        add(p, h, RILL_WEIGHT_POST_FFN_NORM, layer);
         return;
     }
-    const rill__projection up = projection(p, RILL_WEIGHT_UP, layer, ws->up);
-    if (d->gated) {
-        const rill__projection both[] = {projection(p, RILL_WEIGHT_GATE, layer, ws->gate), up};
-        p->ops->project(p->be, h, n_rows, both, 2, RILL_PRECISION_COARSE);
-        p->ops->activate(p->be, ws->gate, ws->gate, ws->up, d->activation, d->activation_limit,
-                         n_rows, d->ffn_size);
-    } else {
-        p->ops->project(p->be, h, n_rows, &up, 1, RILL_PRECISION_COARSE);
-        p->ops->activate(p->be, ws->gate, ws->up, NULL, d->activation, d->activation_limit, n_rows,
-                         d->ffn_size);
+    const rill__projection up = projection(p, RILL_WEIGHT_UP, layer, d->gated ? ws->up : ws->gate);
+    const rill__projection both[] = {
+        d->gated ? projection(p, RILL_WEIGHT_GATE, layer, ws->gate) : up, up};
+    rill__stage stage = normed_stage(p, RILL_WEIGHT_FFN_NORM, layer);
+    if (ready) {
+        stage.in = ready;
+        stage.normed = NULL;
     }
-    const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, h);
-    p->ops->project(p->be, ws->gate, n_rows, &down, 1, RILL_PRECISION_FINE);
-}
-
-// x += h, behind one more norm in families that have it
-static void add(const pass *p, rill__buffer *h, rill__weight_role post_norm, uint32_t layer) {
-    size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
-    if (p->d->post_norms) norm(p, h, h, post_norm, layer, n_rows, width);
-    p->ops->add(p->be, p->ws->x, h, n_rows, width);
+    stage.projections = both;
+    stage.n_projections = d->gated ? 2 : 1;
+    stage.precision = RILL_PRECISION_COARSE;
+    stage.activates = true;
+    stage.activation = d->activation;
+    stage.limit = d->activation_limit;
+    stage.out_width = d->ffn_size;
+    rill__run_stage(p->be, &stage);
+    const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, ws->h);
+    project_to_sum(p, ws->gate, d->ffn_size, &down, RILL_WEIGHT_POST_FFN_NORM, layer);
 }
 
 static rill_status run_layer(const pass *p, uint32_t layer) {
     rill__workspace *ws = p->ws;
-    size_t n_rows = p->batch->n_rows, width = p->d->hidden_size;
-    rill__buffer *h_ffn = ws->h;
-    norm(p, ws->h, ws->x, RILL_WEIGHT_ATTENTION_NORM, layer, n_rows, width);
-    if (p->d->residual != RILL_RESIDUAL_SEQUENTIAL) {  // both read the same x
-        rill__weight_role role = p->d->residual == RILL_RESIDUAL_PARALLEL
-                                     ? RILL_WEIGHT_ATTENTION_NORM
-                                     : RILL_WEIGHT_FFN_NORM;
-        h_ffn = ws->h_ffn;
-        norm(p, h_ffn, ws->x, role, layer, n_rows, width);
+    rill__buffer *ready = NULL;
+    if (p->d->residual != RILL_RESIDUAL_SEQUENTIAL) {  // both blocks read the same x
+        ready = ws->h_ffn;
+        norm(p, ready, ws->x,
+             p->d->residual == RILL_RESIDUAL_PARALLEL ? RILL_WEIGHT_ATTENTION_NORM
+                                                      : RILL_WEIGHT_FFN_NORM,
+             layer, p->batch->n_rows, p->d->hidden_size);
     }
     rill_status status = attention(p, layer);
-    if (status != RILL_OK) return status;
-    add(p, ws->h, RILL_WEIGHT_POST_ATTENTION_NORM, layer);
-    if (p->d->residual == RILL_RESIDUAL_SEQUENTIAL)
-        norm(p, h_ffn, ws->x, RILL_WEIGHT_FFN_NORM, layer, n_rows, width);
-    feed_forward(p, layer, h_ffn);
-    add(p, h_ffn, RILL_WEIGHT_POST_FFN_NORM, layer);
-    return RILL_OK;
+    if (status == RILL_OK) feed_forward(p, layer, ready);
+    return status;
 }
 
 // The batch as a backend sees it: whose rows those are, and which logits are wanted.
