@@ -243,6 +243,9 @@ typedef struct rill__backend_ops {
     // How `project` multiplies weights of that type.
     rill_product (*product)(const rill__backend *be, rill_type weights);
     rill_status (*measure)(rill__backend *be, rill_roof *out, rill_error *err);
+    // Bytes of a processor that has memory of its own, and those that nobody has taken; false where
+    // it cannot be told. NULL: its memory is the machine's.
+    bool (*memory)(rill__backend *be, uint64_t *total, uint64_t *available);
 
     // Memory. Buffers are zeroed, 64-byte aligned. free takes NULL.
     rill_status (*buffer_new)(rill__backend *be, size_t bytes, rill__buffer **out, rill_error *err);

@@ -3,6 +3,10 @@
 // comes to the device and is replayed is in pass.cu.
 #include "backend/cuda/host.h"
 
+extern "C" {
+#include "backend/cuda_library.h"
+}
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -92,6 +96,16 @@ static rill_product cuda_product(const rill__backend *be, rill_type weights) {
     bool halves = !cu->exact && rill__cuda_packs(weights);
     rill_product product = {halves ? RILL_ARITHMETIC_BF16 : RILL_ARITHMETIC_F32, 1};
     return product;
+}
+
+static bool cuda_memory(rill__backend *be, uint64_t *total, uint64_t *available) {
+    size_t all = 0, left = 0;
+    if (cudaSetDevice(rill__cuda_of(be)->device) != cudaSuccess ||
+        cudaMemGetInfo(&left, &all) != cudaSuccess)
+        return false;
+    *total = all;
+    *available = left;
+    return true;
 }
 
 static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **out,
@@ -257,6 +271,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.threads = cuda_threads;
     ops.product = cuda_product;
     ops.measure = rill__cuda_measure;
+    ops.memory = cuda_memory;
     ops.buffer_new = buffer_new;
     ops.buffer_free = buffer_free;
     ops.buffer_write = buffer_write;
@@ -312,7 +327,9 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
 }
 
 extern "C" __attribute__((visibility("default"))) const char *rill__cuda_backend_version(void) {
-    return RILL_CUDA_VERSION;
+    static char version[RILL_CUDA_VERSION_BYTES];
+    rill__cuda_library_version(version);
+    return version;
 }
 
 extern "C" __attribute__((visibility("default"))) rill_status

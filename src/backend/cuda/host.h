@@ -11,9 +11,6 @@ extern "C" {
 #include "format/types.h"
 }
 
-// Pins what librill and the shared object agree on.
-#define RILL_CUDA_VERSION RILL_VERSION
-
 // Graphs kept: a decode step of some streams, and of others with guesses, come back soon.
 enum { RILL_CUDA_GRAPHS = 16 };
 
