@@ -29,6 +29,8 @@ LIBRARY = ["base", "format", "tokenizer", "backend", "model", "engine", "stream"
 CODE_FOLDERS = ["include", "src", "tests", "fuzz", "bench", "scripts", "training"]
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "data", "corpus"}
 FILE_LINES, FUNCTION_LINES = 500, 60
+# What nvcc alone compiles.
+CUDA_FOLDER = "src/backend/cuda"
 # Bodies of code that each kernel tier includes after its own definitions: no headers by themselves.
 TEMPLATES = ("src/backend/cpu/arm", "src/backend/cpu/simd", "src/backend/cpu/x86")
 
@@ -89,7 +91,7 @@ def line_of(text, offset):
 
 def check_includes(tree, _build):
     """Includes go downwards only (CONTRIBUTING.md draws the layers)."""
-    for path in tree.files(".c", ".h", folders=["src"]):
+    for path in tree.files(".c", ".h", ".cu", ".cuh", folders=["src"]):
         folder = path.parts[1]
         if folder not in LOWER:
             yield f"{path}:1: unknown folder src/{folder}: give it its place in scripts/lint.py"
@@ -169,7 +171,7 @@ def check_symbols(_tree, build):
 def compile_headers(tree, compiler, dialect, folders):
     """One problem for each header that does not compile by itself."""
     for path in tree.files(".h", folders=folders):
-        if any(path.is_relative_to(folder) for folder in TEMPLATES):
+        if any(path.is_relative_to(folder) for folder in (*TEMPLATES, CUDA_FOLDER)):
             continue
         command = [compiler, *dialect, "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
                    "-D_GNU_SOURCE", "-Iinclude", "-Isrc", "-include", str(path), "/dev/null"]

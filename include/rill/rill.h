@@ -51,19 +51,22 @@ RILL_API const char *rill_version(void);
 // ---- Device ---------------------------------------------------------------------------------
 
 typedef struct rill_device_options {
-    const char *device;  // "auto" or "cpu"; default "auto"
-    unsigned threads;    // threads that compute, the caller's included; 0 (default): as many as pay
-    bool exact;          // reference kernels in float32 with double accumulation; default false
-    // Highest kernel tier: "ref", "avx2", "avx512", "amx"; on Arm "ref", "neon"; default NULL:
-    // $RILL_CPU, or all there are.
+    // "cpu"; "cuda" or "cuda:0", the first GPU; default "auto": that if it works and neither
+    // `exact` nor `cpu` is given, else the CPU.
+    const char *device;
+    unsigned threads;  // threads that compute, the caller's included; 0 (default): as many as pay
+    bool exact;        // reference kernels in float32 with double accumulation; default false
+    // Highest kernel tier of the CPU: "ref", "avx2", "avx512", "amx", "neon"; NULL: $RILL_CPU, or
+    // all.
     const char *cpu;
 } rill_device_options;
 
 // Fills options with the defaults above.
 RILL_API void rill_device_options_default(rill_device_options *options);
 
-// Opens a processor with a pool of threads. options may be NULL for the defaults.
-// Returns RILL_EINVAL (unknown device or tier), RILL_ENOMEM.
+// Opens a processor with a pool of threads, or a GPU (docs/architecture.md: where its
+// librill-cuda.so is found). options may be NULL. RILL_EINVAL (unknown device or tier),
+// RILL_EUNSUPPORTED (no such library or GPU), RILL_ENOMEM.
 RILL_NODISCARD RILL_API rill_status rill_device_open(const rill_device_options *options,
                                                      rill_device **out, rill_error *err);
 // Ends its threads once no model uses it any more. Sets *device to NULL; NULL in it is allowed.
@@ -71,7 +74,9 @@ RILL_API void rill_device_close(rill_device **device);
 
 // What was opened, for people: "cpu AMD EPYC, avx512, 2 threads". Valid while the device lives.
 RILL_API const char *rill_device_describe(const rill_device *device);
-// Threads that compute, and the tier in use ("ref", "avx2", "avx512", "amx", "neon").
+// Bytes of a GPU's memory, and those that are free. False, nothing written, for other devices.
+RILL_API bool rill_device_memory(const rill_device *device, uint64_t *total, uint64_t *available);
+// Threads that compute (multiprocessors), and the tier in use ("ref", "avx2" ... "sm_90").
 RILL_API unsigned rill_device_threads(const rill_device *device);
 RILL_API const char *rill_device_tier(const rill_device *device);
 

@@ -3,7 +3,6 @@
 #include "backend/cuda_library.h"
 
 #include <dlfcn.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,11 +11,12 @@
 // same prefix as the other; and in a build folder, for librill, the command, and the tests.
 static const char *const places[] = {"", "../lib/", "backend/cuda/", "../backend/cuda/",
                                      "../../src/backend/cuda/"};
-enum { N_PLACES = sizeof places / sizeof *places, PLACE_BYTES = 32 + sizeof RILL_CUDA_LIBRARY };
+enum { N_PLACES = sizeof places / sizeof *places, PATH_BYTES = 1500 };
 
+// On the stack: "auto" may not fail where it only looks, not even for want of memory.
 typedef struct library {
     void *handle;
-    char path[PATH_MAX + PLACE_BYTES];  // where it was found, for messages
+    char path[PATH_BYTES];  // where it was found, for messages
 } library;
 
 // Never unloaded: the runtime in it has threads and handlers that end with the process.
@@ -29,15 +29,15 @@ static bool find_beside(library *lib, const char *file) {
     const char *slash = strrchr(file, '/');
     if (file[0] != '/') return false;
     for (size_t i = 0; i < N_PLACES; i++) {
-        snprintf(lib->path, sizeof lib->path, "%.*s/%s%s", (int)(slash - file), file, places[i],
-                 RILL_CUDA_LIBRARY);
-        if (access(lib->path, R_OK) == 0) return true;
+        int n = snprintf(lib->path, sizeof lib->path, "%.*s/%s%s", (int)(slash - file), file,
+                         places[i], RILL_CUDA_LIBRARY);
+        if (n < PATH_BYTES && access(lib->path, R_OK) == 0) return true;
     }
     return false;
 }
 
 static bool find_beside_program(library *lib) {
-    char program[PATH_MAX];
+    char program[PATH_BYTES];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length <= 0) return false;
     program[length] = 0;
@@ -96,7 +96,7 @@ static rill_status open_through(const library *lib, const rill_device_options *o
         !find_function(lib, RILL_CUDA_OPEN_SYMBOL, &open, err))
         return RILL_EUNSUPPORTED;
     char right[RILL_CUDA_VERSION_BYTES];
-    rill__cuda_library_version(right);
+    rill__cuda_library_version(RILL_VERSION, right);
     if (strcmp(version(), right) != 0)
         return rill__fail(err, RILL_EUNSUPPORTED,
                           "device: cuda: %s: is of version %.60s; %s is right: build both together",
@@ -106,13 +106,10 @@ static rill_status open_through(const library *lib, const rill_device_options *o
 
 rill_status rill__cuda_library_open(const rill_device_options *options, int device,
                                     rill__backend **out, rill_error *err) {
-    library *lib = rill__calloc(1, sizeof *lib);
-    if (!lib) return rill__fail_memory(err, "a library", sizeof *lib);
-    rill_status status = find(lib, err);
-    if (status == RILL_OK) {
-        status = open_through(lib, options, device, out, err);
-        dlclose(lib->handle);
-    }
-    rill__free(lib);
+    library lib = {0};
+    rill_status status = find(&lib, err);
+    if (status != RILL_OK) return status;
+    status = open_through(&lib, options, device, out, err);
+    dlclose(lib.handle);
     return status;
 }

@@ -19,12 +19,13 @@ typedef rill_status rill__cuda_open_function(const rill_device_options *options,
 
 enum { RILL_CUDA_VERSION_BYTES = 64 };
 
-// The version of rill, and the sizes of what both sides lay out alike: while one version is worked
-// on, a shared object left from yesterday has other ones.
-static inline void rill__cuda_library_version(char out[RILL_CUDA_VERSION_BYTES]) {
+// What both must say: the version of rill, and the sizes of what they lay out alike, since while
+// one version is worked on, a shared object left from yesterday has other ones.
+static inline void rill__cuda_library_version(const char *version,
+                                              char out[RILL_CUDA_VERSION_BYTES]) {
     size_t arguments = sizeof(rill__pass) + sizeof(rill__attention) + sizeof(rill__experts) +
                        sizeof(rill_device_options);
-    snprintf(out, RILL_CUDA_VERSION_BYTES, "%s (%zu, %zu)", RILL_VERSION, sizeof(rill__backend_ops),
+    snprintf(out, RILL_CUDA_VERSION_BYTES, "%s (%zu, %zu)", version, sizeof(rill__backend_ops),
              arguments);
 }
 

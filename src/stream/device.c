@@ -39,6 +39,11 @@ const char *rill_device_describe(const rill_device *device) {
     return device->backend->ops->describe(device->backend);
 }
 
+bool rill_device_memory(const rill_device *device, uint64_t *total, uint64_t *available) {
+    const rill__backend_ops *ops = device->backend->ops;
+    return ops->memory && ops->memory(device->backend, total, available);
+}
+
 unsigned rill_device_threads(const rill_device *device) {
     return device->backend->ops->threads(device->backend);
 }

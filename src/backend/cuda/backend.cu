@@ -328,7 +328,7 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
 
 extern "C" __attribute__((visibility("default"))) const char *rill__cuda_backend_version(void) {
     static char version[RILL_CUDA_VERSION_BYTES];
-    rill__cuda_library_version(version);
+    rill__cuda_library_version(RILL_VERSION, version);
     return version;
 }
 
