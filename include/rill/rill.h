@@ -56,8 +56,7 @@ typedef struct rill_device_options {
     const char *device;
     unsigned threads;  // threads that compute, the caller's included; 0 (default): as many as pay
     bool exact;        // reference kernels in float32 with double accumulation; default false
-    // Highest kernel tier of the CPU: "ref", "avx2", "avx512", "amx", "neon"; NULL: $RILL_CPU, or
-    // all.
+    // Highest tier of the CPU: "ref", "avx2", "avx512", "amx", "neon"; NULL: $RILL_CPU, or all.
     const char *cpu;
 } rill_device_options;
 
