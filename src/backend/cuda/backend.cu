@@ -133,6 +133,10 @@ static void buffer_free(rill__backend *be, rill__buffer *buffer) {
     rill__free(buffer);
 }
 
+bool rill__cuda_take_halves(rill__cuda *cu, rill__buffer *buffer) {
+    return buffer->half || !RILL_CUDA_TRY(cu, cudaMalloc(&buffer->half, buffer->bytes / 2));
+}
+
 static void buffer_write(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
                          size_t bytes) {
     rill__cuda *cu = rill__cuda_of(be);

@@ -122,9 +122,13 @@ static inline void rill__cuda_wrote_halves(rill__buffer *out, float scale) {
     out->half_scale = scale;
 }
 
+// Takes a buffer's halves if it has none. Who writes halves that are not simply the floats must
+// have them from the first pass on, for products would make others.
+bool rill__cuda_take_halves(rill__cuda *cu, rill__buffer *buffer);
+
 // Gated activations grow beyond float16's range in some models; divided by this much they are far
 // from both of its ends.
-constexpr float RILL_CUDA_GATED_SCALE = 1.0f / 64;
+constexpr float RILL_CUDA_GATED_SCALE = 1.0f / 16;
 
 // The row of a token in a cache: rill__kv_row.
 __host__ __device__ static inline size_t rill__cuda_kv_row(const rill__cuda_kv *kv, uint64_t token) {

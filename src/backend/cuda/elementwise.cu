@@ -205,15 +205,16 @@ void rill__cuda_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, s
 
 // ---- Activations --------------------------------------------------------------------------------
 
-// act(x) * up; see rill__activation.
+// act(x) * up; see rill__activation. (1 + erf(y)) is written erfc(-y), and (1 + tanh(y)) / 2 as
+// 1 / (1 + exp(-2 y)), for in float the sums lose what a negative x leaves of them.
 template <typename real>
 static __device__ real activated(rill__activation act, real x, real up, real limit) {
     switch (act) {
     case RILL_ACT_SILU: return x / (1 + exp(-x)) * up;
-    case RILL_ACT_GELU: return (real)0.5 * x * (1 + erf(x * (real)0.70710678118654752440)) * up;
+    case RILL_ACT_GELU: return (real)0.5 * x * erfc(x * (real)-0.70710678118654752440) * up;
     case RILL_ACT_GELU_TANH: {
         real inner = (real)0.79788456080286535588 * (x + (real)0.044715 * x * x * x);
-        return (real)0.5 * x * (1 + tanh(inner)) * up;
+        return x / (1 + exp(-2 * inner)) * up;
     }
     default: {  // clamped SwiGLU; comparisons let a NaN through
         x = x > limit ? limit : x;

@@ -238,7 +238,7 @@ static __global__ void to_halves(const float *x, __half *out, size_t n, float sc
 
 // The halves of a buffer: as who wrote it made them, or made now. From then on writers make them.
 static bool fresh_halves(rill__cuda *cu, rill__buffer *b, size_t n) {
-    if (!b->half && RILL_CUDA_TRY(cu, cudaMalloc(&b->half, b->bytes / 2))) return false;
+    if (!rill__cuda_take_halves(cu, b)) return false;
     if (b->half_fresh) return true;
     to_halves<<<(unsigned)((n + 1023) / 1024), 256, 0, cu->stream>>>(rill__cuda_floats(b), b->half,
                                                                      n, 1);
