@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The CPU backend against the text of the sink cache: an oracle keeps every key and value unrotated
-// in double and turns each key by its distance in the cache. And what must not change a bit:
-// threads, other rows of a batch, the ring's size.
+// A backend (the CPU's, or RILL_TEST_DEVICE's) against the text of the sink cache: an oracle keeps
+// every key and value unrotated in double and turns each key by its distance in the cache. And what
+// must not change a bit: threads, other rows of a batch, the ring's size.
 #include "backend/cpu/kernels.h"
 #include "base/cpu_flags.h"
 
@@ -114,12 +114,15 @@ static void run_chunk(rill__backend *be, const inputs *in, const setting *s, con
                                .softmax_off_by_one = s->off_by_one,
                                .sink_logits = sink_logits,
                                .alibi_slopes = s->slopes ? slopes : NULL};
+    rill__pass pass;
+    begin_rows(be, &pass, rows, n, &run, 1);
     uint64_t before = rill__allocation_count();
     ops->rotary_table(be, table, rows, n, &run, 1, false);
     ops->rotate_store(be, table, q, q_sink, NULL, k, v, rows, n, &run, 1, 0, false, HEADS, KV_HEADS,
                       DIM);
     ops->attend(be, &a);
     assert_int_equal(rill__allocation_count(), before);
+    end_pass(be);
     ops->buffer_read(be, result, 0, out, n * queries * sizeof *out);
     rill__buffer *const all[] = {q, q_sink, k, v, table, result};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buffer_free(be, all[i]);
@@ -267,8 +270,7 @@ static void attention_bits_do_not_move(void **state) {
 }
 
 static void roof_is_measured(void **state) {
-    (void)state;
-    rill__backend *be = open_backend(NULL, 0, false);
+    rill__backend *be = *state ? open_tier(*state, 0) : open_backend(NULL, 0, false);
     rill_roof roof = {0};
     rill_error err;
     assert_int_equal(be->ops->measure(be, &roof, &err), RILL_OK);
@@ -313,6 +315,13 @@ static void unknown_tiers_are_refused(void **state) {
 }
 
 int main(void) {
+    const struct CMUnitTest device[] = {
+        TEST_ON(attention_is_what_the_text_says, DEVICE_EXACT),
+        TEST_ON(attention_is_what_the_text_says, DEVICE),
+        TEST_ON(attention_bits_do_not_move, DEVICE_EXACT),
+        TEST_ON(attention_bits_do_not_move, DEVICE),
+        TEST_ON(roof_is_measured, DEVICE),
+    };
     const struct CMUnitTest tests[] = {
         TEST_ON(attention_is_what_the_text_says, "exact"),
         TEST_ON(attention_is_what_the_text_says, "ref"),
@@ -323,5 +332,6 @@ int main(void) {
         cmocka_unit_test(the_environment_chooses_where_nobody_did),
         cmocka_unit_test(unknown_tiers_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return test_device() ? cmocka_run_group_tests(device, NULL, NULL)
+                         : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 #ifndef RILL_TESTS_BACKENDS_H
 #define RILL_TESTS_BACKENDS_H
 
-#include "backend/backend.h"
+#include "passes.h"
 #include "support/tiers.h"
 
 #include <stdint.h>
@@ -17,20 +17,26 @@ static inline float random_float(uint64_t *state) {
     return (float)((double)(*state >> 33) * 0x1p-30 - 1);
 }
 
+static inline rill__backend *reserved(rill__backend *be) {
+    rill_error err;
+    assert_int_equal(be->ops->reserve(be, RESERVED_ROWS, RESERVED_TOKENS, RESERVED_WIDTH, &err),
+                     RILL_OK);
+    return be;
+}
+
 static inline rill__backend *open_backend(const char *tier, unsigned threads, bool exact) {
     const rill_device_options options = {.threads = threads, .exact = exact, .cpu = tier};
     rill__backend *be = NULL;
     rill_error err;
     assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_OK);
-    assert_int_equal(be->ops->reserve(be, RESERVED_ROWS, RESERVED_TOKENS, RESERVED_WIDTH, &err),
-                     RILL_OK);
-    return be;
+    return reserved(be);
 }
 
 // The kernels of a tier; skips the test on a processor that lacks them, where lower ones would be
 // taken. "exact" is a tier here.
 static inline rill__backend *open_tier(const char *tier, unsigned threads) {
     if (strcmp(tier, "exact") == 0) return open_backend(NULL, threads, true);
+    if (strncmp(tier, DEVICE, strlen(DEVICE)) == 0) return reserved(open_named(tier, threads));
     rill__backend *be = open_backend(tier, threads, false);
     if (strcmp(be->ops->tier(be), tier) != 0) {
         be->ops->close(be);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A mixture of experts by its definition: the likeliest experts of the router, of equal ones the
 // first, weighted by the softmax of just these. And what must not change a bit: threads, other
-// rows.
+// rows. With RILL_TEST_DEVICE the same of that device.
 #include "backend/backend.h"
 #include "support/tiers.h"
 
@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "passes.h"
 
 enum { HIDDEN = 24, FFN = 20, EXPERTS = 5, MOST_ROWS = 33 };
 
@@ -56,14 +58,11 @@ typedef struct setting {
 } setting;
 
 static rill__backend *open_tier(const char *tier, unsigned threads) {
-    bool exact = strcmp(tier, "exact") == 0;
-    const rill_device_options options = {
-        .threads = threads, .exact = exact, .cpu = exact ? NULL : tier};
-    rill__backend *be = NULL;
+    rill__backend *be = open_named(tier, threads);
     rill_error err;
-    assert_int_equal(rill__cpu_backend_open(&options, &be, &err), RILL_OK);
     assert_int_equal(be->ops->reserve(be, EXPERTS * MOST_ROWS, 1, HIDDEN, &err), RILL_OK);
-    if (!exact && strcmp(be->ops->tier(be), tier) != 0) {
+    if (strcmp(be->ops->name, "cpu") == 0 && strcmp(tier, "exact") != 0 &&
+        strcmp(be->ops->tier(be), tier) != 0) {
         be->ops->close(be);
         skip();
     }
@@ -128,9 +127,12 @@ static void run(rill__backend *be, const mixture *m, const setting *s, size_t fi
                              .gathered = buffers[3],
                              .gates = buffers[4],
                              .ups = buffers[5]};
+    rill__pass pass;
+    begin_free_rows(be, &pass, n);
     uint64_t before = rill__allocation_count();
     be->ops->experts(be, &e);
     assert_int_equal(rill__allocation_count(), before);
+    end_pass(be);
     be->ops->buffer_read(be, buffers[0], 0, out, n * HIDDEN * sizeof *out);
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         be->ops->buffer_free(be, buffers[i]);
@@ -230,8 +232,11 @@ static void nan_passes_the_limit(void **state) {
             }
             (none < n ? gate : up)[none % n] = NAN;
             rill__buffer *const buffers[] = {buffer_of(be, gate, n), buffer_of(be, up, n)};
+            rill__pass pass;
+            begin_free_rows(be, &pass, 1);
             be->ops->activate(be, buffers[0], buffers[0], buffers[1], RILL_ACT_CLAMPED_SWIGLU,
                               LIMIT, 1, n);
+            end_pass(be);
             be->ops->buffer_read(be, buffers[0], 0, out, n * sizeof *out);
             for (size_t i = 0; i < n; i++) {
                 double right = i % 3 ? at_limit : 0;
@@ -263,6 +268,14 @@ static void other_rows_and_threads_change_no_bit(void **state) {
 }
 
 int main(void) {
+    const struct CMUnitTest device[] = {
+        TEST_ON(experts_are_what_the_text_says, DEVICE_EXACT),
+        TEST_ON(experts_are_what_the_text_says, DEVICE),
+        TEST_ON(nan_passes_the_limit, DEVICE_EXACT),
+        TEST_ON(nan_passes_the_limit, DEVICE),
+        TEST_ON(other_rows_and_threads_change_no_bit, DEVICE_EXACT),
+        TEST_ON(other_rows_and_threads_change_no_bit, DEVICE),
+    };
     const struct CMUnitTest tests[] = {
         TEST_ON(experts_are_what_the_text_says, "exact"),
         TEST_ON(experts_are_what_the_text_says, "ref"),
@@ -274,5 +287,6 @@ int main(void) {
         TEST_ON(other_rows_and_threads_change_no_bit, "ref"),
         TEST_ON_TIERS(other_rows_and_threads_change_no_bit),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return test_device() ? cmocka_run_group_tests(device, NULL, NULL)
+                         : cmocka_run_group_tests(tests, NULL, NULL);
 }
