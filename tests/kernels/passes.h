@@ -63,6 +63,25 @@ static inline void begin_free_rows(rill__backend *be, rill__pass *pass, size_t n
     begin_rows(be, pass, rows, n_rows, &run, 1);
 }
 
+// The same with tokens and wanted rows that operations are given.
+static inline void begin_rows_of(rill__backend *be, rill__pass *pass, const rill_token *tokens,
+                                 const uint32_t *wanted, size_t n_rows) {
+    static const rill__row rows[4096];
+    static const rill__kv kv;
+    static rill__run run;
+    assert_true(n_rows <= sizeof rows / sizeof *rows);
+    run = (rill__run){.n_rows = n_rows, .kv = &kv};
+    *pass = (rill__pass){.tokens = tokens,
+                         .rows = rows,
+                         .runs = &run,
+                         .wanted = wanted,
+                         .n_rows = n_rows,
+                         .n_runs = 1,
+                         .n_wanted = n_rows,
+                         .observed = true};
+    if (be->ops->begin) assert_false(be->ops->begin(be, pass));
+}
+
 // Waits for the pass's operations; fails the test if one of them failed.
 static inline void end_pass(rill__backend *be) {
     rill_error err;
