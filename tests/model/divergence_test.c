@@ -3,7 +3,8 @@
 // written, and every golden model in two of them. Mean KL(exact || default) is at most 1e-4 nats a
 // token, 1e-3 where weights are quantised, and activations with them, on every kernel tier; of the
 // trained model it is less, and is held to what it is, about. The
-// share of tokens whose likeliest successor is the same is reported.
+// share of tokens whose likeliest successor is the same is reported. With RILL_TEST_DEVICE that
+// device stands in the tiers' place.
 #include "rill/rill.h"
 
 #include "format/types.h"
@@ -156,5 +157,7 @@ int main(void) {
         TEST_ON(tier_stays_close_to_exact_kernels, "ref"),
         TEST_ON_TIERS(tier_stays_close_to_exact_kernels),
     };
-    return cmocka_run_group_tests(tests, make_subjects, free_subjects);
+    const struct CMUnitTest device[] = {TEST_ON(tier_stays_close_to_exact_kernels, "device")};
+    return test_device() ? cmocka_run_group_tests(device, make_subjects, free_subjects)
+                         : cmocka_run_group_tests(tests, make_subjects, free_subjects);
 }

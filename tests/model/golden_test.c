@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every golden case of every family: exact kernels within 1e-4 + 1e-4 |b| at chunk sizes 1, 7 and
 // 64, bit for bit the same at each; default kernels of every tier within their bound on the
-// divergence.
+// divergence. With RILL_TEST_DEVICE both of that device's.
 #include "rill/rill.h"
 
 #include "support/compare.h"
@@ -129,7 +129,8 @@ static void golden_family_matches(void **state) {
     fixture f = {
         .golden = test_tensors_open(path),
         .directory = directory,
-        .exact = open_device(&(rill_device_options){.exact = true, .threads = 2}),
+        .exact = open_device(
+            &(rill_device_options){.device = test_device(), .exact = true, .threads = 2}),
         .tier = tier,
     };
 
@@ -150,17 +151,20 @@ static void golden_family_matches(void **state) {
 }
 
 int main(void) {
-    static const char *const tiers[] = {NULL, "ref", TEST_TIERS};
-    enum { N_TIERS = sizeof tiers / sizeof *tiers, N = N_TIERS * GOLDEN_MODELS };
-    static job jobs[N];
-    struct CMUnitTest tests[N];
-    for (size_t i = 0; i < N; i++) {
-        jobs[i].family = golden_models[i / N_TIERS];
-        jobs[i].tier = tiers[i % N_TIERS];
+    static const char *const of_cpu[] = {NULL, "ref", TEST_TIERS}, *const of_device[] = {NULL,
+                                                                                         "device"};
+    enum { MOST = sizeof of_cpu / sizeof *of_cpu };
+    static job jobs[MOST * GOLDEN_MODELS];
+    struct CMUnitTest tests[MOST * GOLDEN_MODELS];
+    const char *const *tiers = test_device() ? of_device : of_cpu;
+    size_t n_tiers = test_device() ? 2 : MOST, n = n_tiers * GOLDEN_MODELS;
+    for (size_t i = 0; i < n; i++) {
+        jobs[i].family = golden_models[i / n_tiers];
+        jobs[i].tier = tiers[i % n_tiers];
         snprintf(jobs[i].name, sizeof jobs[i].name, "%s %s", jobs[i].family,
                  jobs[i].tier ? jobs[i].tier : "exact");
         tests[i] = (struct CMUnitTest){
             .name = jobs[i].name, .test_func = golden_family_matches, .initial_state = &jobs[i]};
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return _cmocka_run_group_tests("golden", tests, n, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "stream/handles.h"
 #include "support/compare.h"
 #include "support/golden.h"
+#include "support/open.h"
 #include "support/oracle.h"
 #include "support/random_model.h"
 #include "support/tensors.h"
@@ -156,9 +157,8 @@ static uint64_t one_case(test_random *r, rill_device *device, const random_shape
 static rill_device *open_kernels(bool exact) {
     rill_error err;
     rill_device *device;
-    if (rill_device_open(&(rill_device_options){.exact = exact, .threads = 2}, &device, &err) !=
-        RILL_OK)
-        fail_msg("%s", err.message);
+    const rill_device_options options = {.device = test_device(), .exact = exact, .threads = 2};
+    must(rill_device_open(&options, &device, &err), &err);
     return device;
 }
 

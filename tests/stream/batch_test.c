@@ -116,9 +116,9 @@ static void expect_same(const voice *v, size_t number) {
 }
 
 static rill_model *open_tier(const char *family, const char *tier, unsigned threads) {
-    return test_model(golden_directory(family), &(rill_device_options){.exact = tier == NULL,
-                                                                       .cpu = tier,
-                                                                       .threads = threads});
+    const rill_device_options options = {
+        .exact = tier == NULL, .cpu = test_device() ? NULL : tier, .threads = threads};
+    return test_model(golden_directory(family), &options);
 }
 
 static void check_tier(test_random *r, const char *family, const char *tier, voice *voices) {
@@ -153,8 +153,8 @@ static void each_stream_hears_what_it_hears_alone(void **state) {
     voice *voices = calloc(STREAMS, sizeof *voices);
     assert_non_null(voices);
     static const char *const tiers[] = {NULL, "ref", TEST_TIERS};
-    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++)
-        check_tier(&r, *state, tiers[i], voices);
+    size_t n_tiers = test_device() ? 2 : sizeof tiers / sizeof *tiers;  // of it exact and default
+    for (size_t i = 0; i < n_tiers; i++) check_tier(&r, *state, tiers[i], voices);
     free(voices);
 }
 
