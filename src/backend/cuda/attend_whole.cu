@@ -163,7 +163,11 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     extern __shared__ __align__(16) uint8_t shared[];
     __shared__ sight all_sights[QUERIES];
     __shared__ cache_rows key_rows, value_rows;
-    const tile t = find_tile(a, list, blockIdx.x, blockIdx.y, QUERIES);
+    __shared__ tile t;
+    __shared__ view v;
+    // What is the same for all threads lies in shared memory: registers are for sums.
+    if (threadIdx.x == 0) t = find_tile(a, list, blockIdx.x, blockIdx.y, QUERIES);
+    __syncthreads();
     const rill__cuda_kv &kv = a.caches[t.run];
     if (threadIdx.x == 0) {
         key_rows = rows_of(kv, a.n_kv_heads, t.kv_head, false);
@@ -189,9 +193,11 @@ static __global__ void __launch_bounds__(TILE_THREADS)
         span seen = seen_by_tile<QUERIES>(a, t, sinks);
         if (seen.begin >= seen.end) continue;
         uint64_t base = seen.begin / PART_KEYS * PART_KEYS;
-        const view v = {(int)(seen.begin - base), (int)(seen.end - base),
-                        (uint32_t)rill__cuda_kv_row(&kv, seen.begin)};
-        __syncthreads();  // nobody works on the frame before; caches are known
+        __syncthreads();  // nobody works on the frame before
+        if (threadIdx.x == 0)
+            v = {(int)(seen.begin - base), (int)(seen.end - base),
+                 (uint32_t)rill__cuda_kv_row(&kv, seen.begin)};
+        __syncthreads();
         int block = v.begin / BLOCK_KEYS, last = (v.end - 1) / BLOCK_KEYS;
         load(keys, key_rows, v, block, last);
         load(values, value_rows, v, block, last);

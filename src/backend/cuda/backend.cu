@@ -290,6 +290,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.embed = rill__cuda_embed;
     ops.norm = rill__cuda_norm;
     ops.project = rill__cuda_project;
+    ops.stage = rill__cuda_stage;
     ops.clamp = rill__cuda_clamp;
     ops.cap = rill__cuda_cap;
     ops.rotary_table = rill__cuda_rotary_table;

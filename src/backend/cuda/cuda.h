@@ -145,6 +145,7 @@ void rill__cuda_norm(rill__backend *be, rill__buffer *out, const rill__buffer *i
 void rill__cuda_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
                         const rill__projection *projections, size_t n_projections,
                         rill__precision precision);
+bool rill__cuda_stage(rill__backend *be, const rill__stage *stage);
 void rill__cuda_clamp(rill__backend *be, rill__buffer *x, float limit, size_t n_rows, size_t width);
 void rill__cuda_cap(rill__backend *be, rill__buffer *x, float cap, size_t n_rows, size_t width);
 void rill__cuda_rotary_table(rill__backend *be, rill__buffer *out, const rill__row *rows,

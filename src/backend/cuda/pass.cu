@@ -82,9 +82,10 @@ static void fill_rope(const rill__cuda_step *s, const rill__pass *pass, size_t r
     if (rope->n_pairs)
         memcpy(s->phase_steps + at * n_pairs, rope->phase_step,
                rope->n_pairs * sizeof *rope->phase_step);
-    if (local || !rope->fade) return;
-    memcpy(s->fades + run * n_pairs, rope->fade, rope->n_pairs * sizeof *rope->fade);
+    if (local) return;
     s->fade_blocks[run] = rope->fade_block;
+    if (rope->fade)
+        memcpy(s->fades + run * n_pairs, rope->fade, rope->n_pairs * sizeof *rope->fade);
 }
 
 static void fill_streams(const rill__pass *pass, const rill__cuda_step *s) {

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Kernels that begin while the one before them ends (programmatic dependent launch, CUDA
+// programming guide): a token takes hundreds of short kernels, and what each needs that does not
+// come from the one before, its weights above all, can be on its way already.
+#ifndef RILL_BACKEND_CUDA_LAUNCH_CUH
+#define RILL_BACKEND_CUDA_LAUNCH_CUH
+
+#include "backend/cuda/cuda.h"
+
+// Before a kernel of rill__cuda_start reads or writes what other kernels write or read.
+static __device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    cudaGridDependencySynchronize();
+#endif
+}
+
+// From here on the next kernel's blocks may take what room is left.
+static __device__ __forceinline__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+    cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+// Starts a kernel that calls wait_for_previous.
+template <class... Parameters, class... Arguments>
+static void rill__cuda_start(rill__cuda *cu, const char *name, void (*kernel)(Parameters...),
+                             dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = cu->stream;
+    config.attrs = &early;
+    config.numAttrs = cu->architecture >= 90 ? 1 : 0;
+    rill__cuda_failed(cu, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name,
+                      __FILE__, __LINE__);
+}
+
+#endif
