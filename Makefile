@@ -21,10 +21,13 @@ WERROR ?= $(if $(CI),true,false)
 
 SANITIZED = -Db_lundef=false -Dwerror=$(WERROR) -Dc_args=-fno-sanitize-recover=all
 RUN_TESTS = scripts/run_tests.py
+# Every GPU's machine code takes its time: where the tree is checked one will do.
+GPU_ARCH ?= $(if $(CI),90a)
+CUDA      = $(if $(GPU_ARCH),-Dgpu_arch=$(GPU_ARCH))
 
 # Running, testing and benching with one command at a time keeps their output whole.
 .NOTPARALLEL:
-.PHONY: all run test lint werror-gcc werror-clang asan tsan arm-test fuzz format bench install clean help ready
+.PHONY: all run test lint werror-gcc werror-clang asan tsan arm-test fuzz format bench gpu-test gpu-bench install clean help ready
 
 all: ready  ## build the command, build/rill, and the library
 	@ninja -C $(BUILD)
@@ -42,7 +45,7 @@ lint: all ready-lint  ## check the sources: layers, names, comments, format, war
 	    --step clang-warnings="$(MAKE) werror-clang"
 
 werror-gcc werror-clang: werror-%:
-	@[ -f $(BUILD)-$@/build.ninja ] || CC=$(CC_$*) meson setup $(BUILD)-$@ -Dwerror=true >/dev/null
+	@[ -f $(BUILD)-$@/build.ninja ] || CC=$(CC_$*) meson setup $(BUILD)-$@ -Dwerror=true -Dcuda=disabled >/dev/null
 	@ninja -C $(BUILD)-$@ --quiet
 
 asan: ready  ## run the tests under the address and undefined-behaviour sanitizers
@@ -63,10 +66,16 @@ fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
 
 format: ready-lint  ## lay out every C file as .clang-format says
-	@find include src tests fuzz -name '*.[ch]' | xargs $(FORMATTER) -i
+	@find include src tests fuzz -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | xargs $(FORMATTER) -i
 
 bench: all  ## measure kernels and tokens a second (minutes; wants a quiet machine)
 	@scripts/bench.sh $(BUILD)
+
+gpu-test: all  ## run the tests of the CUDA backend (skipped where no GPU is)
+	@scripts/gpu.sh test $(BUILD)
+
+gpu-bench: all  ## measure tokens a second on a GPU (skipped where none is)
+	@scripts/gpu.sh bench $(BUILD)
 
 install: all  ## install library, header, command, manual, model, completions (PREFIX, DESTDIR)
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
@@ -83,7 +92,7 @@ help:  ## list these commands
 .PHONY: ready-lint ready-fuzz
 ready:
 	@scripts/bootstrap.sh build
-	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) -Dprefix=$(PREFIX) -Dwerror=$(WERROR)
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) -Dprefix=$(PREFIX) -Dwerror=$(WERROR) $(CUDA)
 
 ready-lint ready-fuzz: ready-%:
 	@scripts/bootstrap.sh build $*
