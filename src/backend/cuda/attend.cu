@@ -28,173 +28,148 @@ static const size_t MOST_COUNTERS = 1 << 16;
 static const size_t MOST_PARTS_BYTES = 64 << 20;
 
 static attend_args args_of(const rill__cuda *cu, const rill__attention *a) {
-  attend_args args = {};
-  args.q = rill__cuda_floats(a->q);
-  args.q_sink = rill__cuda_floats(a->q_sink);
-  args.q_previous = a->q_previous ? rill__cuda_floats(a->q_previous) : nullptr;
-  args.out = rill__cuda_floats(a->out);
-  args.half = a->out->half;
-  args.weights = a->weights ? rill__cuda_floats(a->weights) : nullptr;
-  args.weights_stride = a->weights_stride;
-  args.rows = cu->step.rows;
-  args.runs = cu->step.runs;
-  args.run_of = cu->step.run_of;
-  args.caches = cu->step.caches + (size_t)a->layer * a->n_runs;
-  args.fade_blocks = cu->step.fade_blocks;
-  args.sink_logits = a->sink_logits ? a->sink_logits->vector : nullptr;
-  args.n_heads = a->n_heads;
-  args.n_kv_heads = a->n_kv_heads;
-  args.group = a->n_heads / a->n_kv_heads;
-  args.head_dim = a->head_dim;
-  args.window = a->window;
-  args.scale = a->scale;
-  args.off_by_one = a->softmax_off_by_one;
-  args.alibi = a->alibi_slopes != nullptr;
-  for (uint32_t i = 0; args.alibi && i < a->n_heads; i++)
-    args.slopes[i] = a->alibi_slopes[i];
-  return args;
+    attend_args args = {};
+    args.q = rill__cuda_floats(a->q);
+    args.q_sink = rill__cuda_floats(a->q_sink);
+    args.q_previous = a->q_previous ? rill__cuda_floats(a->q_previous) : nullptr;
+    args.out = rill__cuda_floats(a->out);
+    args.half = a->out->half;
+    args.weights = a->weights ? rill__cuda_floats(a->weights) : nullptr;
+    args.weights_stride = a->weights_stride;
+    args.rows = cu->step.rows;
+    args.runs = cu->step.runs;
+    args.run_of = cu->step.run_of;
+    args.caches = cu->step.caches + (size_t)a->layer * a->n_runs;
+    args.fade_blocks = cu->step.fade_blocks;
+    args.sink_logits = a->sink_logits ? a->sink_logits->vector : nullptr;
+    args.n_heads = a->n_heads;
+    args.n_kv_heads = a->n_kv_heads;
+    args.group = a->n_heads / a->n_kv_heads;
+    args.head_dim = a->head_dim;
+    args.window = a->window;
+    args.scale = a->scale;
+    args.off_by_one = a->softmax_off_by_one;
+    args.alibi = a->alibi_slopes != nullptr;
+    for (uint32_t i = 0; args.alibi && i < a->n_heads; i++) args.slopes[i] = a->alibi_slopes[i];
+    return args;
 }
 
-static bool is_narrow(rill_type type) {
-  return type == RILL_TYPE_F16 || type == RILL_TYPE_BF16 ||
-         type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0;
-}
-
-// Whether tensor cores can do it. Of the runs only what is the same in all
-// passes of a shape counts.
-static bool for_tensor_cores(const rill__cuda *cu, const rill__attention *a) {
-  if (cu->exact || a->weights || !attend_width(a->head_dim))
-    return false;
-  for (size_t i = 0; i < a->n_runs; i++) {
-    const rill__kv *kv = &a->runs[i].kv[a->layer];
-    if (!is_narrow(kv->key_type) || !is_narrow(kv->value_type))
-      return false;
-  }
-  return true;
+// Whether tensor cores can do a run, whatever others are in the batch.
+static bool is_narrow_run(const rill__attention *a, size_t run) {
+    const rill__kv *kv = &a->runs[run].kv[a->layer];
+    return kv->key_type != RILL_TYPE_F32 && kv->value_type != RILL_TYPE_F32;
 }
 
 // Parts that the queries of a tile of the split way may see, and the sinks.
 static uint32_t parts_of(size_t visible) {
-  // The rows of a tile are neighbours: together they see less than WARP_QUERIES
-  // more than one.
-  return (uint32_t)((visible + WARP_QUERIES + 2 * PART_KEYS - 2) / PART_KEYS) +
-         1;
+    // The rows of a tile are neighbours: together they see less than WARP_QUERIES
+    // more than one.
+    return (uint32_t)((visible + WARP_QUERIES + 2 * PART_KEYS - 2) / PART_KEYS) + 1;
 }
 
-static size_t parts_bytes(size_t max_rows, size_t max_visible,
-                          size_t max_width) {
-  max_rows += WARP_QUERIES; // the last tile of a run may not be full
-  size_t bytes = (max_width + 2 * (max_width / 16 + 1)) * sizeof(float) *
-                 parts_of(max_visible);
-  return bytes > MOST_PARTS_BYTES / max_rows ? MOST_PARTS_BYTES
-                                             : bytes * max_rows;
+static size_t parts_bytes(size_t max_rows, size_t max_visible, size_t max_width) {
+    max_rows += WARP_QUERIES;  // the last tile of a run may not be full
+    size_t bytes = (max_width + 2 * (max_width / 16 + 1)) * sizeof(float) * parts_of(max_visible);
+    return bytes > MOST_PARTS_BYTES / max_rows ? MOST_PARTS_BYTES : bytes * max_rows;
 }
 
-size_t rill__cuda_attend_scratch_bytes(size_t max_rows, size_t max_visible,
-                                       size_t max_width) {
-  return MOST_COUNTERS * sizeof(uint32_t) +
-         parts_bytes(max_rows, max_visible, max_width);
+size_t rill__cuda_attend_scratch_bytes(size_t max_rows, size_t max_visible, size_t max_width) {
+    return MOST_COUNTERS * sizeof(uint32_t) + parts_bytes(max_rows, max_visible, max_width);
 }
 
 // How some runs go.
 struct plan {
-  tile_list whole, split;
-  split_scratch scratch;
-  bool converted;
-  uint32_t key_row_bytes, value_row_bytes; // the greatest
+    tile_list whole, split;
+    split_scratch scratch;
+    bool converted;
+    uint32_t key_row_bytes, value_row_bytes;  // the greatest
 };
 
-static uint32_t tiles_of(const rill__run *run, uint32_t group,
-                         uint32_t queries) {
-  return (uint32_t)((run->n_rows * group + queries - 1) / queries);
+static uint32_t tiles_of(const rill__run *run, uint32_t group, uint32_t queries) {
+    return (uint32_t)((run->n_rows * group + queries - 1) / queries);
 }
 
 // How many tiles can be split, and where their parts are left.
-static uint32_t lay_out_scratch(const rill__cuda *cu, const rill__attention *a,
-                                uint32_t queries, split_scratch *s) {
-  size_t visible = cu->max_visible;
-  if (a->window && a->window < visible)
-    visible = a->window;
-  s->parts = parts_of(visible);
-  s->queries = queries;
-  size_t states = (size_t)a->n_kv_heads * s->parts * queries; // of a tile
-  size_t most = parts_bytes(cu->max_rows, cu->max_visible, cu->max_width) /
-                (states * (a->head_dim + 2) * sizeof(float));
-  if (most > MOST_COUNTERS / a->n_kv_heads)
-    most = MOST_COUNTERS / a->n_kv_heads;
-  if (most > 65535)
-    most = 65535; // blocks along y
-  s->done = (uint32_t *)(void *)cu->attend_scratch;
-  s->states =
-      (float *)(void *)(cu->attend_scratch + MOST_COUNTERS * sizeof(uint32_t));
-  s->values = s->states + most * states * 2;
-  return cu->attend_scratch ? (uint32_t)most : 0;
+static uint32_t lay_out_scratch(const rill__cuda *cu, const rill__attention *a, uint32_t queries,
+                                split_scratch *s) {
+    size_t visible = cu->max_visible;
+    if (a->window && a->window < visible) visible = a->window;
+    s->parts = parts_of(visible);
+    s->queries = queries;
+    size_t states = (size_t)a->n_kv_heads * s->parts * queries;  // of a tile
+    size_t most = parts_bytes(cu->max_rows, cu->max_visible, cu->max_width) /
+                  (states * (a->head_dim + 2) * sizeof(float));
+    if (most > MOST_COUNTERS / a->n_kv_heads) most = MOST_COUNTERS / a->n_kv_heads;
+    if (most > 65535) most = 65535;  // blocks along y
+    s->done = (uint32_t *)(void *)cu->attend_scratch;
+    s->states = (float *)(void *)(cu->attend_scratch + MOST_COUNTERS * sizeof(uint32_t));
+    s->values = s->states + most * states * 2;
+    return cu->attend_scratch ? (uint32_t)most : 0;
 }
 
 // Runs of so few queries that the split way reads the cache once go that way;
 // others do, too, if the whole way would leave most of the device idle.
-static void make_plan(const rill__cuda *cu, const rill__attention *a,
-                      size_t first, size_t n, plan *p) {
-  uint32_t group = a->n_heads / a->n_kv_heads, wholes = 0, queries = 1;
-  *p = plan{};
-  for (size_t i = 0; i < n; i++) {
-    const rill__run *run = &a->runs[first + i];
-    const rill__kv *kv = &run->kv[a->layer];
-    size_t all = run->n_rows * group;
-    wholes += tiles_of(run, group, rill__cuda_attend_whole_queries());
-    if (all > queries)
-      queries = all < WARP_QUERIES ? (uint32_t)all : (uint32_t)WARP_QUERIES;
-    p->converted |=
-        kv->key_type != RILL_TYPE_F16 || kv->value_type != RILL_TYPE_F16;
-    if (kv->key_row_bytes > p->key_row_bytes)
-      p->key_row_bytes = (uint32_t)kv->key_row_bytes;
-    if (kv->value_row_bytes > p->value_row_bytes)
-      p->value_row_bytes = (uint32_t)kv->value_row_bytes;
-  }
-  uint32_t left = lay_out_scratch(cu, a, queries, &p->scratch);
-  bool idle = wholes * a->n_kv_heads * 2 < (uint32_t)cu->processors;
-  p->whole.n_runs = p->split.n_runs = (uint32_t)n;
-  p->whole.first_run = p->split.first_run = (uint32_t)first;
-  for (size_t i = 0; i < n; i++) {
-    const rill__run *run = &a->runs[first + i];
-    uint32_t split = tiles_of(run, group, WARP_QUERIES);
-    bool splits = (split <= 1 || idle) && split <= left;
-    if (splits)
-      left -= split;
-    p->split.first[i + 1] = p->split.first[i] + (splits ? split : 0);
-    uint32_t whole =
-        splits ? 0 : tiles_of(run, group, rill__cuda_attend_whole_queries());
-    p->whole.first[i + 1] = p->whole.first[i] + whole;
-  }
+static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t first, size_t n,
+                      plan *p) {
+    uint32_t group = a->n_heads / a->n_kv_heads, wholes = 0, queries = 1;
+    *p = plan{};
+    for (size_t i = 0; i < n; i++) {
+        const rill__run *run = &a->runs[first + i];
+        const rill__kv *kv = &run->kv[a->layer];
+        if (!is_narrow_run(a, first + i)) continue;
+        size_t all = run->n_rows * group;
+        wholes += tiles_of(run, group, rill__cuda_attend_whole_queries());
+        if (all > queries) queries = all < WARP_QUERIES ? (uint32_t)all : (uint32_t)WARP_QUERIES;
+        p->converted |= kv->key_type != RILL_TYPE_F16 || kv->value_type != RILL_TYPE_F16;
+        if (kv->key_row_bytes > p->key_row_bytes) p->key_row_bytes = (uint32_t)kv->key_row_bytes;
+        if (kv->value_row_bytes > p->value_row_bytes)
+            p->value_row_bytes = (uint32_t)kv->value_row_bytes;
+    }
+    uint32_t left = lay_out_scratch(cu, a, queries, &p->scratch);
+    bool idle = wholes * a->n_kv_heads * 2 < (uint32_t)cu->processors;
+    p->whole.n_runs = p->split.n_runs = (uint32_t)n;
+    p->whole.first_run = p->split.first_run = (uint32_t)first;
+    for (size_t i = 0; i < n; i++) {
+        const rill__run *run = &a->runs[first + i];
+        uint32_t split = tiles_of(run, group, WARP_QUERIES);
+        bool narrow = is_narrow_run(a, first + i);
+        bool splits = narrow && (split <= 1 || idle) && split <= left;
+        if (splits) left -= split;
+        p->split.first[i + 1] = p->split.first[i] + (splits ? split : 0);
+        uint32_t whole =
+            splits || !narrow ? 0 : tiles_of(run, group, rill__cuda_attend_whole_queries());
+        p->whole.first[i + 1] = p->whole.first[i] + whole;
+    }
 }
 
 // False if the device has too little shared memory for one of the ways: then it
 // has neither.
-static bool attend_runs(rill__cuda *cu, const rill__attention *a,
-                        const attend_args &args, size_t first, size_t n) {
-  plan p;
-  make_plan(cu, a, first, n, &p);
-  return rill__cuda_attend_whole(cu, args, p.whole, p.converted,
-                                 p.key_row_bytes, p.value_row_bytes) &&
-         rill__cuda_attend_split(cu, args, p.split, p.scratch, p.converted,
-                                 p.key_row_bytes, p.value_row_bytes);
+static bool attend_runs(rill__cuda *cu, const rill__attention *a, const attend_args &args,
+                        size_t first, size_t n) {
+    plan p;
+    make_plan(cu, a, first, n, &p);
+    return rill__cuda_attend_whole(cu, args, p.whole, p.converted, p.key_row_bytes,
+                                   p.value_row_bytes) &&
+           rill__cuda_attend_split(cu, args, p.split, p.scratch, p.converted, p.key_row_bytes,
+                                   p.value_row_bytes);
 }
 
 void rill__cuda_attend(rill__backend *be, const rill__attention *a) {
-  rill__cuda *cu = rill__cuda_of(be);
-  if (a->alibi_slopes && a->n_heads > RILL_CUDA_ALIBI_HEADS) {
-    rill__cuda_failed(cu, cudaErrorInvalidValue,
-                      "attend: too many heads with slopes", __FILE__, __LINE__);
-    return;
-  }
-  attend_args args = args_of(cu, a);
-  bool done = for_tensor_cores(cu, a);
-  for (size_t first = 0; done && first < a->n_runs; first += TILE_RUNS) {
-    size_t left = a->n_runs - first;
-    done = attend_runs(cu, a, args, first,
-                       left < TILE_RUNS ? left : (size_t)TILE_RUNS);
-  }
-  if (!done)
-    rill__cuda_attend_exact(cu, args, a->n_rows);
-  rill__cuda_wrote_halves(a->out, 1);
+    rill__cuda *cu = rill__cuda_of(be);
+    if (a->alibi_slopes && a->n_heads > RILL_CUDA_ALIBI_HEADS) {
+        rill__cuda_failed(cu, cudaErrorInvalidValue, "attend: too many heads with slopes", __FILE__,
+                          __LINE__);
+        return;
+    }
+    attend_args args = args_of(cu, a);
+    size_t n_narrow = 0;
+    for (size_t i = 0; i < a->n_runs; i++) n_narrow += is_narrow_run(a, i);
+    bool tensor = !cu->exact && !a->weights && attend_width(a->head_dim) && n_narrow > 0;
+    for (size_t first = 0; tensor && first < a->n_runs; first += TILE_RUNS) {
+        size_t left = a->n_runs - first;
+        tensor = attend_runs(cu, a, args, first, left < TILE_RUNS ? left : (size_t)TILE_RUNS);
+    }
+    args.only_wide = tensor;
+    if (!tensor || n_narrow < a->n_runs) rill__cuda_attend_exact(cu, args, a->n_rows);
+    rill__cuda_wrote_halves(a->out, 1);
 }

@@ -30,6 +30,7 @@ struct attend_args {
     uint32_t window;
     float scale;
     bool off_by_one;
+    bool only_wide;  // exact kernel: runs of narrow caches are others' work
     bool alibi;
     float slopes[RILL_CUDA_ALIBI_HEADS];
 };

@@ -230,6 +230,9 @@ static __global__ void __launch_bounds__(THREADS)
     attend_exact_kernel(const __grid_constant__ attend_args a, uint32_t n_slices) {
     extern __shared__ double shared[];
     uint32_t row = blockIdx.y, head = blockIdx.x, run = a.run_of[row];
+    if (a.only_wide && a.caches[run].key_type != RILL_TYPE_F32 &&
+        a.caches[run].value_type != RILL_TYPE_F32)
+        return;
     const piece p = {a.rows + row, a.caches[run],  row,
                      head,         head / a.group, own_fade_block(a, run, a.rows[row].token),
                      n_slices};

@@ -37,6 +37,16 @@ static void use(rill__cuda *cu) {
     RILL_CUDA_TRY(cu, cudaSetDevice(cu->device));
 }
 
+// The stream is one pass's at a time: what else comes while kernels are being recorded waits.
+static void lock(rill__cuda *cu) {
+    pthread_mutex_lock(&cu->host->lock);
+    use(cu);
+}
+
+static void unlock(rill__cuda *cu) {
+    pthread_mutex_unlock(&cu->host->lock);
+}
+
 static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, size_t bytes) {
     size_t available = 0, total = 0;
     cudaGetLastError();  // clears it: this failure is told here
@@ -49,21 +59,18 @@ static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, 
 
 rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, void **out,
                             rill_error *err) {
-    use(cu);
     if (bytes == 0) bytes = 1;
+    lock(cu);
+    rill_status status = RILL_OK;
     if (cudaMalloc(out, bytes) != cudaSuccess) {
         *out = nullptr;
-        return no_memory(cu, err, what, bytes);
+        status = no_memory(cu, err, what, bytes);
+    } else if (!RILL_CUDA_TRY(cu, cudaMemsetAsync(*out, 0, bytes, cu->stream))) {
+        RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
     }
-    RILL_CUDA_TRY(cu, cudaMemsetAsync(*out, 0, bytes, cu->stream));
-    return take_failure(cu, err);
-}
-
-static void forget_graphs(rill__cuda *cu) {
-    use(cu);
-    pthread_mutex_lock(&cu->host->lock);
-    rill__cuda_forget_graphs(cu);
-    pthread_mutex_unlock(&cu->host->lock);
+    if (status == RILL_OK) status = take_failure(cu, err);
+    unlock(cu);
+    return status;
 }
 
 static void cuda_close(rill__backend *be) {
@@ -127,9 +134,11 @@ static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **ou
 static void buffer_free(rill__backend *be, rill__buffer *buffer) {
     if (!buffer) return;
     rill__cuda *cu = rill__cuda_of(be);
-    forget_graphs(cu);  // some may read it
+    lock(cu);
+    rill__cuda_forget_graphs(cu);  // some may read it
     cudaFree(buffer->data);
     cudaFree(buffer->half);
+    unlock(cu);
     rill__free(buffer);
 }
 
@@ -140,34 +149,34 @@ bool rill__cuda_take_halves(rill__cuda *cu, rill__buffer *buffer) {
 static void buffer_write(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
                          size_t bytes) {
     rill__cuda *cu = rill__cuda_of(be);
-    use(cu);
+    lock(cu);
     rill__cuda_wrote(buffer);
     RILL_CUDA_TRY(cu, cudaMemcpyAsync(buffer->data + offset, src, bytes, cudaMemcpyHostToDevice,
                                       cu->stream));
     RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));  // `src` is the caller's again
+    unlock(cu);
 }
 
 static void buffer_read(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,
                         size_t bytes) {
     rill__cuda *cu = rill__cuda_of(be);
-    use(cu);
+    lock(cu);
     RILL_CUDA_TRY(cu, cudaMemcpyAsync(dst, buffer->data + offset, bytes, cudaMemcpyDeviceToHost,
                                       cu->stream));
     RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+    unlock(cu);
 }
 
 static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visible, size_t max_width,
                            rill_error *err) {
     rill__cuda *cu = rill__cuda_of(be);
-    pthread_mutex_lock(&cu->host->lock);
+    lock(cu);
     rill_status status = RILL_OK;
     if (max_rows > cu->max_rows || max_visible > cu->max_visible || max_width > cu->max_width) {
         size_t rows = max_rows > cu->max_rows ? max_rows : cu->max_rows;
         size_t visible = max_visible > cu->max_visible ? max_visible : cu->max_visible;
         size_t width = max_width > cu->max_width ? max_width : cu->max_width;
         void *scratch = nullptr;
-        use(cu);
-        RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
         status = rill__cuda_take(cu, rill__cuda_attend_scratch_bytes(rows, visible, width),
                                  "attention's scratch", &scratch, err);
         if (status == RILL_OK) {
@@ -179,24 +188,29 @@ static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visibl
             cu->max_width = width;
         }
     }
-    pthread_mutex_unlock(&cu->host->lock);
+    unlock(cu);
     return status;
 }
 
 static rill_status synchronize(rill__backend *be, rill_error *err) {
     rill__cuda *cu = rill__cuda_of(be);
-    use(cu);
+    lock(cu);
     rill__cuda_launch_recorded(cu);
     RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
-    return take_failure(cu, err);
+    rill_status status = take_failure(cu, err);
+    unlock(cu);
+    return status;
 }
 
 static void weight_free(rill__backend *be, rill__weight *weight) {
     if (!weight) return;
-    forget_graphs(rill__cuda_of(be));
+    rill__cuda *cu = rill__cuda_of(be);
+    lock(cu);
+    rill__cuda_forget_graphs(cu);
     cudaFree(weight->vector);
     cudaFree(weight->raw);
     rill__cuda_packed_free(weight->packed);
+    unlock(cu);
     rill__free(weight);
 }
 
@@ -211,8 +225,8 @@ static rill_status take_vector(rill__cuda *cu, rill__weight *w, const rill__tens
     rill_status status = rill__cuda_take(cu, bytes, tensor->name, &vector, err);
     if (status == RILL_OK) {
         w->vector = (float *)vector;
-        RILL_CUDA_TRY(cu, cudaMemcpyAsync(vector, floats, bytes, cudaMemcpyHostToDevice,
-                                          cu->stream));
+        RILL_CUDA_TRY(cu,
+                      cudaMemcpyAsync(vector, floats, bytes, cudaMemcpyHostToDevice, cu->stream));
         RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
         status = take_failure(cu, err);
     }
@@ -242,7 +256,6 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
         !rill__type_bytes(tensor->type, columns, &row_bytes))
         return rill__fail(err, RILL_EUNSUPPORTED, "%s: weights of type %s", tensor->name,
                           rill_type_name(tensor->type));
-    use(cu);
     rill__weight *w = (rill__weight *)rill__calloc(1, sizeof *w);
     if (!w) return rill__fail_memory(err, "a weight", sizeof *w);
     w->type = tensor->type;
@@ -250,14 +263,15 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
     w->columns = columns;
     w->row_bytes = row_bytes;
     rill_status status;
+    lock(cu);
     if (vector)
         status = take_vector(cu, w, tensor, err);
     else {
         status = take_matrix(cu, w, tensor, err);
-        if (status == RILL_OK && use_ != RILL_USE_ROWS && !cu->exact &&
-            rill__cuda_packs(w->type))
+        if (status == RILL_OK && use_ != RILL_USE_ROWS && !cu->exact && rill__cuda_packs(w->type))
             status = rill__cuda_pack(cu, w, use_ == RILL_USE_BOTH, tensor->name, err);
     }
+    unlock(cu);
     if (status != RILL_OK) {
         weight_free(be, w);
         return status;
@@ -303,6 +317,15 @@ static const rill__backend_ops *cuda_ops() {
     return &ops;
 }
 
+// Whoever began a pass reads and synchronizes within it.
+static void init_lock(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 static rill_status open_device(rill__cuda *cu, rill_error *err) {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
@@ -346,9 +369,9 @@ rill__cuda_backend_open(const rill_device_options *options, int device, rill__ba
     cu->device = device;
     cu->exact = options->exact;
     cu->host = (rill__cuda_host *)rill__calloc(1, sizeof *cu->host);
-    if (cu->host) pthread_mutex_init(&cu->host->lock, nullptr);
-    rill_status status = cu->host ? open_device(cu, err)
-                                  : rill__fail_memory(err, "a backend", sizeof *cu->host);
+    if (cu->host) init_lock(&cu->host->lock);
+    rill_status status =
+        cu->host ? open_device(cu, err) : rill__fail_memory(err, "a backend", sizeof *cu->host);
     if (status != RILL_OK) {
         cuda_close(&cu->base);
         return status;

@@ -36,8 +36,8 @@ struct rill__weight {
     rill_type type;
     size_t rows;
     size_t columns;
-    float *vector;   // [columns] of a vector
-    uint8_t *raw;    // [rows, row_bytes]
+    float *vector;  // [columns] of a vector
+    uint8_t *raw;   // [rows, row_bytes]
     size_t row_bytes;
     struct rill__cuda_packed *packed;  // host memory; NULL where `raw` is multiplied
 };
@@ -80,8 +80,8 @@ struct rill__cuda_step {
 struct rill__cuda {
     rill__backend base;
     int device;
-    int processors;     // multiprocessors
-    int architecture;   // 90 for compute capability 9.0
+    int processors;    // multiprocessors
+    int architecture;  // 90 for compute capability 9.0
     bool exact;
     cudaStream_t stream;
     rill__cuda_step step;
@@ -108,7 +108,7 @@ bool rill__cuda_failed(rill__cuda *cu, cudaError_t error, const char *call, cons
                        int line);
 #define RILL_CUDA_TRY(cu, call) rill__cuda_failed(cu, call, #call, __FILE__, __LINE__)
 // Behind every start of a kernel.
-#define RILL_CUDA_STARTED(cu, name) \
+#define RILL_CUDA_STARTED(cu, name)                                                                \
     rill__cuda_failed(cu, cudaPeekAtLastError(), name, __FILE__, __LINE__)
 
 // Who writes a buffer's floats says what its halves are: not what the floats are any more, or
@@ -131,7 +131,8 @@ bool rill__cuda_take_halves(rill__cuda *cu, rill__buffer *buffer);
 constexpr float RILL_CUDA_GATED_SCALE = 1.0f / 16;
 
 // The row of a token in a cache: rill__kv_row.
-__host__ __device__ static inline size_t rill__cuda_kv_row(const rill__cuda_kv *kv, uint64_t token) {
+__host__ __device__ static inline size_t rill__cuda_kv_row(const rill__cuda_kv *kv,
+                                                           uint64_t token) {
     if (token < kv->n_sinks) return (size_t)token;
     return kv->n_sinks + (size_t)((token - kv->n_sinks) % kv->ring_rows);
 }

@@ -69,10 +69,13 @@ template <typename real>
 static __device__ norm_state<real> norm_row(const norm_of_rows &n, const float *x, real *warps) {
     norm_state<real> s = {0, 0};
     if (n.centred)
-        s.mean = row_sum<real>(n.width, warps, [&](real sum, uint32_t at) {
-                     rill__cuda_four f = rill__cuda_load4(x, at, n.width);
-                     return sum + (((real)f.x[0] + (real)f.x[1]) + ((real)f.x[2] + (real)f.x[3]));
-                 }) / (real)n.width;
+        s.mean = row_sum<real>(n.width, warps,
+                               [&](real sum, uint32_t at) {
+                                   rill__cuda_four f = rill__cuda_load4(x, at, n.width);
+                                   return sum + (((real)f.x[0] + (real)f.x[1]) +
+                                                 ((real)f.x[2] + (real)f.x[3]));
+                               }) /
+                 (real)n.width;
     real squares = row_sum<real>(n.width, warps + 32, [&](real sum, uint32_t at) {
         rill__cuda_four f = rill__cuda_load4(x, at, n.width);
         for (uint32_t i = 0; i < 4; i++)

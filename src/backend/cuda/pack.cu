@@ -63,16 +63,16 @@ static __device__ coded of_mxfp4(const uint8_t *row, size_t column) {
 
 static __device__ coded coded_at(int type, const uint8_t *row, size_t column) {
     switch (type) {
-        case RILL_TYPE_Q4_0: return of_32(row, column, 18, false, false);
-        case RILL_TYPE_Q4_1: return of_32(row, column, 20, true, false);
-        case RILL_TYPE_Q5_0: return of_32(row, column, 22, false, true);
-        case RILL_TYPE_Q5_1: return of_32(row, column, 24, true, true);
-        case RILL_TYPE_Q8_0: return of_q8_0(row, column);
-        case RILL_TYPE_Q4_K: return of_k(row, column, false);
-        case RILL_TYPE_Q5_K: return of_k(row, column, true);
-        case RILL_TYPE_Q6_K: return of_q6_k(row, column);
-        case RILL_TYPE_MXFP4: return of_mxfp4(row, column);
-        default: return coded{0, 0, 0};
+    case RILL_TYPE_Q4_0: return of_32(row, column, 18, false, false);
+    case RILL_TYPE_Q4_1: return of_32(row, column, 20, true, false);
+    case RILL_TYPE_Q5_0: return of_32(row, column, 22, false, true);
+    case RILL_TYPE_Q5_1: return of_32(row, column, 24, true, true);
+    case RILL_TYPE_Q8_0: return of_q8_0(row, column);
+    case RILL_TYPE_Q4_K: return of_k(row, column, false);
+    case RILL_TYPE_Q5_K: return of_k(row, column, true);
+    case RILL_TYPE_Q6_K: return of_q6_k(row, column);
+    case RILL_TYPE_MXFP4: return of_mxfp4(row, column);
+    default: return coded{0, 0, 0};
     }
 }
 
@@ -141,8 +141,8 @@ static __device__ void pack_half(const source &from, const rill__cuda_packed &to
         }
 }
 
-// Where a code's bits go: see `unpack` in weights.cuh. Low nibble j of a fragment's word is the first number
-// of register j, nibble j + 4 the second.
+// Where a code's bits go: see `unpack` in weights.cuh. Low nibble j of a fragment's word is the
+// first number of register j, nibble j + 4 the second.
 static __device__ void place_code(const rill__cuda_packed &to, size_t tile, int lane, int f, int j,
                                   int i, uint32_t code, uint32_t *codes, uint32_t *high) {
     if (to.kind == RILL_KIND_8) {
@@ -214,18 +214,18 @@ static __global__ void pack(source from, rill__cuda_packed to, size_t n_tiles) {
 
 static int kind_of(rill_type type) {
     switch (type) {
-        case RILL_TYPE_F16:
-        case RILL_TYPE_BF16: return RILL_KIND_HALF;
-        case RILL_TYPE_Q4_0: return RILL_KIND_4;
-        case RILL_TYPE_Q4_1:
-        case RILL_TYPE_Q4_K: return RILL_KIND_4_MIN;
-        case RILL_TYPE_Q5_0: return RILL_KIND_5;
-        case RILL_TYPE_Q5_1:
-        case RILL_TYPE_Q5_K: return RILL_KIND_5_MIN;
-        case RILL_TYPE_Q6_K: return RILL_KIND_6;
-        case RILL_TYPE_Q8_0: return RILL_KIND_8;
-        case RILL_TYPE_MXFP4: return RILL_KIND_FP4;
-        default: return -1;
+    case RILL_TYPE_F16:
+    case RILL_TYPE_BF16: return RILL_KIND_HALF;
+    case RILL_TYPE_Q4_0: return RILL_KIND_4;
+    case RILL_TYPE_Q4_1:
+    case RILL_TYPE_Q4_K: return RILL_KIND_4_MIN;
+    case RILL_TYPE_Q5_0: return RILL_KIND_5;
+    case RILL_TYPE_Q5_1:
+    case RILL_TYPE_Q5_K: return RILL_KIND_5_MIN;
+    case RILL_TYPE_Q6_K: return RILL_KIND_6;
+    case RILL_TYPE_Q8_0: return RILL_KIND_8;
+    case RILL_TYPE_MXFP4: return RILL_KIND_FP4;
+    default: return -1;
     }
 }
 
@@ -234,8 +234,7 @@ bool rill__cuda_packs(rill_type type) {
 }
 
 // Words of a lane (codes, high) and of a pair of rows (scales).
-template <int KIND>
-static void words_of(int words[3]) {
+template <int KIND> static void words_of(int words[3]) {
     using L = rill__cuda_layout<KIND>;
     words[0] = L::code_words;
     words[1] = L::high_words;
@@ -244,14 +243,14 @@ static void words_of(int words[3]) {
 
 static void words_of_kind(int kind, int words[3]) {
     switch (kind) {
-        case RILL_KIND_HALF: return words_of<RILL_KIND_HALF>(words);
-        case RILL_KIND_4: return words_of<RILL_KIND_4>(words);
-        case RILL_KIND_4_MIN: return words_of<RILL_KIND_4_MIN>(words);
-        case RILL_KIND_5: return words_of<RILL_KIND_5>(words);
-        case RILL_KIND_5_MIN: return words_of<RILL_KIND_5_MIN>(words);
-        case RILL_KIND_6: return words_of<RILL_KIND_6>(words);
-        case RILL_KIND_8: return words_of<RILL_KIND_8>(words);
-        default: return words_of<RILL_KIND_FP4>(words);
+    case RILL_KIND_HALF: return words_of<RILL_KIND_HALF>(words);
+    case RILL_KIND_4: return words_of<RILL_KIND_4>(words);
+    case RILL_KIND_4_MIN: return words_of<RILL_KIND_4_MIN>(words);
+    case RILL_KIND_5: return words_of<RILL_KIND_5>(words);
+    case RILL_KIND_5_MIN: return words_of<RILL_KIND_5_MIN>(words);
+    case RILL_KIND_6: return words_of<RILL_KIND_6>(words);
+    case RILL_KIND_8: return words_of<RILL_KIND_8>(words);
+    default: return words_of<RILL_KIND_FP4>(words);
     }
 }
 

@@ -31,8 +31,7 @@ enum rill__cuda_kind {
 };
 
 // What a kind's tile is made of, bytes a lane.
-template <int KIND>
-struct rill__cuda_layout {
+template <int KIND> struct rill__cuda_layout {
     static constexpr bool half = KIND == RILL_KIND_HALF;
     static constexpr bool four = KIND != RILL_KIND_HALF && KIND != RILL_KIND_8;
     static constexpr bool min = KIND == RILL_KIND_4_MIN || KIND == RILL_KIND_5_MIN;
@@ -42,8 +41,9 @@ struct rill__cuda_layout {
                                 : KIND == RILL_KIND_8 ? 128
                                                       : 0;
     static constexpr int code_words = half ? 16 : four ? 4 : 8;
-    static constexpr int high_words =
-        KIND == RILL_KIND_6 ? 2 : KIND == RILL_KIND_5 || KIND == RILL_KIND_5_MIN ? 1 : 0;
+    static constexpr int high_words = KIND == RILL_KIND_6                              ? 2
+                                      : KIND == RILL_KIND_5 || KIND == RILL_KIND_5_MIN ? 1
+                                                                                       : 0;
     static constexpr int blocks = KIND == RILL_KIND_6 ? 4 : 2;  // of a tile's columns
     // Halves of a row pair g, g + 8: [blocks][2], mins behind scales.
     static constexpr int scale_words = half ? 0 : blocks * (min ? 2 : 1);

@@ -178,8 +178,7 @@ static rill__cuda_graph *find_graph(rill__cuda *cu, const rill__cuda_shape *shap
 
 // Only what fits into one turn of logits can be replayed: see `begin` in backend.h.
 static bool can_repeat(const rill__cuda *cu, const rill__pass *pass) {
-    return !pass->observed && pass->n_wanted <= cu->base.ops->logits_rows &&
-           cu->failed == RILL_OK;
+    return !pass->observed && pass->n_wanted <= cu->base.ops->logits_rows && cu->failed == RILL_OK;
 }
 
 bool rill__cuda_begin(rill__backend *be, const rill__pass *pass) {

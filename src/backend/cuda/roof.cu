@@ -2,7 +2,6 @@
 // What the card can do at most: the roofs that figures are measured against.
 #include "backend/cuda/host.h"
 
-
 static const size_t READ_BYTES = (size_t)2 << 30;
 
 static __global__ void __launch_bounds__(512) read_all(const uint4 *from, size_t n, uint32_t *out) {
@@ -50,6 +49,24 @@ static __global__ void burn_halves(float *out, int rounds) {
     if (sum == 1) *out = sum;
 }
 
+// The same of bytes, m16n8k32.
+static __global__ void burn_bytes(float *out, int rounds) {
+    int c[8][4] = {};
+    uint32_t a[4], b[2];
+    for (int i = 0; i < 4; i++) a[i] = threadIdx.x * 7919u + (uint32_t)i * 0x01020304u;
+    for (int i = 0; i < 2; i++) b[i] = threadIdx.x * 104729u + (uint32_t)i * 0x04030201u;
+    for (int r = 0; r < rounds; r++)
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+                         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                         : "+r"(c[i][0]), "+r"(c[i][1]), "+r"(c[i][2]), "+r"(c[i][3])
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    int sum = 0;
+    for (int i = 0; i < 32; i++) sum += c[i / 4][i % 4];
+    if (sum == 1) *out = (float)sum;
+}
+
 // The shortest of some runs, in seconds: what the card can do when nothing disturbs it.
 template <class Start>
 static double shortest(rill__cuda *cu, cudaEvent_t begin, cudaEvent_t end, Start start) {
@@ -85,12 +102,15 @@ rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *er
     double halves = shortest(cu, begin, end, [&] {
         burn_halves<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
     });
+    double bytes = shortest(cu, begin, end, [&] {
+        burn_bytes<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
+    });
     RILL_CUDA_STARTED(cu, "roof");
     double lanes = (double)blocks * 256 * rounds;
     out->read_bytes_per_second = (double)READ_BYTES / read;
     out->f32_flops_per_second = lanes * 16 * 2 / f32;
     out->bf16_flops_per_second = lanes / 32 * 8 * (16 * 8 * 16 * 2) / halves;
-    out->int8_ops_per_second = 0;
+    out->int8_ops_per_second = lanes / 32 * 8 * (16 * 8 * 32 * 2) / bytes;
     cudaEventDestroy(begin);
     cudaEventDestroy(end);
     cudaFree(memory);

@@ -6,8 +6,7 @@
 #include "backend/cuda/pack.h"
 
 // What a lane has of a tile.
-template <int KIND>
-struct tile_words {
+template <int KIND> struct tile_words {
     using L = rill__cuda_layout<KIND>;
     uint32_t codes[L::code_words];
     uint32_t high[L::high_words ? L::high_words : 1];

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Products of activations with packed weights, on tensor cores.
+//
+// out[r, o] = row_scale[o] / half_scale * sum_c W[o, c] x[r, c] + bias[o], W and x in float16, sums
+// in float32. Weights are the M side of mma.m16n8k16, rows of the batch its N side. The columns are
+// cut into segments of 512; a segment's sum goes through the fragments in the order of columns,
+// from zero; segments are added in their order. Every kernel here keeps to that, so a row has the
+// same bits whatever is computed beside it, and few rows can spread a sum over many warps.
+#ifndef RILL_BACKEND_CUDA_PRODUCT_CUH
+#define RILL_BACKEND_CUDA_PRODUCT_CUH
+
+#include "backend/cuda/activation.cuh"
+#include "backend/cuda/launch.cuh"
+#include "backend/cuda/norm.cuh"
+#include "backend/cuda/weights.cuh"
+
+enum { SEGMENT_TILES = 8, MOST_WARPS = 16, MOST_MATRICES = 3, MOST_FEW_ROWS = 32 };
+
+// What becomes of a product: it is stored; gate and up (or up alone) are activated; or it is added
+// to what is there.
+enum after_products { AFTER_STORE, AFTER_ACTIVATE, AFTER_ADD };
+
+// Matrices that meet the same rows, one below the other.
+struct product_args {
+    const __half *x;  // [n_rows, columns]
+    uint32_t n_rows;
+    uint32_t columns;
+    float inverse;  // 1 / half_scale
+    uint32_t n_matrices;
+    rill__cuda_packed weights[MOST_MATRICES];
+    const float *bias[MOST_MATRICES];
+    float *out[MOST_MATRICES];               // [n_rows, weights.rows]
+    uint32_t first_tile[MOST_MATRICES + 1];  // of rows
+    // Of a mixture: row i of x meets rows [expert_of[i] * part_rows, + part_rows) of the matrix.
+    const uint32_t *expert_of;
+    uint32_t part_rows;
+    // What a stage (backend.h) has before and behind: few rows only.
+    const float *normed;  // [columns] the only row, which is normed before; NULL: x is there
+    norm_of_rows norm;
+    after_products after;
+    rill__activation activation;
+    float limit;
+    __half *half;  // of out[0], activated
+};
+
+static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint32_t b0,
+                                           uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The last step of every product, never contracted.
+static __device__ __forceinline__ float finished(float sum, float row_scale, float inverse,
+                                                 const float *bias, uint32_t row) {
+    float y = __fmul_rn(__fmul_rn(sum, row_scale), inverse);
+    return bias ? __fadd_rn(y, bias[row]) : y;
+}
+
+static __device__ __forceinline__ uint32_t matrix_of(const product_args &a, uint32_t tile) {
+    uint32_t m = 0;
+    while (m + 1 < a.n_matrices && tile >= a.first_tile[m + 1]) m++;
+    return m;
+}
+
+#endif

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// Products of a few rows, bound by memory: every warp reads weights of its own. See product.cuh.
+#ifndef RILL_BACKEND_CUDA_PRODUCT_FEW_CUH
+#define RILL_BACKEND_CUDA_PRODUCT_FEW_CUH
+
+#include "backend/cuda/product.cuh"
+
+// Two neighbouring numbers of a row of x; zeros outside. A normed row is in shared memory.
+template <bool NORMED>
+static __device__ __forceinline__ uint32_t pair_at(const product_args &a, const __half *x,
+                                                   uint32_t row, bool is_row, uint32_t column) {
+    if (!is_row || column >= a.columns) return 0;
+    if (NORMED) return *(const uint32_t *)(x + column);
+    return __ldg((const uint32_t *)(x + (size_t)row * a.columns + column));
+}
+
+template <int KIND, int NT, bool NORMED>
+static __device__ __forceinline__ void
+multiply_tile(const product_args &a, const tile_words<KIND> &words, const __half *x, uint32_t row0,
+              uint32_t n_rows, uint32_t column0, int lane, float c[NT][4]) {
+#pragma unroll
+    for (int f = 0; f < 4; f++) {
+        uint32_t w[4];
+        unpack<KIND>(words, f, w);
+#pragma unroll
+        for (int n = 0; n < NT; n++) {
+            uint32_t row = row0 + 8 * n + lane / 4, column = column0 + 16 * f + 2 * (lane % 4);
+            bool is_row = row < n_rows;
+            uint32_t b0 = pair_at<NORMED>(a, x, row, is_row, column);
+            uint32_t b1 = pair_at<NORMED>(a, x, row, is_row, column + 8);
+            mma(c[n], w, b0, b1);
+        }
+    }
+}
+
+// The row of `normed` as halves in shared memory.
+static __device__ void norm_to_shared(const product_args &a, __half *to) {
+    __shared__ float warps[64];
+    norm_state<float> s = norm_row<float>(a.norm, a.normed, warps);
+    for (uint32_t at = 4 * threadIdx.x; at < a.columns; at += 4 * blockDim.x)
+        rill__cuda_store4_halves(to, at, a.columns, norm_four(a.norm, s, a.normed, at), 1);
+    __syncthreads();
+}
+
+// Where a block's work lies: 16 rows of one matrix, or of gate and up, half of its warps each.
+struct few_place {
+    uint32_t matrix;
+    uint32_t tile;       // of the matrix
+    uint32_t warp;       // among those of the matrix
+    uint32_t n_warps;    // of a matrix
+    uint32_t x_row0;     // of rows of x
+    uint32_t n_rows;     // the end of rows of x
+    uint32_t first_out;  // the first row of the matrix that is row 0 of out
+    uint32_t rows;       // of out
+};
+
+static __device__ __forceinline__ few_place place_of(const product_args &a) {
+    few_place p = {0, blockIdx.x, threadIdx.x / 32, blockDim.x / 32, 0, a.n_rows, 0, 0};
+    if (a.after == AFTER_ACTIVATE) {
+        p.n_warps /= a.n_matrices;
+        p.matrix = p.warp / p.n_warps;
+        p.warp %= p.n_warps;
+    } else {
+        p.matrix = matrix_of(a, blockIdx.x);
+        p.tile -= a.first_tile[p.matrix];
+    }
+    p.rows = a.weights[p.matrix].rows;
+    if (a.expert_of) {  // one row of x, and its expert's part of the matrix
+        p.x_row0 = blockIdx.y;
+        p.n_rows = blockIdx.y + 1;
+        p.rows = a.part_rows;
+    }
+    return p;
+}
+
+// A warp's segments: sums go to parts[segment][8 NT columns of mma][16].
+template <int KIND, int NT, bool NORMED>
+static __device__ __forceinline__ void sum_segments(const product_args &a, const few_place &p,
+                                                    const __half *x, tile_words<KIND> first,
+                                                    int lane, float *parts) {
+    const rill__cuda_packed &w = a.weights[p.matrix];
+    uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
+    size_t at = (size_t)p.tile * w.column_tiles;
+    tile_words<KIND> next = first, words;
+    for (uint32_t s = p.warp; s < n_segments; s += p.n_warps) {
+        float c[NT][4] = {};
+        uint32_t begin = s * SEGMENT_TILES, end = min(begin + SEGMENT_TILES, w.column_tiles);
+        if (s != p.warp) load_tile<KIND>(w, at + begin, lane, &next);
+#pragma unroll 2
+        for (uint32_t t = begin; t < end; t++) {
+            words = next;
+            if (t + 1 < end) load_tile<KIND>(w, at + t + 1, lane, &next);
+            multiply_tile<KIND, NT, NORMED>(a, words, x, p.x_row0, p.n_rows, t * RILL_TILE_COLUMNS,
+                                            lane, c);
+        }
+        float *part = parts + s * (NT * 8 * 16);
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                part[(8 * n + 2 * (lane % 4) + i % 2) * 16 + lane / 4 + 8 * (i / 2)] = c[n][i];
+    }
+}
+
+// Number i of a block's products of a matrix: its segments together.
+template <int NT>
+static __device__ __forceinline__ float sum_parts(const product_args &a, uint32_t matrix,
+                                                  uint32_t row, const float *parts, uint32_t i) {
+    const rill__cuda_packed &w = a.weights[matrix];
+    uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
+    float sum = 0;
+    for (uint32_t s = 0; s < n_segments; s++) sum += parts[s * (NT * 8 * 16) + i];
+    return finished(sum, w.row_scales[row], a.inverse, a.bias[matrix], row);
+}
+
+// A block has 16 rows of weights, its warps their segments; up to 8 NT rows of x.
+template <int KIND, int NT, bool NORMED>
+static __global__ void __launch_bounds__(32 * MOST_WARPS)
+    product_few(const __grid_constant__ product_args a) {
+    extern __shared__ float parts[];
+    int lane = threadIdx.x % 32;
+    few_place p = place_of(a);
+    const rill__cuda_packed &w = a.weights[p.matrix];
+    uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
+    let_next_begin();
+    if (a.expert_of) {
+        wait_for_previous();
+        p.first_out = a.expert_of[p.x_row0] * p.rows;
+        p.tile += p.first_out / RILL_TILE_ROWS;
+    }
+    bool inside = p.tile * RILL_TILE_ROWS < w.rows;
+    tile_words<KIND> first = {};
+    if (inside && p.warp < n_segments)
+        load_tile<KIND>(w, (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES, lane, &first);
+    if (!a.expert_of) wait_for_previous();
+    uint32_t part_floats = n_segments * (NT * 8 * 16);
+    __half *x = (__half *)(parts + a.n_matrices * part_floats);
+    if (NORMED) norm_to_shared(a, x);
+    if (inside)
+        sum_segments<KIND, NT, NORMED>(a, p, NORMED ? x : a.x, first, lane,
+                                       parts + (a.after == AFTER_ACTIVATE ? p.matrix : 0) *
+                                                   part_floats);
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < NT * 8 * 16 && inside; i += blockDim.x) {
+        uint32_t row = p.tile * RILL_TILE_ROWS + i % 16, x_row = p.x_row0 + i / 16;
+        if (row < p.first_out || row - p.first_out >= p.rows || x_row >= p.n_rows) continue;
+        size_t at = (size_t)x_row * p.rows + row - p.first_out;
+        if (a.after == AFTER_ACTIVATE) {
+            float gate = sum_parts<NT>(a, 0, row, parts, i), up = 1;
+            if (a.n_matrices > 1) up = sum_parts<NT>(a, 1, row, parts + part_floats, i);
+            float y = activated(a.activation, gate, up, a.limit);
+            a.out[0][at] = y;
+            if (a.half) a.half[at] = __float2half_rn(y * RILL_CUDA_GATED_SCALE);
+            continue;
+        }
+        float y = sum_parts<NT>(a, p.matrix, row, parts, i);
+        float *out = a.out[p.matrix] + at;
+        *out = a.after == AFTER_ADD ? __fadd_rn(*out, y) : y;
+    }
+}
+
+#endif
