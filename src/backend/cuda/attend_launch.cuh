@@ -3,6 +3,7 @@
 #ifndef RILL_BACKEND_CUDA_ATTEND_LAUNCH_CUH
 #define RILL_BACKEND_CUDA_ATTEND_LAUNCH_CUH
 
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/attend_tile.cuh"
 
 // All that the queries of a tile see, by one block. False: the device's shared memory is too small.

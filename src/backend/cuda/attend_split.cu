@@ -267,6 +267,8 @@ static __global__ void __launch_bounds__(TILE_THREADS, D <= 64    ? 4
     __shared__ sight sights[QUERIES];
     __shared__ results all;
     __shared__ cache_rows caches[TILE_WARPS][2];
+    let_next_begin();
+    wait_for_previous();
     const tile t = find_tile(a, list, blockIdx.y, blockIdx.z, QUERIES);
     const share own = share_of(a, t, blockIdx.x);
     if (own.seen.begin >= own.seen.end) return;
@@ -332,9 +334,8 @@ static bool launch(rill__cuda *cu, const attend_args &args, const tile_list &lis
     if (!allow_shared(cu, (const void *)attend_split_kernel<D, CONVERTED>, bytes)) return false;
     dim3 grid(scratch.parts, list.first[list.n_runs], args.n_kv_heads);
     if (!grid.y) return true;
-    attend_split_kernel<D, CONVERTED>
-        <<<grid, TILE_THREADS, bytes, cu->stream>>>(args, list, scratch, place_bytes, warp_bytes);
-    RILL_CUDA_STARTED(cu, "attend_split");
+    rill__cuda_start(cu, "attend_split", attend_split_kernel<D, CONVERTED>, grid, TILE_THREADS,
+                     bytes, args, list, scratch, place_bytes, warp_bytes);
     return true;
 }
 

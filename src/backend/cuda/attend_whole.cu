@@ -163,6 +163,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     extern __shared__ __align__(16) uint8_t shared[];
     __shared__ sight all_sights[QUERIES];
     __shared__ cache_rows key_rows, value_rows;
+    let_next_begin();
+    wait_for_previous();
     __shared__ tile t;
     __shared__ view v;
     // What is the same for all threads lies in shared memory: registers are for sums.
@@ -234,8 +236,8 @@ static bool launch(rill__cuda *cu, const attend_args &args, const tile_list &lis
     if (!allow_shared(cu, (const void *)attend_whole_kernel<D, CONVERTED>, bytes)) return false;
     dim3 grid(list.first[list.n_runs], args.n_kv_heads, D / W);
     if (!grid.x) return true;
-    attend_whole_kernel<D, CONVERTED><<<grid, TILE_THREADS, bytes, cu->stream>>>(args, list, raw);
-    RILL_CUDA_STARTED(cu, "attend_whole");
+    rill__cuda_start(cu, "attend_whole", attend_whole_kernel<D, CONVERTED>, grid, TILE_THREADS,
+                     bytes, args, list, raw);
     return true;
 }
 

@@ -113,6 +113,8 @@ void rill__cuda_cap(rill__backend *be, rill__buffer *x, float cap, size_t n_rows
 }
 
 static __global__ void add_all(float *x, const float *y, size_t n) {
+    let_next_begin();
+    wait_for_previous();
     size_t at = my_four();
     if (at >= n) return;
     rill__cuda_four f = rill__cuda_load4(x, at, n), g = rill__cuda_load4(y, at, n);
@@ -124,9 +126,8 @@ void rill__cuda_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, s
                     size_t width) {
     rill__cuda *cu = rill__cuda_of(be);
     size_t n = n_rows * width;
-    add_all<<<pieces(n, 4 * THREADS), THREADS, 0, cu->stream>>>(rill__cuda_floats(x),
-                                                                rill__cuda_floats(y), n);
-    RILL_CUDA_STARTED(cu, "add");
+    rill__cuda_start(cu, "add", add_all, pieces(n, 4 * THREADS), THREADS, 0, rill__cuda_floats(x),
+                     rill__cuda_floats(y), n);
     rill__cuda_wrote(x);
 }
 
@@ -135,6 +136,8 @@ void rill__cuda_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, s
 template <typename real>
 static __global__ void activate_all(float *out, __half *half, const float *gate, const float *up,
                                     rill__activation act, float limit, size_t n) {
+    let_next_begin();
+    wait_for_previous();
     size_t at = my_four();
     if (at >= n) return;
     rill__cuda_four g = rill__cuda_load4(gate, at, n), u = {{1, 1, 1, 1}};
@@ -154,12 +157,8 @@ void rill__cuda_activate(rill__backend *be, rill__buffer *out, const rill__buffe
     unsigned blocks = pieces(n, 4 * THREADS);
     float *to = rill__cuda_floats(out);
     const float *g = rill__cuda_floats(gate), *u = up ? rill__cuda_floats(up) : nullptr;
-    if (cu->exact)
-        activate_all<double>
-            <<<blocks, THREADS, 0, cu->stream>>>(to, out->half, g, u, act, limit, n);
-    else
-        activate_all<float><<<blocks, THREADS, 0, cu->stream>>>(to, out->half, g, u, act, limit, n);
-    RILL_CUDA_STARTED(cu, "activate");
+    rill__cuda_start(cu, "activate", cu->exact ? activate_all<double> : activate_all<float>, blocks,
+                     THREADS, 0, to, out->half, g, u, act, limit, n);
     rill__cuda_wrote_halves(out, RILL_CUDA_GATED_SCALE);
 }
 

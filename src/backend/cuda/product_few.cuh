@@ -5,30 +5,28 @@
 
 #include "backend/cuda/product.cuh"
 
-// Two neighbouring numbers of a row of x; zeros outside. A normed row is in shared memory.
-template <bool NORMED>
-static __device__ __forceinline__ uint32_t pair_at(const product_args &a, const __half *x,
-                                                   uint32_t row, bool is_row, uint32_t column) {
-    if (!is_row || column >= a.columns) return 0;
-    if (NORMED) return *(const uint32_t *)(x + column);
-    return __ldg((const uint32_t *)(x + (size_t)row * a.columns + column));
-}
-
-template <int KIND, int NT, bool NORMED>
+// `x` points at the lane's first pair of its row in the tile's columns, and `rows` has all bits set
+// where 8 n + lane / 4 is a row, for columns of mma that are none count as zeros. WHOLE: all of the
+// tile's columns are there, `left` are otherwise.
+template <int KIND, int NT, bool WHOLE>
 static __device__ __forceinline__ void
-multiply_tile(const product_args &a, const tile_words<KIND> &words, const __half *x, uint32_t row0,
-              uint32_t n_rows, uint32_t column0, int lane, float c[NT][4]) {
+multiply_tile(const tile_words<KIND> &words, const __half *const x[NT], const uint32_t rows[NT],
+              uint32_t column0, uint32_t left, int lane, float c[NT][4]) {
 #pragma unroll
     for (int f = 0; f < 4; f++) {
         uint32_t w[4];
         unpack<KIND>(words, f, w);
 #pragma unroll
         for (int n = 0; n < NT; n++) {
-            uint32_t row = row0 + 8 * n + lane / 4, column = column0 + 16 * f + 2 * (lane % 4);
-            bool is_row = row < n_rows;
-            uint32_t b0 = pair_at<NORMED>(a, x, row, is_row, column);
-            uint32_t b1 = pair_at<NORMED>(a, x, row, is_row, column + 8);
-            mma(c[n], w, b0, b1);
+            uint32_t b[2];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                uint32_t at = 16 * f + 8 * i;
+                b[i] = WHOLE || at + 2 * (lane % 4) < left
+                           ? *(const uint32_t *)(x[n] + column0 + at) & rows[n]
+                           : 0;
+            }
+            mma(c[n], w, b[0], b[1]);
         }
     }
 }
@@ -82,16 +80,27 @@ static __device__ __forceinline__ void sum_segments(const product_args &a, const
     uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
     size_t at = (size_t)p.tile * w.column_tiles;
     tile_words<KIND> next = first, words;
+    const __half *rows[NT];
+    uint32_t is_row[NT];
+    for (int n = 0; n < NT; n++) {
+        uint32_t row = p.x_row0 + 8 * n + lane / 4;
+        is_row[n] = row < p.n_rows ? ~0u : 0;
+        rows[n] = x + 2 * (lane % 4);
+        if (!NORMED) rows[n] += (size_t)(is_row[n] ? row : p.x_row0) * a.columns;
+    }
     for (uint32_t s = p.warp; s < n_segments; s += p.n_warps) {
         float c[NT][4] = {};
         uint32_t begin = s * SEGMENT_TILES, end = min(begin + SEGMENT_TILES, w.column_tiles);
         if (s != p.warp) load_tile<KIND>(w, at + begin, lane, &next);
-#pragma unroll 2
+#pragma unroll NT == 4 ? 1 : 4
         for (uint32_t t = begin; t < end; t++) {
             words = next;
             if (t + 1 < end) load_tile<KIND>(w, at + t + 1, lane, &next);
-            multiply_tile<KIND, NT, NORMED>(a, words, x, p.x_row0, p.n_rows, t * RILL_TILE_COLUMNS,
-                                            lane, c);
+            uint32_t column = t * RILL_TILE_COLUMNS, left = a.columns - column;
+            if (left >= RILL_TILE_COLUMNS)
+                multiply_tile<KIND, NT, true>(words, rows, is_row, column, left, lane, c);
+            else
+                multiply_tile<KIND, NT, false>(words, rows, is_row, column, left, lane, c);
         }
         float *part = parts + s * (NT * 8 * 16);
 #pragma unroll
@@ -130,8 +139,12 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
     }
     bool inside = p.tile * RILL_TILE_ROWS < w.rows;
     tile_words<KIND> first = {};
-    if (inside && p.warp < n_segments)
-        load_tile<KIND>(w, (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES, lane, &first);
+    if (inside && p.warp < n_segments) {
+        size_t at = (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES;
+        load_tile<KIND>(w, at, lane, &first);
+        fetch_codes<KIND>(w, at + 1,
+                          min(SEGMENT_TILES, w.column_tiles - p.warp * SEGMENT_TILES) - 1, lane);
+    }
     if (!a.expert_of) wait_for_previous();
     uint32_t part_floats = n_segments * (NT * 8 * 16);
     __half *x = (__half *)(parts + a.n_matrices * part_floats);

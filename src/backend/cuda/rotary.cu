@@ -4,7 +4,7 @@
 //
 // The table is the CPU's: 64-bit integers reduce the angle, double evaluates it. `rotate_store` is
 // one kernel, since at one row most of its time is that of a start: a warp takes a head of a row.
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/values.cuh"
 
 // ---- Tables -------------------------------------------------------------------------------------
@@ -181,6 +181,8 @@ static __device__ void store_value(const rotate_job *job, const float *head, siz
 // before any of it is written, for q and k are rotated in place.
 static __global__ void rotate_heads(rotate_job job) {
     extern __shared__ float heads[];  // [WARPS, head_dim]
+    let_next_begin();
+    wait_for_previous();
     uint32_t of_row = job.n_heads + 2 * job.n_kv_heads, lane = threadIdx.x;
     size_t index = (size_t)blockIdx.x * WARPS + threadIdx.y;
     size_t row = index / of_row;
@@ -229,9 +231,8 @@ void rill__cuda_rotate_store(rill__backend *be, const rill__buffer *table, rill_
     job.frames = rill__rope_frames(rope);
     job.interleaved = rope->interleaved;
     size_t n = n_rows * ((size_t)n_heads + 2 * n_kv_heads);
-    rotate_heads<<<(unsigned)((n + WARPS - 1) / WARPS), dim3(32, WARPS),
-                   WARPS * head_dim * sizeof(float), cu->stream>>>(job);
-    RILL_CUDA_STARTED(cu, "rotate_store");
+    rill__cuda_start(cu, "rotate_store", rotate_heads, (unsigned)((n + WARPS - 1) / WARPS),
+                     dim3(32, WARPS), WARPS * head_dim * sizeof(float), job);
     rill__cuda_wrote(q);
     rill__cuda_wrote(q_sink);
     if (q_previous) rill__cuda_wrote(q_previous);
