@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // rill info: what a model is, and what an endless stream of it costs against keeping everything.
 #include "cli/command.h"
+#include "cli/fits.h"
 #include "cli/machine.h"
 #include "cli/session.h"
 #include "cli/shape.h"
@@ -20,6 +21,8 @@ typedef struct facts {
     uint64_t token_bytes;
     uint64_t full_tokens, full_bytes;
     uint64_t held_bytes;
+    bool has_fits;  // --device was given, and a model
+    rill__fits fits;
 } facts;
 
 static void resolve_shape(const rill__settings *s, facts *f) {
@@ -55,6 +58,10 @@ static rill_status gather(const rill__settings *s, rill__session *session, facts
         if (status != RILL_OK) return status;
         f->real = true;
         f->model = session->info;
+        f->has_fits = rill__options_given(s, RILL_FOR_INFO, "device");
+        if (f->has_fits)
+            status = rill__fits_find(session->device, session->model, s, &f->fits, err);
+        if (status != RILL_OK) return status;
         rill__warn_past_context(session, &f->used);
     }
     f->token_bytes = rill_token_bytes(&f->model, f->used.key_type, f->used.value_type);
@@ -106,6 +113,7 @@ static void print_machine(const facts *f, const rill__session *session) {
     for (size_t i = 0; f->real && (warning = rill_model_warning(session->model, i)); i++)
         json_array_append_new(warnings, json_string(warning));
     json_object_set_new(object, "warnings", warnings);
+    if (f->has_fits) rill__fits_machine(&f->fits, object);
     (void)rill__machine_line(object);
 }
 
@@ -163,6 +171,7 @@ static void print_people(const facts *f) {
         rill__outputf("%-12s %s of cache, with room for a chunk of %u tokens; %s in all\n",
                       "a stream", held, f->used.chunk, bytes);
     }
+    if (f->has_fits) rill__fits_print(&f->fits);
 }
 
 static int run(rill__settings *s) {
@@ -186,7 +195,8 @@ const rill__command rill__command_info = {
     .details =
         "Sizes, trained context, recommended window, and the memory of a stream with the given\n"
         "sinks and window against a cache that keeps --tokens. --shape asks about a model one\n"
-        "does not have: layers=24,hidden=768,heads=12[,kv=12,head_dim=64,context=2048].",
+        "does not have: layers=24,hidden=768,heads=12[,kv=12,head_dim=64,context=2048].\n"
+        "With --device also how many streams fit beside a model on that device.",
     .max_positionals = 1,
     .run = run,
 };

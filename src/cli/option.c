@@ -271,7 +271,7 @@ const rill__option rill__options[] = {
     CUSTOM("threads", "LIST", RILL_FOR_BENCH_THREADS, NULL, machine, "numbers of threads that compute (1, 2, 4 and so on up to all)", rill__lists_threads),
     CUSTOM("threads", "LIST", RILL_FOR_BENCHES & ~RILL_FOR_BENCH_THREADS, NULL, machine, "threads that compute, one number or several (as many as help)", rill__lists_threads),
     U32("threads", (DEVICES & ~RILL_FOR_BENCHES) | RILL_FOR_CONVERT, device.threads, 1, ANY_U32, machine, "threads that compute (as many as help)"),
-    TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu", machine, "where to compute (auto)"),
+    TEXT("device", 0, "NAME", DEVICES, device.device, "auto|cpu|cuda", machine, "where to compute: auto, cpu, cuda, or cuda:1 and so on (auto)"),
     TEXT("cpu", 0, "TIER", DEVICES, device.cpu, RILL_CPU_TIERS, machine, "highest instruction set to use ($RILL_CPU, or all)"),
     FLAG("exact", 0, DEVICES, device.exact, machine, "reference arithmetic: slow, for checking"),
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from support import SMALL, Terminal, Test, main, rill, start
+from support import SMALL, Terminal, Test, main, rill, rows, start
 
 GREEDY = ["run", "-p", "Once there was", "--temperature", "0"]
 
@@ -27,6 +27,21 @@ class Product(Test):
         self.assertEqual(lines[-1]["event"], "summary")
         self.assertEqual(lines[-1]["stop"], "length")
         self.assertEqual(lines[-1]["written"], 20)
+
+    def test_streams_that_fit_on_a_device(self):
+        out = rill("info", "--device", "cpu")[0].decode()
+        self.assertIn("free, with this model there", out)
+        self.assertRegex(out, r"tokens +f16 +q8_0 +q4_0\n +256 +[\d,]+ +[\d,]+ +[\d,]+\n$")
+        (found,) = rows(rill("info", "--device", "cpu", "--json")[0])
+        self.assertEqual([(row["capacity"], row["cache_type"]) for row in found["fits"]],
+                         [(256, "f16"), (256, "q8_0"), (256, "q4_0")])
+        counts = [row["streams"] for row in found["fits"]]
+        self.assertEqual(counts, sorted(counts))
+        self.assertTrue(0 < found["memory_available_bytes"] <= found["memory_bytes"])
+        for row in found["fits"]:
+            self.assertTrue(row["streams"] * row["stream_bytes"] <=
+                            found["memory_available_bytes"])
+        self.assertNotIn("fits", rows(rill("info", "--json")[0])[0])
 
     def test_equal_seeds_equal_text(self):
         args = ["run", "-n", "40", "--temperature", "1", *SMALL]

@@ -82,6 +82,8 @@ class Wrong(Test):
         self.refused(2, ["f32, f16, bf16, q8_0 or q4_0"], "run", "--cache-type", "q3", "-n", "1")
         self.refused(2, ["ref|"], "run", "--cpu", "mmx", "-n", "1")
         self.refused(2, ["cpu"], "run", "--device", "abacus", "-n", "1")
+        self.refused(1, ["device: cuda: RILL_CUDA_LIBRARY: ", "librill-cuda.so is right"],
+                     "run", "--device", "cuda:1", "-n", "1")
 
     def test_contradictions(self):
         self.refused(2, ["--prompt"], "run", "-p", "a", "-f", "b")
