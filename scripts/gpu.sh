@@ -90,7 +90,9 @@ step() {
 run_tests() {
     local test
     for test in $tests; do
-        if [[ $test == cuda/agreement ]]; then
+        if [[ $test == model/divergence && ! -d tests/data/trained ]]; then
+            echo "skipped: $test: tests/data/trained is not here"
+        elif [[ $test == cuda/agreement ]]; then
             step $test "$build/tests/${test}_test" "${SEED:-1}"
         else
             step $test "$build/tests/${test}_test"
