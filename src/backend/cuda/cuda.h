@@ -95,10 +95,12 @@ struct rill__cuda {
     struct rill__cuda_host *host;  // backend.cu's own
 };
 
+// The backend behind a table.
 static inline rill__cuda *rill__cuda_of(rill__backend *be) {
     return (rill__cuda *)be;
 }
 
+// What a buffer holds, on the device.
 static inline float *rill__cuda_floats(const rill__buffer *b) {
     return (float *)(void *)b->data;
 }
