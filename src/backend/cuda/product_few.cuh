@@ -71,15 +71,35 @@ static __device__ __forceinline__ few_place place_of(const product_args &a) {
     return p;
 }
 
-// A warp's segments: sums go to parts[segment][8 NT columns of mma][16].
+// Tiles of a segment that are on their way at once: as many as registers hold beside two blocks a
+// multiprocessor. More rows need the registers.
+template <int KIND, int NT>
+static constexpr int few_ahead = NT > 1                   ? 2
+                                 : KIND == RILL_KIND_HALF ? 3
+                                                          : 4;
+
+// The first tiles of a segment of n.
+template <int KIND, int AHEAD>
+static __device__ __forceinline__ void begin_segment(const rill__cuda_packed &w, size_t tile,
+                                                     uint32_t n, int lane,
+                                                     tile_words<KIND> (&ahead)[AHEAD]) {
+#pragma unroll
+    for (uint32_t i = 0; i < AHEAD; i++)
+        if (i < n) load_tile<KIND>(w, tile + i, lane, &ahead[i]);
+}
+
+static __device__ __forceinline__ uint32_t segment_tiles(const rill__cuda_packed &w, uint32_t s) {
+    return min((uint32_t)SEGMENT_TILES, w.column_tiles - s * SEGMENT_TILES);
+}
+
+// A warp's segments: sums go to parts[segment][8 NT columns of mma][16]. The first has begun.
 template <int KIND, int NT, bool NORMED>
-static __device__ __forceinline__ void sum_segments(const product_args &a, const few_place &p,
-                                                    const __half *x, tile_words<KIND> first,
-                                                    int lane, float *parts) {
+static __device__ __forceinline__ void
+sum_segments(const product_args &a, const few_place &p, const __half *x,
+             tile_words<KIND> (&ahead)[few_ahead<KIND, NT>], int lane, float *parts) {
+    constexpr uint32_t AHEAD = few_ahead<KIND, NT>;
     const rill__cuda_packed &w = a.weights[p.matrix];
     uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
-    size_t at = (size_t)p.tile * w.column_tiles;
-    tile_words<KIND> next = first, words;
     const __half *rows[NT];
     uint32_t is_row[NT];
     for (int n = 0; n < NT; n++) {
@@ -90,13 +110,16 @@ static __device__ __forceinline__ void sum_segments(const product_args &a, const
     }
     for (uint32_t s = p.warp; s < n_segments; s += p.n_warps) {
         float c[NT][4] = {};
-        uint32_t begin = s * SEGMENT_TILES, end = min(begin + SEGMENT_TILES, w.column_tiles);
-        if (s != p.warp) load_tile<KIND>(w, at + begin, lane, &next);
-#pragma unroll NT == 4 ? 1 : 4
-        for (uint32_t t = begin; t < end; t++) {
-            words = next;
-            if (t + 1 < end) load_tile<KIND>(w, at + t + 1, lane, &next);
-            uint32_t column = t * RILL_TILE_COLUMNS, left = a.columns - column;
+        size_t at = (size_t)p.tile * w.column_tiles + s * SEGMENT_TILES;
+        uint32_t n_tiles = segment_tiles(w, s);
+        if (s != p.warp) begin_segment<KIND>(w, at, n_tiles, lane, ahead);
+#pragma unroll
+        for (uint32_t i = 0; i < SEGMENT_TILES; i++) {
+            if (i >= n_tiles) break;
+            tile_words<KIND> words = ahead[i % AHEAD];
+            if (i + AHEAD < n_tiles) load_tile<KIND>(w, at + i + AHEAD, lane, &ahead[i % AHEAD]);
+            uint32_t column = (s * SEGMENT_TILES + i) * RILL_TILE_COLUMNS,
+                     left = a.columns - column;
             if (left >= RILL_TILE_COLUMNS)
                 multiply_tile<KIND, NT, true>(words, rows, is_row, column, left, lane, c);
             else
@@ -138,19 +161,17 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
         p.tile += p.first_out / RILL_TILE_ROWS;
     }
     bool inside = p.tile * RILL_TILE_ROWS < w.rows;
-    tile_words<KIND> first = {};
+    tile_words<KIND> ahead[few_ahead<KIND, NT>];
     if (inside && p.warp < n_segments) {
         size_t at = (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES;
-        load_tile<KIND>(w, at, lane, &first);
-        fetch_codes<KIND>(w, at + 1,
-                          min(SEGMENT_TILES, w.column_tiles - p.warp * SEGMENT_TILES) - 1, lane);
+        begin_segment<KIND>(w, at, segment_tiles(w, p.warp), lane, ahead);
     }
     if (!a.expert_of) wait_for_previous();
     uint32_t part_floats = n_segments * (NT * 8 * 16);
     __half *x = (__half *)(parts + a.n_matrices * part_floats);
     if (NORMED) norm_to_shared(a, x);
     if (inside)
-        sum_segments<KIND, NT, NORMED>(a, p, NORMED ? x : a.x, first, lane,
+        sum_segments<KIND, NT, NORMED>(a, p, NORMED ? x : a.x, ahead, lane,
                                        parts + (a.after == AFTER_ACTIVATE ? p.matrix : 0) *
                                                    part_floats);
     __syncthreads();

@@ -55,16 +55,6 @@ static __device__ __forceinline__ void load_tile(const rill__cuda_packed &w, siz
     }
 }
 
-// Asks for the codes of n tiles, so that they are near when they are loaded.
-template <int KIND>
-static __device__ __forceinline__ void fetch_codes(const rill__cuda_packed &w, size_t tile,
-                                                   uint32_t n, int lane) {
-    constexpr uint32_t line = 128, bytes = rill__cuda_layout<KIND>::code_words * 4 * 32;
-    const uint8_t *from = (const uint8_t *)w.codes + tile * bytes;
-    for (uint32_t at = lane * line; at < n * bytes; at += 32 * line)
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(from + at));
-}
-
 static __device__ __forceinline__ __half2 as_half2(uint32_t bits) {
     return *reinterpret_cast<__half2 *>(&bits);
 }
