@@ -71,22 +71,97 @@ static __device__ __forceinline__ few_place place_of(const product_args &a) {
     return p;
 }
 
-// Tiles of a segment that are on their way at once: as many as registers hold beside two blocks a
-// multiprocessor. More rows need the registers.
-template <int KIND, int NT>
-static constexpr int few_ahead = NT > 1                   ? 2
-                                 : KIND == RILL_KIND_HALF ? 3
-                                                          : 4;
+// Shared memory of a block: what every architecture from 8.0 on has.
+static constexpr size_t MOST_FEW_SHARED = 99 << 10;
 
-// The first tiles of a segment of n.
-template <int KIND, int AHEAD>
-static __device__ __forceinline__ void begin_segment(const rill__cuda_packed &w, size_t tile,
-                                                     uint32_t n, int lane,
-                                                     tile_words<KIND> (&ahead)[AHEAD]) {
+// How a warp gets the weights of a segment, of which it has one as a rule. Tiles of halves go to
+// registers, some ahead of the one that is multiplied. All of a segment's codes are small enough to
+// be sent to shared memory at once: memory is waited for once, and registers stay free for warps.
+template <int KIND, int NT> struct few_tiles {
+    static constexpr int AHEAD = NT > 1 ? 2 : 3;
+    tile_words<KIND> ahead[AHEAD];
+
+    __device__ __forceinline__ void begin(const rill__cuda_packed &w, size_t tile, uint32_t n,
+                                          int lane, uint8_t *) {
 #pragma unroll
-    for (uint32_t i = 0; i < AHEAD; i++)
-        if (i < n) load_tile<KIND>(w, tile + i, lane, &ahead[i]);
+        for (uint32_t i = 0; i < AHEAD; i++)
+            if (i < n) load_tile<KIND>(w, tile + i, lane, &ahead[i]);
+    }
+    __device__ __forceinline__ void arrive() {
+    }
+    __device__ __forceinline__ tile_words<KIND> take(const rill__cuda_packed &w, size_t tile,
+                                                     uint32_t i, uint32_t n, int lane,
+                                                     const uint8_t *) {
+        tile_words<KIND> words = ahead[i % AHEAD];
+        if (i + AHEAD < n) load_tile<KIND>(w, tile + i + AHEAD, lane, &ahead[i % AHEAD]);
+        return words;
+    }
+};
+
+// Bytes of a tile's codes, high bits and scales.
+template <int KIND> struct few_bytes {
+    using L = rill__cuda_layout<KIND>;
+    static constexpr uint32_t codes = L::code_words * 128, high = L::high_words * 128,
+                              scales = L::scale_words * 32;
+    static constexpr uint32_t segment = L::half ? 0 : SEGMENT_TILES * (codes + high + scales);
+};
+
+static __device__ __forceinline__ void send(uint8_t *to, const void *from, uint32_t bytes,
+                                            int lane) {
+    for (uint32_t at = 16 * lane; at < bytes; at += 512)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                         (unsigned)__cvta_generic_to_shared(to + at)),
+                     "l"((const uint8_t *)from + at));
 }
+
+template <int KIND> struct few_sent {
+    using B = few_bytes<KIND>;
+    using L = rill__cuda_layout<KIND>;
+
+    __device__ __forceinline__ void begin(const rill__cuda_packed &w, size_t tile, uint32_t n,
+                                          int lane, uint8_t *to) {
+        __syncwarp();  // nobody reads the segment before any more
+        send(to, (const uint8_t *)w.codes + tile * B::codes, n * B::codes, lane);
+        if (B::high)
+            send(to + SEGMENT_TILES * B::codes, (const uint8_t *)w.high + tile * B::high,
+                 n * B::high, lane);
+        send(to + SEGMENT_TILES * (B::codes + B::high),
+             (const uint8_t *)w.scales + tile * B::scales, n * B::scales, lane);
+        asm volatile("cp.async.commit_group;");
+    }
+    __device__ __forceinline__ void arrive() {
+        asm volatile("cp.async.wait_group 0;" ::: "memory");
+        __syncwarp();
+    }
+    __device__ __forceinline__ tile_words<KIND> take(const rill__cuda_packed &, size_t, uint32_t i,
+                                                     uint32_t, int lane, const uint8_t *from) {
+        tile_words<KIND> t;
+#pragma unroll
+        for (int j = 0; j < L::code_words / 4; j++) {
+            uint4 v = ((const uint4 *)(from + i * B::codes))[j * 32 + lane];
+            t.codes[4 * j] = v.x;
+            t.codes[4 * j + 1] = v.y;
+            t.codes[4 * j + 2] = v.z;
+            t.codes[4 * j + 3] = v.w;
+        }
+        const uint32_t *high = (const uint32_t *)(from + SEGMENT_TILES * B::codes + i * B::high);
+#pragma unroll
+        for (int j = 0; j < L::high_words; j++) t.high[j] = high[lane * L::high_words + j];
+        const uint32_t *scales =
+            (const uint32_t *)(from + SEGMENT_TILES * (B::codes + B::high) + i * B::scales);
+#pragma unroll
+        for (int j = 0; j < L::scale_words; j++)
+            t.scales[j] = scales[lane / 4 * L::scale_words + j];
+        return t;
+    }
+};
+template <int NT> struct few_tiles<RILL_KIND_4, NT> : few_sent<RILL_KIND_4> {};
+template <int NT> struct few_tiles<RILL_KIND_4_MIN, NT> : few_sent<RILL_KIND_4_MIN> {};
+template <int NT> struct few_tiles<RILL_KIND_5, NT> : few_sent<RILL_KIND_5> {};
+template <int NT> struct few_tiles<RILL_KIND_5_MIN, NT> : few_sent<RILL_KIND_5_MIN> {};
+template <int NT> struct few_tiles<RILL_KIND_6, NT> : few_sent<RILL_KIND_6> {};
+template <int NT> struct few_tiles<RILL_KIND_8, NT> : few_sent<RILL_KIND_8> {};
+template <int NT> struct few_tiles<RILL_KIND_FP4, NT> : few_sent<RILL_KIND_FP4> {};
 
 static __device__ __forceinline__ uint32_t segment_tiles(const rill__cuda_packed &w, uint32_t s) {
     return min((uint32_t)SEGMENT_TILES, w.column_tiles - s * SEGMENT_TILES);
@@ -94,10 +169,9 @@ static __device__ __forceinline__ uint32_t segment_tiles(const rill__cuda_packed
 
 // A warp's segments: sums go to parts[segment][8 NT columns of mma][16]. The first has begun.
 template <int KIND, int NT, bool NORMED>
-static __device__ __forceinline__ void
-sum_segments(const product_args &a, const few_place &p, const __half *x,
-             tile_words<KIND> (&ahead)[few_ahead<KIND, NT>], int lane, float *parts) {
-    constexpr uint32_t AHEAD = few_ahead<KIND, NT>;
+static __device__ __forceinline__ void sum_segments(const product_args &a, const few_place &p,
+                                                    const __half *x, few_tiles<KIND, NT> &tiles,
+                                                    uint8_t *sent, int lane, float *parts) {
     const rill__cuda_packed &w = a.weights[p.matrix];
     uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
     const __half *rows[NT];
@@ -112,12 +186,12 @@ sum_segments(const product_args &a, const few_place &p, const __half *x,
         float c[NT][4] = {};
         size_t at = (size_t)p.tile * w.column_tiles + s * SEGMENT_TILES;
         uint32_t n_tiles = segment_tiles(w, s);
-        if (s != p.warp) begin_segment<KIND>(w, at, n_tiles, lane, ahead);
+        if (s != p.warp) tiles.begin(w, at, n_tiles, lane, sent);
+        tiles.arrive();
 #pragma unroll
         for (uint32_t i = 0; i < SEGMENT_TILES; i++) {
             if (i >= n_tiles) break;
-            tile_words<KIND> words = ahead[i % AHEAD];
-            if (i + AHEAD < n_tiles) load_tile<KIND>(w, at + i + AHEAD, lane, &ahead[i % AHEAD]);
+            tile_words<KIND> words = tiles.take(w, at, i, n_tiles, lane, sent);
             uint32_t column = (s * SEGMENT_TILES + i) * RILL_TILE_COLUMNS,
                      left = a.columns - column;
             if (left >= RILL_TILE_COLUMNS)
@@ -161,17 +235,19 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
         p.tile += p.first_out / RILL_TILE_ROWS;
     }
     bool inside = p.tile * RILL_TILE_ROWS < w.rows;
-    tile_words<KIND> ahead[few_ahead<KIND, NT>];
+    uint32_t part_floats = n_segments * (NT * 8 * 16);
+    uint8_t *sent = (uint8_t *)(parts + a.n_matrices * part_floats);
+    __half *x = (__half *)(sent + blockDim.x / 32 * few_bytes<KIND>::segment);
+    sent += threadIdx.x / 32 * few_bytes<KIND>::segment;
+    few_tiles<KIND, NT> tiles;
     if (inside && p.warp < n_segments) {
         size_t at = (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES;
-        begin_segment<KIND>(w, at, segment_tiles(w, p.warp), lane, ahead);
+        tiles.begin(w, at, segment_tiles(w, p.warp), lane, sent);
     }
     if (!a.expert_of) wait_for_previous();
-    uint32_t part_floats = n_segments * (NT * 8 * 16);
-    __half *x = (__half *)(parts + a.n_matrices * part_floats);
     if (NORMED) norm_to_shared(a, x);
     if (inside)
-        sum_segments<KIND, NT, NORMED>(a, p, NORMED ? x : a.x, ahead, lane,
+        sum_segments<KIND, NT, NORMED>(a, p, NORMED ? x : a.x, tiles, sent, lane,
                                        parts + (a.after == AFTER_ACTIVATE ? p.matrix : 0) *
                                                    part_floats);
     __syncthreads();
