@@ -188,7 +188,7 @@ static __device__ __forceinline__ void sum_segments(const product_args &a, const
         uint32_t n_tiles = segment_tiles(w, s);
         if (s != p.warp) tiles.begin(w, at, n_tiles, lane, sent);
         tiles.arrive();
-#pragma unroll
+#pragma unroll KIND == RILL_KIND_HALF ? SEGMENT_TILES : 1
         for (uint32_t i = 0; i < SEGMENT_TILES; i++) {
             if (i >= n_tiles) break;
             tile_words<KIND> words = tiles.take(w, at, i, n_tiles, lane, sent);
