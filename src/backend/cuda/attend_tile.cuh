@@ -25,6 +25,7 @@
 #define RILL_BACKEND_CUDA_ATTEND_TILE_CUH
 
 #include "backend/cuda/attend_rows.cuh"
+#include "backend/cuda/mma.cuh"
 
 enum {
     BLOCK_KEYS = 64,
@@ -79,14 +80,6 @@ static __device__ __forceinline__ void load_transposed(uint32_t x[4], uint32_t a
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
                  : "r"(at)
                  : "memory");
-}
-
-static __device__ __forceinline__ void multiply(float c[4], const uint32_t a[4], uint32_t b0,
-                                                uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
-                 "{%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 static __device__ __forceinline__ float power_of_two(float x) {
@@ -224,8 +217,8 @@ static __device__ __forceinline__ void score(float low[4], float high[4], uint32
         uint32_t q[4], k[4];
         load_matrices(q, queries + d * 32);
         load_matrices(k, keys + d * 32);
-        multiply(low, q, k[0], k[1]);
-        multiply(high, q, k[2], k[3]);
+        mma(low, q, k[0], k[1]);
+        mma(high, q, k[2], k[3]);
     }
 }
 
@@ -248,8 +241,8 @@ static __device__ __forceinline__ void score_block(float s[8][4], uint32_t queri
         for (int n = 0; n < 8; n += 2) {
             uint32_t k[4];
             load_matrices(k, keys + n * 8 * stride + d * 32);
-            multiply(s[n], q, k[0], k[1]);
-            multiply(s[n + 1], q, k[2], k[3]);
+            mma(s[n], q, k[0], k[1]);
+            mma(s[n + 1], q, k[2], k[3]);
         }
     }
 }
@@ -345,8 +338,8 @@ static __device__ __forceinline__ void mix(float low[4], float high[4], const ui
                                            uint32_t values) {
     uint32_t v[4];
     load_transposed(v, values);
-    multiply(low, weights, v[0], v[1]);
-    multiply(high, weights, v[2], v[3]);
+    mma(low, weights, v[0], v[1]);
+    mma(high, weights, v[2], v[3]);
 }
 
 // Where a lane reads its share of `mix`, in a tile of W columns.

@@ -175,6 +175,16 @@ void rill__cuda_product_exact(rill__cuda *cu, const float *in, size_t n_rows,
                               const rill__weight *weight, size_t first, size_t rows,
                               const float *bias, float *out, size_t out_stride);
 
+// out[i, o] = W[expert_of[i] * rows + o] . in[i] + bias[expert_of[i] * rows + o], with expert_of
+// [n] on the device: of packed weights, and of raw ones (product_exact.cu).
+void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in, const rill__weight *weight,
+                               const rill__weight *bias, rill__buffer *out,
+                               const uint32_t *expert_of, size_t n, size_t rows);
+void rill__cuda_product_routed_exact(rill__cuda *cu, const rill__buffer *in,
+                                     const rill__weight *weight, const rill__weight *bias,
+                                     rill__buffer *out, const uint32_t *expert_of, size_t n,
+                                     size_t rows);
+
 // Bytes that attention keeps between its kernels, for so many rows, visible tokens, and a width of
 // all heads together. (attend.cu)
 size_t rill__cuda_attend_scratch_bytes(size_t max_rows, size_t max_visible, size_t max_width);

@@ -7,17 +7,6 @@
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/values.cuh"
 
-// out[i, o] = W[expert_of[i] * rows + o] . in[i] + bias[expert_of[i] * rows + o], with expert_of
-// [n] on the device: of packed weights, and of raw ones (product_exact.cu).
-extern void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in,
-                                      const rill__weight *weight, const rill__weight *bias,
-                                      rill__buffer *out, const uint32_t *expert_of, size_t n,
-                                      size_t rows);
-extern void rill__cuda_product_routed_exact(rill__cuda *cu, const rill__buffer *in,
-                                            const rill__weight *weight, const rill__weight *bias,
-                                            rill__buffer *out, const uint32_t *expert_of, size_t n,
-                                            size_t rows);
-
 enum { THREADS = 256 };
 
 // What the memory of RILL_ROUTE_BYTES a route is used for.

@@ -11,6 +11,7 @@
 
 #include "backend/cuda/activation.cuh"
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/mma.cuh"
 #include "backend/cuda/norm.cuh"
 #include "backend/cuda/weights.cuh"
 
@@ -42,14 +43,6 @@ struct product_args {
     float limit;
     __half *half;  // of out[0], activated
 };
-
-static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint32_t b0,
-                                           uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 // The last step of every product, never contracted.
 static __device__ __forceinline__ float finished(float sum, float row_scale, float inverse,

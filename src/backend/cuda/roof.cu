@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the card can do at most: the roofs that figures are measured against.
 #include "backend/cuda/host.h"
+#include "backend/cuda/mma.cuh"
 
 static const size_t READ_BYTES = (size_t)2 << 30;
 
@@ -39,11 +40,7 @@ static __global__ void burn_halves(float *out, int rounds) {
     for (int i = 0; i < 2; i++) b[i] = 0x2d112e00u + threadIdx.x * 104729u % 512u * 0x10001u;
     for (int r = 0; r < rounds; r++)
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-            asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-                         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                         : "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        for (int i = 0; i < 8; i++) mma(c[i], a, b[0], b[1]);
     float sum = 0;
     for (int i = 0; i < 32; i++) sum += c[i / 4][i % 4];
     if (sum == 1) *out = sum;
