@@ -16,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 # The tests that know RILL_TEST_DEVICE.
-tests="cuda/agreement kernels/attend kernels/backend kernels/experts model/golden model/oracle
+tests="cuda/agreement cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
     model/divergence stream/batch stream/snapshot stream/draft stream/scaling"
 
 usage() {
@@ -92,7 +92,7 @@ run_tests() {
     for test in $tests; do
         if [[ $test == model/divergence && ! -d tests/data/trained ]]; then
             echo "skipped: $test: tests/data/trained is not here"
-        elif [[ $test == cuda/agreement ]]; then
+        elif [[ $test == cuda/* ]]; then
             step $test "$build/tests/${test}_test" "${SEED:-1}"
         else
             step $test "$build/tests/${test}_test"

@@ -208,6 +208,29 @@ typedef struct rill__experts {
 
 enum { RILL_ROUTE_BYTES = 16 };
 
+// What is done to a token's logit before tokens are weighed: `bias` is added; a token that was said
+// before is divided by `repetition` (multiplied, where it is not positive), then charged.
+typedef struct rill__adjustment {
+    rill_token token;
+    float bias;
+    float repetition;
+    float charge;
+} rill__adjustment;
+
+// How a row's logits become a token, as the stream's sampler would do it (stream/sampler.h).
+typedef struct rill__choice {
+    float temperature;  // 0: the likeliest, of equals the smaller id
+    float top_p;
+    float min_p;
+    uint32_t top_k;                       // 0: all
+    double draw;                          // the number drawn, in [0, 1)
+    const rill__adjustment *adjustments;  // biases first; no token twice among either
+    uint32_t n_biases;
+    uint32_t n_adjustments;
+    rill__buffer *kept;  // [vocab_size] where the row's logits stay for who asks later
+    rill_token *chosen;  // -1: no logit is a finite number
+} rill__choice;
+
 // One pass over a batch: what its operations will be given. Host memory, which stays as it is until
 // the pass has ended.
 typedef struct rill__pass {
@@ -215,6 +238,8 @@ typedef struct rill__pass {
     const rill__row *rows;     // [n_rows]
     const rill__run *runs;     // [n_runs]
     const uint32_t *wanted;    // [n_wanted] rows whose logits are wanted
+    // [n_wanted], NULL for a row from which no token is chosen; NULL: for all of them.
+    const rill__choice *const *choices;
     size_t n_rows;
     size_t n_runs;
     size_t n_wanted;
@@ -330,6 +355,11 @@ typedef struct rill__backend_ops {
     // out[i] = in[rows[i]]: the rows whose logits somebody wants.
     void (*select_rows)(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                         const uint32_t *rows, size_t n_rows, size_t width);
+    // Chooses a token from each row of logits [n_rows, vocab_size] that has a choice, and keeps the
+    // row, which is of no use any more then; tokens [n_rows] of the others become -1. `choices` are
+    // the pass's own. NULL: logits are read, and the host chooses.
+    void (*choose)(rill__backend *be, rill__buffer *logits, const rill__choice *const *choices,
+                   size_t n_rows, size_t vocab_size, rill__buffer *tokens);
 } rill__backend_ops;
 
 // Every backend begins with this.

@@ -15,7 +15,7 @@ typedef struct workspace_part {
     size_t width;  // floats a row
 } workspace_part;
 
-enum { N_PARTS = 18 };
+enum { N_PARTS = 19 };
 
 // Parts that the model does not have get no rows.
 static void workspace_parts(const rill__network *net, size_t max_rows,
@@ -49,6 +49,7 @@ static void workspace_parts(const rill__network *net, size_t max_rows,
          frames * d->rope.n_dims},
         {offsetof(rill__workspace, ends), max_logits, d->hidden_size},
         {offsetof(rill__workspace, logits), max_logits, d->vocab_size},
+        {offsetof(rill__workspace, chosen), net->backend->ops->choose ? max_logits : 0, 1},
     };
     memcpy(parts, all, sizeof all);
 }
@@ -80,11 +81,13 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, rill
                           .max_logits = max_rows < most_logits ? max_rows : most_logits,
                           .runs = rill__calloc(max_rows, sizeof *ws.runs),
                           .wanted = rill__calloc(max_rows, sizeof *ws.wanted),
-                          .wanted_logits = rill__calloc(max_rows, sizeof *ws.wanted_logits)};
+                          .wanted_logits = rill__calloc(max_rows, sizeof *ws.wanted_logits),
+                          .choices = rill__calloc(max_rows, sizeof *ws.choices),
+                          .tokens = rill__calloc(max_rows, sizeof *ws.tokens)};
     workspace_part parts[N_PARTS];
     workspace_parts(net, max_rows, parts);
     rill_status status = RILL_OK;
-    if (!ws.runs || !ws.wanted || !ws.wanted_logits)
+    if (!ws.runs || !ws.wanted || !ws.wanted_logits || !ws.choices || !ws.tokens)
         status = rill__fail_memory(err, "a workspace", max_rows * sizeof *ws.runs);
     for (int i = 0; status == RILL_OK && i < N_PARTS; i++) {
         size_t bytes;
@@ -106,12 +109,14 @@ void rill__workspace_close(rill__workspace *ws) {
                                      ws->q_sink,   ws->q_previous, ws->k,     ws->v,
                                      ws->attended, ws->gate,       ws->up,    ws->router,
                                      ws->gathered, ws->routes,     ws->table, ws->local_table,
-                                     ws->ends,     ws->logits};
+                                     ws->ends,     ws->logits,     ws->chosen};
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
     rill__free(ws->runs);
     rill__free(ws->wanted);
     rill__free(ws->wanted_logits);
+    rill__free(ws->choices);
+    rill__free(ws->tokens);
     memset(ws, 0, sizeof *ws);
 }
 
@@ -134,6 +139,7 @@ typedef struct pass {
     rill__backend *be;
     rill__workspace *ws;
     const rill__batch *batch;
+    bool choices;  // a token is chosen from some rows
     rill_error *err;
 } pass;
 
@@ -356,7 +362,7 @@ static rill_status run_layer(const pass *p, uint32_t layer) {
 static rill__pass announce(const pass *p) {
     rill__workspace *ws = p->ws;
     const rill__batch *b = p->batch;
-    size_t first = 0, n_wanted = 0;
+    size_t first = 0, n_wanted = 0, n_choices = 0;
     for (size_t i = 0; i < b->n_parts; i++) {
         const rill__batch_part *part = &b->parts[i];
         ws->runs[i] = (rill__run){.first_row = first,
@@ -367,8 +373,10 @@ static rill__pass announce(const pass *p) {
         float *logits = part->logits;
         for (size_t row = part->first_logits; row < part->n_rows; row++) {
             ws->wanted[n_wanted] = (uint32_t)(first + row);
+            ws->choices[n_wanted] = part->choice;
             ws->wanted_logits[n_wanted++] = logits;
             logits += p->d->vocab_size;
+            n_choices += part->choice != NULL;
         }
         first += part->n_rows;
     }
@@ -376,6 +384,7 @@ static rill__pass announce(const pass *p) {
                         .rows = b->rows,
                         .runs = ws->runs,
                         .wanted = ws->wanted,
+                        .choices = n_choices ? ws->choices : NULL,
                         .n_rows = b->n_rows,
                         .n_runs = b->n_parts,
                         .n_wanted = n_wanted,
@@ -412,37 +421,48 @@ static void compute_logits(const pass *p, size_t first, size_t n) {
     norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
     p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
+    if (p->choices)
+        p->ops->choose(p->be, ws->logits, ws->choices + first, n, d->vocab_size, ws->chosen);
 }
 
-static rill_status read_logits(const pass *p, size_t first, size_t n) {
+// What there is to know of the wanted rows [first, first + n): tokens chosen from logits, or those.
+static rill_status read_results(const pass *p, size_t first, size_t n) {
+    rill__workspace *ws = p->ws;
     size_t bytes = p->d->vocab_size * sizeof(float);
     rill_status status = p->ops->synchronize(p->be, p->err);
-    for (size_t i = 0; status == RILL_OK && i < n; i++)
-        p->ops->buffer_read(p->be, p->ws->logits, i * bytes, p->ws->wanted_logits[first + i],
-                            bytes);
-    return status;
+    if (status != RILL_OK) return status;
+    if (p->choices) p->ops->buffer_read(p->be, ws->chosen, 0, ws->tokens, n * sizeof *ws->tokens);
+    for (size_t i = 0; i < n; i++) {
+        const rill__choice *choice = ws->choices[first + i];
+        if (choice)
+            *choice->chosen = ws->tokens[i];
+        else
+            p->ops->buffer_read(p->be, ws->logits, i * bytes, ws->wanted_logits[first + i], bytes);
+    }
+    return RILL_OK;
 }
 
 rill_status rill__forward(const rill__network *net, rill__workspace *ws, const rill__batch *batch,
                           rill_error *err) {
-    const pass p = {.net = net,
-                    .d = net->model,
-                    .ops = net->backend->ops,
-                    .be = net->backend,
-                    .ws = ws,
-                    .batch = batch,
-                    .err = err};
+    pass p = {.net = net,
+              .d = net->model,
+              .ops = net->backend->ops,
+              .be = net->backend,
+              .ws = ws,
+              .batch = batch,
+              .err = err};
     const rill__pass all = announce(&p);
+    p.choices = all.choices;
     size_t turn = all.n_wanted < ws->max_logits ? all.n_wanted : ws->max_logits;
     bool done = p.ops->begin && p.ops->begin(p.be, &all);
     rill_status status = done ? RILL_OK : run_layers(&p);
     if (status == RILL_OK && !done && turn) compute_logits(&p, 0, turn);
-    if (status == RILL_OK) status = read_logits(&p, 0, turn);
+    if (status == RILL_OK) status = read_results(&p, 0, turn);
     // More rows than there is room for logits: the others in turns.
     for (size_t first = turn; status == RILL_OK && first < all.n_wanted; first += turn) {
         if (turn > all.n_wanted - first) turn = all.n_wanted - first;
         compute_logits(&p, first, turn);
-        status = read_logits(&p, first, turn);
+        status = read_results(&p, first, turn);
     }
     if (p.ops->end) p.ops->end(p.be);
     return status;

@@ -28,9 +28,12 @@ typedef struct rill__workspace {
     rill__buffer *local_table;  // the same for layers with a RoPE of their own
     rill__buffer *ends;         // [max_logits, hidden] rows whose logits are wanted
     rill__buffer *logits;       // [max_logits, vocab]
+    rill__buffer *chosen;       // [max_logits] tokens
     rill__run *runs;            // [max_rows] of the batch; host memory, as the next
     uint32_t *wanted;           // [max_rows] rows whose logits are wanted
-    float **wanted_logits;      // [max_rows] where they go
+    float **wanted_logits;      // [max_rows] where they go; NULL: a token is chosen from them
+    const rill__choice **choices;  // [max_rows] how; NULL: they are read
+    rill_token *tokens;            // [max_logits] that were chosen
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.
@@ -63,6 +66,8 @@ typedef struct rill__batch_part {
     size_t n_rows;        // 1 or more
     size_t first_logits;  // logits are wanted for the part's rows [first_logits, n_rows)
     float *logits;        // and go here: [n_rows - first_logits, vocab], host memory
+    // Or, of the last row alone, a token is chosen from them where they are: for backends that can.
+    const rill__choice *choice;
 } rill__batch_part;
 
 // Tokens of one stream or many, computed together: one pass over the weights serves all.

@@ -34,11 +34,24 @@ static rill__row dense_row(uint64_t start, uint64_t token) {
     return (rill__row){.token = token, .stream_pos = start + token, .sink_pos = token};
 }
 
+// How a token is to be chosen from the logits that come next; NULL: they are read.
+static const rill__choice *next_choice(rill_stream *s) {
+    return s->samples ? rill__sampler_prepare(&s->sampler, &s->history) : NULL;
+}
+
+// The logits after the last token are there.
+static void got_logits(rill_stream *s, bool kept) {
+    s->logits_valid = true;
+    s->logits_kept = kept;
+    if (!kept) s->sampler.chosen = -1;
+}
+
 // A fresh pass over the visible tokens, as if they were all there ever was.
 static rill_status recompute(rill_stream *s, rill_error *err) {
     const rill_stream_options *o = &s->plan.options;
     rill__passes *p = &s->model->passes;
     size_t held = rill_stream_visible(s, s->window, s->plan.capacity);
+    const rill__choice *choice = next_choice(s);
     rill_status status = RILL_OK;
     pthread_mutex_lock(&p->lock);
     for (size_t done = 0; status == RILL_OK && done < held;) {
@@ -49,6 +62,7 @@ static rill_status recompute(rill_stream *s, rill_error *err) {
             .n_rows = n,
             .first_logits = done + n == held ? n - 1 : n,
             .logits = s->logits,
+            .choice = done + n == held ? choice : NULL,
         };
         const rill__batch batch = {
             .tokens = s->window + done,
@@ -61,14 +75,19 @@ static rill_status recompute(rill_stream *s, rill_error *err) {
         done += n;
     }
     pthread_mutex_unlock(&p->lock);
+    if (status == RILL_OK) got_logits(s, choice);
     return status;
 }
 
 rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err) {
-    if (s->logits_valid) return RILL_OK;
-    rill_status status = recompute(s, err);
-    s->logits_valid = status == RILL_OK;
-    return status;
+    return s->logits_valid ? RILL_OK : recompute(s, err);
+}
+
+void rill__stream_read_logits(const rill_stream *s) {
+    rill__backend *be = s->model->network.backend;
+    if (s->logits_kept)
+        be->ops->buffer_read(be, s->kept_logits, 0, s->logits,
+                             s->model->model->description.vocab_size * sizeof *s->logits);
 }
 
 // What the next token will see by this policy, the stream's own or a copy of it.
@@ -122,23 +141,25 @@ static void add_part(rill__passes *p, rill__batch *b, rill_feed *f, size_t n) {
                         : last    ? n - 1
                                   : n,
         .logits = f->logits ? f->logits + f->n_read * vocabulary(s) : s->logits,
+        .choice = last && !f->logits ? next_choice(s) : NULL,
     };
     b->n_rows += n;
 }
 
 // After a pass: what it was for a feed.
-static void finish_part(rill_feed *f, size_t n, rill_status status, const rill_error *why) {
+static void finish_part(rill_feed *f, const rill__batch_part *part, rill_status status,
+                        const rill_error *why) {
     rill_stream *s = f->stream;
     f->status = status;
     if (status != RILL_OK) {
         f->error = *why;
         return;
     }
-    f->n_read += n;
+    f->n_read += part->n_rows;
     if (left_of(f) > 0) return;
     size_t size = vocabulary(s);
     if (f->logits) memcpy(s->logits, f->logits + (f->n_read - 1) * size, size * sizeof *s->logits);
-    s->logits_valid = true;
+    got_logits(s, part->choice);
 }
 
 // One pass over the weights for as many rows of the feeds as there is room for. False: none was
@@ -157,8 +178,7 @@ static bool run_pass(rill_model *model, rill_feed *feeds, size_t n_feeds) {
     if (b.n_rows > 0) {
         rill_error err;
         rill_status status = rill__forward(&model->network, &p->workspace, &b, &err);
-        for (size_t i = 0; i < b.n_parts; i++)
-            finish_part(p->feeds[i], p->parts[i].n_rows, status, &err);
+        for (size_t i = 0; i < b.n_parts; i++) finish_part(p->feeds[i], &p->parts[i], status, &err);
     }
     pthread_mutex_unlock(&p->lock);
     return b.n_rows > 0;
@@ -174,6 +194,7 @@ static void feed_remembered(rill_feed *f) {
         if (f->logits) f->status = rill__stream_compute_logits(s, &f->error);
         if (f->status != RILL_OK) return;
         size_t size = vocabulary(s);
+        rill__stream_read_logits(s);
         if (f->logits) memcpy(f->logits + f->n_read * size, s->logits, size * sizeof *s->logits);
         f->n_read++;
     }
@@ -234,23 +255,29 @@ void rill__stream_accept(rill_stream *s, rill_token token, const float *logits) 
     rill__row row;
     remember(s, token, &row);
     memcpy(s->logits, logits, vocabulary(s) * sizeof *logits);
-    s->logits_valid = true;
+    got_logits(s, false);
+}
+
+static rill_status need_logits(rill_stream *s, rill_error *err) {
+    if (s->policy.seen == 0)
+        return rill__fail(err, RILL_EINVAL, "logits: nothing has been read yet");
+    return rill__stream_compute_logits(s, err);
 }
 
 rill_status rill_stream_logits(rill_stream *stream, const float **logits, rill_error *err) {
-    if (stream->policy.seen == 0)
-        return rill__fail(err, RILL_EINVAL, "logits: nothing has been read yet");
-    rill_status status = rill__stream_compute_logits(stream, err);
-    if (status == RILL_OK) *logits = stream->logits;
-    return status;
+    rill_status status = need_logits(stream, err);
+    if (status != RILL_OK) return status;
+    rill__stream_read_logits(stream);
+    *logits = stream->logits;
+    return RILL_OK;
 }
 
 rill_status rill_stream_sample(rill_stream *stream, rill_token *out, rill_error *err) {
-    const float *logits;
-    rill_status status = rill_stream_logits(stream, &logits, err);
-    if (status == RILL_OK)
-        status = rill__sampler_choose(&stream->sampler, logits, &stream->history, out, err);
-    return status;
+    stream->samples = true;
+    rill_status status = need_logits(stream, err);
+    if (status != RILL_OK || rill__sampler_take(&stream->sampler, out)) return status;
+    rill__stream_read_logits(stream);
+    return rill__sampler_choose(&stream->sampler, stream->logits, &stream->history, out, err);
 }
 
 rill_status rill_stream_set_sampling(rill_stream *stream, const rill_sampling *options,

@@ -210,6 +210,7 @@ rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_op
     plan.bytes.work = plan.bytes.shared + (plan.history + plan.capacity) * sizeof(rill_token) +
                       plan.capacity * sizeof(uint64_t) +
                       d->vocab_size * (rill__sampler_bytes_per_token() + sizeof(float));
+    if (model->network.backend->ops->choose) plan.bytes.work += d->vocab_size * sizeof(float);
     plan.bytes.total = plan.bytes.cache + plan.bytes.work;
     *out = plan;
     return RILL_OK;

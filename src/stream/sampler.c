@@ -6,6 +6,7 @@
 #include "base/random.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 void rill_sampling_default(rill_sampling *options) {
@@ -17,12 +18,15 @@ void rill_sampling_default(rill_sampling *options) {
     };
 }
 
-rill_status rill__sampler_init(rill__sampler *s, size_t vocab_size, rill_error *err) {
+rill_status rill__sampler_init(rill__sampler *s, size_t vocab_size, rill__buffer *kept,
+                               rill_error *err) {
     memset(s, 0, sizeof *s);
     s->vocab_size = vocab_size;
     s->candidates = rill__calloc(vocab_size, sizeof *s->candidates);
     s->counts = rill__calloc(vocab_size, sizeof *s->counts);
-    if (!s->candidates || !s->counts) {
+    if (kept) s->adjustments = rill__calloc(RILL_MAX_ADJUSTMENTS, sizeof *s->adjustments);
+    s->choice.kept = kept;
+    if (!s->candidates || !s->counts || (kept && !s->adjustments)) {
         rill__sampler_deinit(s);
         return rill__fail_memory(err, "a sampler", vocab_size * rill__sampler_bytes_per_token());
     }
@@ -35,8 +39,10 @@ rill_status rill__sampler_init(rill__sampler *s, size_t vocab_size, rill_error *
 void rill__sampler_deinit(rill__sampler *s) {
     rill__free(s->candidates);
     rill__free(s->counts);
+    rill__free(s->adjustments);
     s->candidates = NULL;
     s->counts = NULL;
+    s->adjustments = NULL;
 }
 
 size_t rill__sampler_bytes_per_token(void) {
@@ -79,23 +85,37 @@ rill_status rill__sampler_check(const rill_sampling *options, size_t vocab_size,
     return RILL_OK;
 }
 
+// Biases of a token that comes twice are added up. Returns how many there are then.
+static size_t add_bias(rill_logit_bias *bias, size_t n, rill_logit_bias one) {
+    for (size_t i = 0; i < n; i++)
+        if (bias[i].token == one.token) {
+            bias[i].bias += one.bias;
+            return n;
+        }
+    bias[n] = one;
+    return n + 1;
+}
+
 rill_status rill__sampler_set(rill__sampler *s, const rill_sampling *options, rill_error *err) {
     rill_status status = rill__sampler_check(options, s->vocab_size, err);
     if (status != RILL_OK) return status;
-    if (options->n_bias) memmove(s->bias, options->bias, options->n_bias * sizeof *s->bias);
+    size_t n = 0;  // options->bias may be s->bias: nothing is read after its place was written
+    for (size_t i = 0; i < options->n_bias; i++) n = add_bias(s->bias, n, options->bias[i]);
     s->options = *options;
     s->options.bias = s->bias;
+    s->options.n_bias = n;
     rill__sampler_restart(s);
     return RILL_OK;
 }
 
 void rill__sampler_restart(rill__sampler *s) {
     rill__random_seed(s->random, s->options.seed);
+    s->chosen = -1;
 }
 
 // A number in [0, 1).
-static double draw(rill__sampler *s) {
-    return (double)(rill__random_next(s->random) >> 11) * 0x1.0p-53;
+static double draw(uint64_t random[4]) {
+    return (double)(rill__random_next(random) >> 11) * 0x1.0p-53;
 }
 
 static void apply_bias(rill__sampler *s) {
@@ -103,12 +123,18 @@ static void apply_bias(rill__sampler *s) {
         s->candidates[s->bias[i].token].value += s->bias[i].bias;
 }
 
-// Each token is charged where it is met first, walking back; then the counts are cleared again.
-static void apply_penalties(rill__sampler *s, const rill__history *history) {
+static bool penalizes(const rill_sampling *o) {
+    return o->repetition_penalty != 1.0f || o->presence_penalty != 0.0f ||
+           o->frequency_penalty != 0.0f;
+}
+
+// Adjusts each token of the window once, where it is met first; false: there are more than `most`.
+static bool each_penalty(rill__sampler *s, const rill__history *history, size_t most,
+                         void (*adjust)(rill__sampler *s, size_t i, rill_token token,
+                                        float charge)) {
     const rill_sampling *o = &s->options;
-    if (o->repetition_penalty == 1.0f && o->presence_penalty == 0.0f &&
-        o->frequency_penalty == 0.0f)
-        return;
+    if (!penalizes(o)) return true;
+    size_t n = 0;
     uint64_t first = history->seen > o->penalty_window ? history->seen - o->penalty_window : 0;
     for (uint64_t t = first; t < history->seen; t++) s->counts[rill__history_get(history, t)]++;
     for (uint64_t t = first; t < history->seen; t++) {
@@ -116,10 +142,57 @@ static void apply_penalties(rill__sampler *s, const rill__history *history) {
         uint32_t count = s->counts[token];
         if (count == 0) continue;
         s->counts[token] = 0;
-        float *logit = &s->candidates[token].value;
-        *logit = *logit > 0.0f ? *logit / o->repetition_penalty : *logit * o->repetition_penalty;
-        *logit -= o->presence_penalty + o->frequency_penalty * (float)count;
+        if (n < most)
+            adjust(s, n, token, o->presence_penalty + o->frequency_penalty * (float)count);
+        n++;
     }
+    return n <= most;
+}
+
+static void penalize(rill__sampler *s, size_t i, rill_token token, float charge) {
+    (void)i;
+    float *logit = &s->candidates[token].value;
+    float repetition = s->options.repetition_penalty;
+    *logit = *logit > 0.0f ? *logit / repetition : *logit * repetition;
+    *logit -= charge;
+}
+
+static void list_penalty(rill__sampler *s, size_t i, rill_token token, float charge) {
+    s->adjustments[s->choice.n_biases + i] = (rill__adjustment){
+        .token = token, .repetition = s->options.repetition_penalty, .charge = charge};
+    s->choice.n_adjustments++;
+}
+
+const rill__choice *rill__sampler_prepare(rill__sampler *s, const rill__history *history) {
+    const rill_sampling *o = &s->options;
+    s->chosen = -1;
+    if (!s->adjustments) return NULL;
+    memcpy(s->random_after, s->random, sizeof s->random);
+    s->choice = (rill__choice){
+        .temperature = o->temperature,
+        .top_p = o->top_p,
+        .min_p = o->min_p,
+        .top_k = o->top_k,
+        .draw = o->temperature != 0.0f ? draw(s->random_after) : 0,
+        .adjustments = s->adjustments,
+        .n_biases = (uint32_t)o->n_bias,
+        .n_adjustments = (uint32_t)o->n_bias,
+        .kept = s->choice.kept,
+        .chosen = &s->chosen,
+    };
+    for (size_t i = 0; i < o->n_bias; i++)
+        s->adjustments[i] =
+            (rill__adjustment){.token = s->bias[i].token, .bias = s->bias[i].bias, .repetition = 1};
+    return each_penalty(s, history, RILL_MAX_ADJUSTMENTS - o->n_bias, list_penalty) ? &s->choice
+                                                                                    : NULL;
+}
+
+bool rill__sampler_take(rill__sampler *s, rill_token *out) {
+    if (s->chosen < 0) return false;
+    *out = s->chosen;
+    s->chosen = -1;
+    memcpy(s->random, s->random_after, sizeof s->random);
+    return true;
 }
 
 // Likelier first; of equals the smaller id, so that a choice never depends on the order of work.
@@ -215,13 +288,13 @@ static size_t keep_likeliest(rill__sampler *s, double sum) {
 // A draw among candidates[0..n), in proportion to their values, the least likely first.
 static rill_token draw_kept(rill__sampler *s, size_t n) {
     double sum = mass_of(s->candidates, n);
-    return s->candidates[reach(s->candidates, n, sum - draw(s) * sum, false)].token;
+    return s->candidates[reach(s->candidates, n, sum - draw(s->random) * sum, false)].token;
 }
 
 // A draw among all.
 static rill_token draw_among_all(rill__sampler *s, double sum) {
     const rill__candidate *c = s->candidates;
-    double target = draw(s) * sum, mass = 0.0;
+    double target = draw(s->random) * sum, mass = 0.0;
     for (size_t i = 0; i < s->vocab_size; i++) {
         mass += (double)c[i].value;
         if (target < mass) return c[i].token;
@@ -238,7 +311,7 @@ rill_status rill__sampler_choose(rill__sampler *s, const float *logits,
             (rill__candidate){.value = number ? logits[i] : -INFINITY, .token = (rill_token)i};
     }
     apply_bias(s);
-    apply_penalties(s, history);
+    (void)each_penalty(s, history, SIZE_MAX, penalize);
     size_t top = best(s->candidates, n);
     if (!isfinite(s->candidates[top].value))
         return rill__fail(err, RILL_EFORMAT,

@@ -291,6 +291,7 @@ rill_status rill_stream_save(const rill_stream *stream, const char *path, rill_e
     memcpy(im.random, stream->sampler.random, sizeof im.random);
     const rill__model *model = stream->model->model;
     rill__archive archive;
+    rill__stream_read_logits(stream);
     if (rill__archive_save(&archive, path, magic, err) == RILL_OK) {
         walk_header(&archive, model, &im.version);
         walk_options(&archive, im.version, &im.plan.options);

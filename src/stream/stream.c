@@ -29,7 +29,11 @@ rill_status rill_stream_open(rill_model *model, const rill_stream_options *optio
     if (status == RILL_OK)
         status =
             rill__passes_reserve(&model->passes, &model->network, o->chunk, plan.cache.rows, err);
-    if (status == RILL_OK) status = rill__sampler_init(&s->sampler, vocab_size, err);
+    rill__backend *be = model->network.backend;
+    if (status == RILL_OK && be->ops->choose)
+        status = be->ops->buffer_new(be, vocab_size * sizeof *s->logits, &s->kept_logits, err);
+    if (status == RILL_OK)
+        status = rill__sampler_init(&s->sampler, vocab_size, s->kept_logits, err);
     if (status != RILL_OK) {
         rill_stream_close(&s);
         return status;
@@ -44,6 +48,7 @@ void rill_stream_close(rill_stream **stream) {
     if (!s) return;
     rill__stream_stop_observing(s);
     rill__sampler_deinit(&s->sampler);
+    s->model->network.backend->ops->buffer_free(s->model->network.backend, s->kept_logits);
     rill__cache_close(&s->cache);
     rill__history_deinit(&s->history);
     rill__policy_deinit(&s->policy);
@@ -59,6 +64,8 @@ void rill_stream_reset(rill_stream *stream) {
     rill__cache_set_sinks(&stream->cache, stream->plan.cache.n_sinks);
     stream->history.seen = 0;
     stream->logits_valid = false;
+    stream->logits_kept = false;
+    stream->samples = false;
     stream->in_answer = false;
     stream->system_end = 0;
     rill__sampler_restart(&stream->sampler);

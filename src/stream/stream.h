@@ -25,8 +25,11 @@ struct rill_stream {
     rill__sampler sampler;
     rill__pace pace;
     float *logits;                // [vocab_size] after the last token
+    rill__buffer *kept_logits;    // the same where a backend chooses tokens from them; else NULL
     bool feeding;                 // it has a feed in the batch at hand
     bool logits_valid;            // recompute computes them only when somebody asks
+    bool logits_kept;             // they are in kept_logits, not in logits
+    bool samples;                 // tokens are chosen from them: the next one will be, too
     bool in_answer;               // between begin_answer and end_answer
     uint64_t system_end;          // tokens seen when the system message was read; 0: there is none
     rill_attention_fn attention;  // who looks at attention; NULL: nobody
@@ -56,7 +59,9 @@ RILL_NODISCARD rill_status rill__stream_look_ahead(rill_stream *s, const rill_to
 // Reads a token whose row of the cache and logits were computed by the latest look ahead.
 void rill__stream_accept(rill_stream *s, rill_token token, const float *logits);
 
-// Makes s->logits those after the last token, which must exist.
+// Computes the logits after the last token, which must exist, unless they are there.
 RILL_NODISCARD rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err);
+// Brings logits that are kept by the backend to s->logits.
+void rill__stream_read_logits(const rill_stream *s);
 
 #endif

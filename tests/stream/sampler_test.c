@@ -31,7 +31,7 @@ static rill_sampling plain(void) {
 static void count_draws(const rill_sampling *options, const rill__history *history,
                         double share[VOCAB]) {
     rill__sampler s;
-    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL, NULL), RILL_OK);
     assert_int_equal(rill__sampler_set(&s, options, NULL), RILL_OK);
     memset(share, 0, VOCAB * sizeof *share);
     for (int i = 0; i < DRAWS; i++) {
@@ -128,7 +128,7 @@ static void penalties_change_seen_tokens_only(void **state) {
 
 static rill_token choose(const rill_sampling *options, const float *values) {
     rill__sampler s;
-    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL, NULL), RILL_OK);
     assert_int_equal(rill__sampler_set(&s, options, NULL), RILL_OK);
     rill_token token;
     assert_int_equal(rill__sampler_choose(&s, values, &nothing, &token, NULL), RILL_OK);
@@ -152,7 +152,7 @@ static void greedy_takes_the_best_and_the_smaller_id_of_equals(void **state) {
 static void damaged_logits_are_an_error(void **state) {
     (void)state;
     rill__sampler s;
-    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL, NULL), RILL_OK);
     float none[VOCAB];
     for (int i = 0; i < VOCAB; i++) none[i] = i % 2 ? NAN : INFINITY;
     rill_token token;
@@ -167,8 +167,8 @@ static void damaged_logits_are_an_error(void **state) {
 static void seeds_repeat_and_differ(void **state) {
     (void)state;
     rill__sampler a, b;
-    assert_int_equal(rill__sampler_init(&a, VOCAB, NULL), RILL_OK);
-    assert_int_equal(rill__sampler_init(&b, VOCAB, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&a, VOCAB, NULL, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&b, VOCAB, NULL, NULL), RILL_OK);
     rill_sampling o = plain();
     o.seed = 7;
     assert_int_equal(rill__sampler_set(&a, &o, NULL), RILL_OK);
@@ -196,7 +196,7 @@ static void seeds_repeat_and_differ(void **state) {
 static void impossible_options_name_their_field(void **state) {
     (void)state;
     rill__sampler s;
-    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL), RILL_OK);
+    assert_int_equal(rill__sampler_init(&s, VOCAB, NULL, NULL), RILL_OK);
     rill_error err;
     const rill_logit_bias outside = {VOCAB, 1.0f};
     rill_sampling wrong[5];
@@ -264,7 +264,7 @@ static void choices_are_those_of_sorting(void **state) {
         o.top_p = (float)(1 + rill__random_next(random) % 99) / 100;
         if (round % 5 == 0) o.min_p = 0.05f;
         rill__sampler s;
-        assert_int_equal(rill__sampler_init(&s, n, NULL), RILL_OK);
+        assert_int_equal(rill__sampler_init(&s, n, NULL, NULL), RILL_OK);
         assert_int_equal(rill__sampler_set(&s, &o, NULL), RILL_OK);
         uint64_t copy[4];
         memcpy(copy, s.random, sizeof copy);

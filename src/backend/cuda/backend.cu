@@ -314,6 +314,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.experts = rill__cuda_experts;
     ops.add = rill__cuda_add;
     ops.select_rows = rill__cuda_select_rows;
+    ops.choose = rill__cuda_choose;
     return &ops;
 }
 

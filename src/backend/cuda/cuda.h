@@ -62,14 +62,29 @@ struct rill__cuda_run {
     uint32_t n_rows;
 };
 
+// A choice of the pass (backend.h), as kernels see it.
+struct rill__cuda_choice {
+    float *kept;  // NULL: none is made
+    double draw;
+    float temperature;
+    float top_p;
+    float min_p;
+    uint32_t top_k;
+    uint32_t first_adjustment;
+    uint32_t n_biases;
+    uint32_t n_adjustments;
+};
+
 // Where what a pass works on lies on the device.
 struct rill__cuda_step {
-    rill_token *tokens;     // [n_rows]
-    rill__row *rows;        // [n_rows]
-    uint32_t *run_of;       // [n_rows] the run that a row is in
-    uint32_t *wanted;       // [n_wanted]
-    rill__cuda_run *runs;   // [n_runs]
-    rill__cuda_kv *caches;  // [n_layers, n_runs]
+    rill_token *tokens;             // [n_rows]
+    rill__row *rows;                // [n_rows]
+    uint32_t *run_of;               // [n_rows] the run that a row is in
+    uint32_t *wanted;               // [n_wanted]
+    rill__cuda_choice *choices;     // [n_wanted]
+    rill__adjustment *adjustments;  // of all choices
+    rill__cuda_run *runs;           // [n_runs]
+    rill__cuda_kv *caches;          // [n_layers, n_runs]
     // Of a run's ropes, as rill__rope has them: two are `rope` and `local_rope`.
     uint64_t *phase_steps;  // [2, n_runs, n_pairs]
     float *magnitudes;      // [2, n_runs]
@@ -167,6 +182,8 @@ void rill__cuda_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, s
                     size_t width);
 void rill__cuda_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                             const uint32_t *rows, size_t n_rows, size_t width);
+void rill__cuda_choose(rill__backend *be, rill__buffer *logits, const rill__choice *const *choices,
+                       size_t n_rows, size_t vocab_size, rill__buffer *tokens);
 rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *err);
 
 // Exact products: raw weights of any type as floats, sums in double. (product_exact.cu) `weight`

@@ -20,6 +20,7 @@ struct rill__cuda_shape {
     size_t n_rows;
     size_t n_runs;
     size_t n_wanted;
+    bool chooses;
     uint64_t runs;  // a hash of each run's rows and types
 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A pass on the device: what it works on is copied there, and a pass that comes again is replayed.
 //
-// The copy has two parts. Tokens, rows and wanted rows are new in every pass. Runs, caches and
-// frequencies are new only when other streams come: they are made each time, compared with what the
-// device has, and sent when they differ. Both lie at places that follow from the shape's limits, so
-// kernels are given the same addresses in every pass.
+// The copy has two parts. Tokens, rows, wanted rows and choices are new in every pass. Runs, caches
+// and frequencies are new only when other streams come: they are made each time, compared with what
+// the device has, and sent when they differ. Both lie at places that follow from the shape's
+// limits, so kernels are given the same addresses in every pass.
 //
 // The second time that a pass of some shape comes its kernels are recorded into a graph (CUDA's
 // stream capture), and from then on started by one call. Evictions change no shape.
@@ -32,11 +32,22 @@ static uint32_t pairs_of(const rill__pass *pass) {
     return local && local->n_pairs > n ? local->n_pairs : n;
 }
 
+static size_t count_adjustments(const rill__pass *pass) {
+    size_t n = 0;
+    for (size_t i = 0; pass->choices && i < pass->n_wanted; i++)
+        if (pass->choices[i]) n += pass->choices[i]->n_adjustments;
+    return n;
+}
+
 static size_t lay_out_rows(uint8_t *base, const rill__pass *pass, rill__cuda_step *s) {
     layout l = {base, 0};
     s->tokens = (rill_token *)place(&l, pass->n_rows * sizeof *s->tokens);
     s->rows = (rill__row *)place(&l, pass->n_rows * sizeof *s->rows);
     s->wanted = (uint32_t *)place(&l, pass->n_wanted * sizeof *s->wanted);
+    s->choices = (rill__cuda_choice *)place(&l, pass->n_wanted * sizeof *s->choices);
+    // The last: there are more or fewer from pass to pass.
+    s->adjustments =
+        (rill__adjustment *)place(&l, count_adjustments(pass) * sizeof *s->adjustments);
     return l.at;
 }
 
@@ -53,10 +64,33 @@ static size_t lay_out_streams(uint8_t *base, const rill__pass *pass, rill__cuda_
     return l.at;
 }
 
+static void fill_choices(const rill__pass *pass, const rill__cuda_step *s) {
+    uint32_t first = 0;
+    for (size_t i = 0; i < pass->n_wanted; i++) {
+        const rill__choice *from = pass->choices[i];
+        rill__cuda_choice *c = &s->choices[i];
+        *c = rill__cuda_choice{};
+        if (!from) continue;
+        c->kept = rill__cuda_floats(from->kept);
+        c->draw = from->draw;
+        c->temperature = from->temperature;
+        c->top_p = from->top_p;
+        c->min_p = from->min_p;
+        c->top_k = from->top_k;
+        c->first_adjustment = first;
+        c->n_biases = from->n_biases;
+        c->n_adjustments = from->n_adjustments;
+        memcpy(s->adjustments + first, from->adjustments,
+               from->n_adjustments * sizeof *s->adjustments);
+        first += from->n_adjustments;
+    }
+}
+
 static void fill_rows(const rill__pass *pass, const rill__cuda_step *s) {
     memcpy(s->tokens, pass->tokens, pass->n_rows * sizeof *s->tokens);
     memcpy(s->rows, pass->rows, pass->n_rows * sizeof *s->rows);
     memcpy(s->wanted, pass->wanted, pass->n_wanted * sizeof *s->wanted);
+    if (pass->choices) fill_choices(pass, s);
 }
 
 static rill__cuda_kv kv_of(const rill__kv *kv) {
@@ -160,7 +194,7 @@ static uint64_t hash_runs(const rill__pass *pass) {
 
 static bool same_shape(const rill__cuda_shape *a, const rill__cuda_shape *b) {
     return a->room == b->room && a->n_rows == b->n_rows && a->n_runs == b->n_runs &&
-           a->n_wanted == b->n_wanted && a->runs == b->runs;
+           a->n_wanted == b->n_wanted && a->chooses == b->chooses && a->runs == b->runs;
 }
 
 // The graph of a shape, or the one that was used longest ago, emptied for it.
@@ -189,8 +223,8 @@ bool rill__cuda_begin(rill__backend *be, const rill__pass *pass) {
     cu->pass = pass;
     send_step(cu, pass);
     if (!can_repeat(cu, pass)) return false;
-    rill__cuda_shape shape = {pass->room, pass->n_rows, pass->n_runs, pass->n_wanted,
-                              hash_runs(pass)};
+    rill__cuda_shape shape = {pass->room,     pass->n_rows,          pass->n_runs,
+                              pass->n_wanted, pass->choices != NULL, hash_runs(pass)};
     rill__cuda_graph *g = find_graph(cu, &shape);
     g->seen++;
     g->last = ++h->n_passes;
