@@ -13,6 +13,7 @@ typedef enum rill__bench_kind {
     RILL_BENCH_COMMAND,  // somebody else's command line (--compare)
     RILL_BENCH_PREFILL,
     RILL_BENCH_DECODE,
+    RILL_BENCH_RECOMPUTE,  // what --compare-recompute sets a row of decode in proportion to
 } rill__bench_kind;
 
 // What a row's speed is set in proportion to: the first row that is equal but for this.

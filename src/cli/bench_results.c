@@ -63,7 +63,7 @@ static const rill__column columns[COLUMNS] = {
     [RUNS] = {"runs", NULL, NULL, RILL_COLUMN_COUNT, 0},
 };
 
-static const char *const case_names[] = {"command", "prefill", "decode"};
+static const char *const case_names[] = {"command", "prefill", "decode", "recompute"};
 
 static int compare_doubles(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -87,18 +87,25 @@ static rill__token_cost cost_of(const rill__bench *b, const rill__bench_row *row
                                 const rill_roof *roof) {
     const rill__bench_machine *m = &b->machines[row->machine];
     const rill_stream_options *o = &row->options;
-    double capacity = (double)o->sinks + o->window, n = row->tokens;
+    bool recompute = row->kind == RILL_BENCH_RECOMPUTE;
+    double capacity = (double)o->sinks + o->window, n = recompute ? capacity : row->tokens;
     rill__token_work work = {.together = 1,
                              .visible = capacity,
                              .outputs = 1,
                              .streams = row->n_streams,
                              .product = m->product};
-    if (row->kind == RILL_BENCH_PREFILL) {
+    if (recompute || row->kind == RILL_BENCH_PREFILL) {
         work.together = o->chunk < n ? o->chunk : n;
         work.visible = mean_visible(n, capacity);
         work.outputs = 1 / n;
     }
-    return rill__token_cost_at(&m->open.info, o->key_type, o->value_type, roof, work);
+    rill__token_cost c = rill__token_cost_at(&m->open.info, o->key_type, o->value_type, roof, work);
+    if (recompute) {  // all of the window for one token
+        c.bytes *= capacity;
+        c.flops *= capacity;
+        c.rate /= capacity;
+    }
+    return c;
 }
 
 // ---- Rows -----------------------------------------------------------------------------------
@@ -204,6 +211,9 @@ static void add_notes(const rill__bench *b) {
     if (b->s->compare)
         rill__table_note(table, "ratio: to the speed of the command, round by round: %s",
                          b->s->compare);
+    else if (b->s->compare_recompute)
+        rill__table_note(table, "ratio: to a pass over the whole window for each token, round by "
+                                "round.");
     else if (ratio_notes[b->varied])
         rill__table_note(table, "%s", ratio_notes[b->varied]);
 }

@@ -115,7 +115,7 @@ static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream
     rill__bench_machine *m = &b->machines[row->machine];
     rill_stream_report report;
     char path[560];
-    bool decode = row->kind == RILL_BENCH_DECODE;
+    bool decode = row->kind == RILL_BENCH_DECODE, filled = row->kind != RILL_BENCH_PREFILL;
     rill_status status = rill__room_check(m->open.model, &row->options, &row->options, err);
     if (status != RILL_OK) return status;
     bool keep = decode && snapshot_of(b, row, path, sizeof path);
@@ -123,7 +123,7 @@ static rill_status open_stream(rill__bench *b, rill__bench_row *row, rill_stream
         status = rill_stream_load(m->open.model, path, out, err);
     } else {
         status = rill_stream_open(m->open.model, &row->options, out, err);
-        if (status == RILL_OK && decode) status = fill(b, row, *out, err);
+        if (status == RILL_OK && filled) status = fill(b, row, *out, err);
         if (status == RILL_OK && keep) status = rill_stream_save(*out, path, err);
     }
     // The likeliest token: what is timed is the model, not the drawing of words.

@@ -64,7 +64,8 @@ const rill__command rill__command_bench_decode = {
     .summary = "writing with a full window",
     .details =
         "Fills the window, then writes --tokens tokens in each run: every one evicts another.\n"
-        "Each --type, --threads and --cache-type takes its turn.",
+        "Each --type, --threads and --cache-type takes its turn. --compare-recompute times what a\n"
+        "sliding window without sinks costs that computes all of it anew for each token.",
     .max_positionals = 1,
     .run = run_decode,
 };

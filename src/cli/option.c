@@ -211,6 +211,7 @@ const rill__option rill__options[] = {
     CUSTOM("streams", "LIST", RILL_FOR_BENCH_BATCH, NULL, measuring, "numbers of streams that write together (1,8,32)", rill__lists_streams),
     U32("runs", RILL_FOR_BENCHES, runs, 1, 1000, measuring, "runs of each, in turns; the median counts (5)"),
     TEXT("compare", 0, "COMMAND", COMPARED, compare, NULL, measuring, "take turns with a command that prints tokens a second"),
+    FLAG("compare-recompute", 0, RILL_FOR_BENCH_DECODE, compare_recompute, measuring, "beside a pass over the whole window for each token"),
     U64("tokens", 0, RILL_FOR_LATENCY, n_tokens, 1, measuring, "tokens to time in each row, all runs together (600)"),
     U32("recompute-tokens", RILL_FOR_LATENCY, recompute_tokens, 1, 1e6, measuring, "tokens to time in each run of recompute (3)"),
     U32("runs", RILL_FOR_LATENCY, runs, 1, 1000, measuring, "runs of each, in turns (3)"),

@@ -88,6 +88,7 @@ typedef struct rill__settings {
     uint32_t decode;
     uint32_t runs;
     const char *compare;  // bench: --compare
+    bool compare_recompute;
     rill_type type;       // convert, synthetic: --type
     rill_mix mix;         // the same
 

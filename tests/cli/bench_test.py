@@ -192,6 +192,22 @@ class Compare(Test):
         self.assertNotIn(pid, processes())
 
 
+class CompareRecompute(Test):
+    def test_a_pass_over_the_window_for_each_token(self):
+        again, ours = bench("decode", *QUICK, "--tokens", "4", "--compare-recompute")
+        self.assertEqual((again["case"], ours["case"]), ("recompute", "decode"))
+        self.assertIsNone(again["ratio"])
+        self.assertAlmostEqual(ours["ratio"],
+                               ours["tokens_per_second"] / again["tokens_per_second"])
+        # The same window, none of it kept as sinks.
+        self.assertEqual((again["sinks"], again["window"]), (0, ours["sinks"] + ours["window"]))
+        self.assertGreater(again["flops_per_token"], again["window"] * ours["flops_per_token"] / 4)
+
+    def test_for_decode_alone(self):
+        self.refused(2, ["--compare-recompute", "no such option"], "bench", "prefill",
+                     "--compare-recompute")
+
+
 class Interrupted(Test):
     def test_finished_rounds_are_shown(self):
         measuring = Watched("bench", "decode", *WRITE, "--runs", "100", "--json")
