@@ -96,12 +96,36 @@ rill_status rill__find_model(const char *name, char **out, rill_error *err) {
     return status;
 }
 
+// By its path, or with random weights.
+static rill_status open_model(rill__session *session, const rill__settings *s, const char *path,
+                              rill_error *err) {
+    return path ? rill_model_open(session->device, path, &session->model, err)
+                : rill_model_open_synthetic(session->device, s->synthetic, s->type, s->mix,
+                                            s->sampling.seed, &session->model, err);
+}
+
+// Weights that a GPU has no room for go to the CPU, unless that GPU was asked for.
+static rill_status open_device_and_model(rill__session *session, const rill__settings *s,
+                                         const char *path, rill_error *err) {
+    rill_device_options cpu = s->device;
+    uint64_t total, available;
+    rill_status status = rill_device_open(&s->device, &session->device, err);
+    if (status == RILL_OK) status = open_model(session, s, path, err);
+    bool any = !s->device.device || strcmp(s->device.device, "auto") == 0;
+    if (status != RILL_ENOMEM || !any || !rill_device_memory(session->device, &total, &available))
+        return status;
+    rill__warn("%s; the CPU computes instead", err->message);
+    rill_device_close(&session->device);
+    cpu.device = "cpu";
+    status = rill_device_open(&cpu, &session->device, err);
+    return status == RILL_OK ? open_model(session, s, path, err) : status;
+}
+
 rill_status rill__session_open(rill__session *session, const rill__settings *s, const char *model,
                                rill_error *err) {
     char *path = NULL;
     rill_status status = rill__find_model(model, &path, err);
-    if (status == RILL_OK) status = rill_device_open(&s->device, &session->device, err);
-    if (status == RILL_OK) status = rill_model_open(session->device, path, &session->model, err);
+    if (status == RILL_OK) status = open_device_and_model(session, s, path, err);
     rill__free(path);
     if (status != RILL_OK) return status;
     rill_model_get_info(session->model, &session->info);
@@ -121,10 +145,7 @@ rill_status rill__session_open_synthetic(rill__session *session, const rill__set
     if (s->n_positionals)
         return rill__fail(err, RILL_EINVAL, "--synthetic: %.80s is given too: one of them",
                           s->positionals[0]);
-    rill_status status = rill_device_open(&s->device, &session->device, err);
-    if (status == RILL_OK)
-        status = rill_model_open_synthetic(session->device, s->synthetic, s->type, s->mix,
-                                           s->sampling.seed, &session->model, err);
+    rill_status status = open_device_and_model(session, s, NULL, err);
     if (status == RILL_OK) rill_model_get_info(session->model, &session->info);
     return status;
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Help, and command lines that cannot be meant."""
+import os
+
 from support import GOLDEN, SMALL, Test, main, rill
 
 COMMANDS = ["run", "chat", "info", "eval", "bench", "tokenize", "logits", "convert"]
@@ -24,6 +26,23 @@ class Help(Test):
         out, err = rill(status=2)
         self.assertEqual(out, b"")
         self.assertIn("rill run", err)
+
+
+class Device(Test):
+    """A GPU that has room for nothing: tests/support/fake_cuda.c."""
+
+    def on(self, *device, status=0):
+        environment = dict(os.environ, RILL_CUDA_LIBRARY=os.environ["RILL_FAKE_CUDA"])
+        return rill("run", "--prompt", "One", "-n", "1", *device, status=status, env=environment)
+
+    def test_a_model_that_does_not_fit_goes_to_the_cpu(self):
+        for device in [], ["--device", "auto"]:
+            _, err = self.on(*device)
+            self.assertIn("cuda:0: no room; the CPU computes instead", err)
+
+    def test_unless_the_gpu_was_asked_for(self):
+        _, err = self.on("--device", "cuda", status=1)
+        self.assertIn("rill: cuda:0: no room", err)
 
 
 class Wrong(Test):

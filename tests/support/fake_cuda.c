@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A librill-cuda.so without CUDA: GPUs 0 and 1, or none with RILL_FAKE_GPUS=0. FAKE_VERSION makes
-// it another build's, FAKE_NOTHING one that exports nothing of what librill wants.
+// A librill-cuda.so without CUDA: GPUs 0 and 1, or none with RILL_FAKE_GPUS=0, with room for
+// nothing. FAKE_VERSION makes it another build's, FAKE_NOTHING one that exports nothing of what
+// librill wants.
 #include "backend/cuda_library.h"
 
 #include <stdlib.h>
@@ -25,8 +26,6 @@ static void fake_close(rill__backend *be) {
     free(be);
 }
 
-static const rill__backend_ops ops = {.name = "cuda", .close = fake_close, .describe = describe};
-
 const char *rill__cuda_backend_version(void) {
 #ifdef FAKE_VERSION
     return FAKE_VERSION;
@@ -42,6 +41,29 @@ static rill_status refuse(rill_error *err, rill_status status, const char *messa
     if (err) snprintf(err->message, sizeof err->message, "%s", message);
     return status;
 }
+
+static bool no_memory(rill__backend *be, uint64_t *total, uint64_t *available) {
+    (void)be;
+    *total = *available = 0;
+    return true;
+}
+
+static rill_status no_room(rill__backend *be, const rill__tensor *tensor, rill__weight_use use,
+                           rill__weight **out, rill_error *err) {
+    (void)be, (void)tensor, (void)use, (void)out;
+    return refuse(err, RILL_ENOMEM, "cuda:0: no room");
+}
+
+static void free_nothing(rill__backend *be, rill__weight *weight) {
+    (void)be, (void)weight;
+}
+
+static const rill__backend_ops ops = {.name = "cuda",
+                                      .close = fake_close,
+                                      .describe = describe,
+                                      .memory = no_memory,
+                                      .weight_new = no_room,
+                                      .weight_free = free_nothing};
 
 rill_status rill__cuda_backend_open(const rill_device_options *options, int device,
                                     rill__backend **out, rill_error *err) {
