@@ -289,8 +289,8 @@ typedef struct rill__backend_ops {
     // Announces a pass to a backend that keeps what its operations are given where it computes: its
     // operations are called between begin and end, and the tokens, rows, runs and wanted rows that
     // they are given are the pass's own. If begin returns true, the backend has queued all that
-    // comes before the first `synchronize`, as in a pass of the same shape before, and none of it
-    // is called. Both are NULL where nobody needs to know.
+    // comes before the first `synchronize`, as in a pass of the same shape before, or has failed,
+    // and none of it is called. Both are NULL where nobody needs to know.
     bool (*begin)(rill__backend *be, const rill__pass *pass);
     void (*end)(rill__backend *be);
     // Waits for what is queued; returns the first failure since the last call.

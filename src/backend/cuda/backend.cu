@@ -105,6 +105,14 @@ static rill_product cuda_product(const rill__backend *be, rill_type weights) {
     return product;
 }
 
+static rill_status cuda_measure(rill__backend *be, rill_roof *out, rill_error *err) {
+    rill__cuda *cu = rill__cuda_of(be);
+    lock(cu);
+    rill_status status = rill__cuda_measure(be, out, err);
+    unlock(cu);
+    return status;
+}
+
 static bool cuda_memory(rill__backend *be, uint64_t *total, uint64_t *available) {
     size_t all = 0, left = 0;
     if (cudaSetDevice(rill__cuda_of(be)->device) != cudaSuccess ||
@@ -288,7 +296,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.tier = cuda_tier;
     ops.threads = cuda_threads;
     ops.product = cuda_product;
-    ops.measure = rill__cuda_measure;
+    ops.measure = cuda_measure;
     ops.memory = cuda_memory;
     ops.buffer_new = buffer_new;
     ops.buffer_free = buffer_free;

@@ -212,7 +212,7 @@ static rill__cuda_graph *find_graph(rill__cuda *cu, const rill__cuda_shape *shap
 
 // Only what fits into one turn of logits can be replayed: see `begin` in backend.h.
 static bool can_repeat(const rill__cuda *cu, const rill__pass *pass) {
-    return !pass->observed && pass->n_wanted <= cu->base.ops->logits_rows && cu->failed == RILL_OK;
+    return !pass->observed && pass->n_wanted <= cu->base.ops->logits_rows;
 }
 
 bool rill__cuda_begin(rill__backend *be, const rill__pass *pass) {
@@ -222,6 +222,7 @@ bool rill__cuda_begin(rill__backend *be, const rill__pass *pass) {
     RILL_CUDA_TRY(cu, cudaSetDevice(cu->device));
     cu->pass = pass;
     send_step(cu, pass);
+    if (cu->failed != RILL_OK) return true;  // there is nothing to work on; `synchronize` says why
     if (!can_repeat(cu, pass)) return false;
     rill__cuda_shape shape = {pass->room,     pass->n_rows,          pass->n_runs,
                               pass->n_wanted, pass->choices != NULL, hash_runs(pass)};
