@@ -228,7 +228,7 @@ typedef struct rill__choice {
     uint32_t n_biases;
     uint32_t n_adjustments;
     rill__buffer *kept;  // [vocab_size] where the row's logits stay for who asks later
-    rill_token *chosen;  // -1: no logit is a finite number
+    rill_token *chosen;  // after `synchronize`; -1: no logit is a finite number
 } rill__choice;
 
 // One pass over a batch: what its operations will be given. Host memory, which stays as it is until
@@ -356,10 +356,10 @@ typedef struct rill__backend_ops {
     void (*select_rows)(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                         const uint32_t *rows, size_t n_rows, size_t width);
     // Chooses a token from each row of logits [n_rows, vocab_size] that has a choice, and keeps the
-    // row, which is of no use any more then; tokens [n_rows] of the others become -1. `choices` are
-    // the pass's own. NULL: logits are read, and the host chooses.
+    // row, which is of no use any more then. `choices` are the pass's own. `synchronize` leaves the
+    // tokens where they say. NULL: logits are read, and the host chooses.
     void (*choose)(rill__backend *be, rill__buffer *logits, const rill__choice *const *choices,
-                   size_t n_rows, size_t vocab_size, rill__buffer *tokens);
+                   size_t n_rows, size_t vocab_size);
 } rill__backend_ops;
 
 // Every backend begins with this.

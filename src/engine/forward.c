@@ -15,7 +15,7 @@ typedef struct workspace_part {
     size_t width;  // floats a row
 } workspace_part;
 
-enum { N_PARTS = 19 };
+enum { N_PARTS = 18 };
 
 // Parts that the model does not have get no rows.
 static void workspace_parts(const rill__network *net, size_t max_rows,
@@ -49,7 +49,6 @@ static void workspace_parts(const rill__network *net, size_t max_rows,
          frames * d->rope.n_dims},
         {offsetof(rill__workspace, ends), max_logits, d->hidden_size},
         {offsetof(rill__workspace, logits), max_logits, d->vocab_size},
-        {offsetof(rill__workspace, chosen), net->backend->ops->choose ? max_logits : 0, 1},
     };
     memcpy(parts, all, sizeof all);
 }
@@ -82,12 +81,11 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, rill
                           .runs = rill__calloc(max_rows, sizeof *ws.runs),
                           .wanted = rill__calloc(max_rows, sizeof *ws.wanted),
                           .wanted_logits = rill__calloc(max_rows, sizeof *ws.wanted_logits),
-                          .choices = rill__calloc(max_rows, sizeof *ws.choices),
-                          .tokens = rill__calloc(max_rows, sizeof *ws.tokens)};
+                          .choices = rill__calloc(max_rows, sizeof *ws.choices)};
     workspace_part parts[N_PARTS];
     workspace_parts(net, max_rows, parts);
     rill_status status = RILL_OK;
-    if (!ws.runs || !ws.wanted || !ws.wanted_logits || !ws.choices || !ws.tokens)
+    if (!ws.runs || !ws.wanted || !ws.wanted_logits || !ws.choices)
         status = rill__fail_memory(err, "a workspace", max_rows * sizeof *ws.runs);
     for (int i = 0; status == RILL_OK && i < N_PARTS; i++) {
         size_t bytes;
@@ -109,14 +107,13 @@ void rill__workspace_close(rill__workspace *ws) {
                                      ws->q_sink,   ws->q_previous, ws->k,     ws->v,
                                      ws->attended, ws->gate,       ws->up,    ws->router,
                                      ws->gathered, ws->routes,     ws->table, ws->local_table,
-                                     ws->ends,     ws->logits,     ws->chosen};
+                                     ws->ends,     ws->logits};
     for (size_t i = 0; ws->backend && i < sizeof buffers / sizeof *buffers; i++)
         ws->backend->ops->buffer_free(ws->backend, buffers[i]);
     rill__free(ws->runs);
     rill__free(ws->wanted);
     rill__free(ws->wanted_logits);
     rill__free(ws->choices);
-    rill__free(ws->tokens);
     memset(ws, 0, sizeof *ws);
 }
 
@@ -421,25 +418,19 @@ static void compute_logits(const pass *p, size_t first, size_t n) {
     norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
     p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
-    if (p->choices)
-        p->ops->choose(p->be, ws->logits, ws->choices + first, n, d->vocab_size, ws->chosen);
+    if (p->choices) p->ops->choose(p->be, ws->logits, ws->choices + first, n, d->vocab_size);
 }
 
-// What there is to know of the wanted rows [first, first + n): tokens chosen from logits, or those.
-static rill_status read_results(const pass *p, size_t first, size_t n) {
+// Waits, and reads the logits of the wanted rows [first, first + n) but those that tokens were
+// chosen from.
+static rill_status read_logits(const pass *p, size_t first, size_t n) {
     rill__workspace *ws = p->ws;
     size_t bytes = p->d->vocab_size * sizeof(float);
     rill_status status = p->ops->synchronize(p->be, p->err);
-    if (status != RILL_OK) return status;
-    if (p->choices) p->ops->buffer_read(p->be, ws->chosen, 0, ws->tokens, n * sizeof *ws->tokens);
-    for (size_t i = 0; i < n; i++) {
-        const rill__choice *choice = ws->choices[first + i];
-        if (choice)
-            *choice->chosen = ws->tokens[i];
-        else
+    for (size_t i = 0; status == RILL_OK && i < n; i++)
+        if (!ws->choices[first + i])
             p->ops->buffer_read(p->be, ws->logits, i * bytes, ws->wanted_logits[first + i], bytes);
-    }
-    return RILL_OK;
+    return status;
 }
 
 rill_status rill__forward(const rill__network *net, rill__workspace *ws, const rill__batch *batch,
@@ -457,12 +448,12 @@ rill_status rill__forward(const rill__network *net, rill__workspace *ws, const r
     bool done = p.ops->begin && p.ops->begin(p.be, &all);
     rill_status status = done ? RILL_OK : run_layers(&p);
     if (status == RILL_OK && !done && turn) compute_logits(&p, 0, turn);
-    if (status == RILL_OK) status = read_results(&p, 0, turn);
+    if (status == RILL_OK) status = read_logits(&p, 0, turn);
     // More rows than there is room for logits: the others in turns.
     for (size_t first = turn; status == RILL_OK && first < all.n_wanted; first += turn) {
         if (turn > all.n_wanted - first) turn = all.n_wanted - first;
         compute_logits(&p, first, turn);
-        status = read_results(&p, first, turn);
+        status = read_logits(&p, first, turn);
     }
     if (p.ops->end) p.ops->end(p.be);
     return status;

@@ -28,12 +28,10 @@ typedef struct rill__workspace {
     rill__buffer *local_table;  // the same for layers with a RoPE of their own
     rill__buffer *ends;         // [max_logits, hidden] rows whose logits are wanted
     rill__buffer *logits;       // [max_logits, vocab]
-    rill__buffer *chosen;       // [max_logits] tokens
     rill__run *runs;            // [max_rows] of the batch; host memory, as the next
     uint32_t *wanted;           // [max_rows] rows whose logits are wanted
     float **wanted_logits;      // [max_rows] where they go; NULL: a token is chosen from them
     const rill__choice **choices;  // [max_rows] how; NULL: they are read
-    rill_token *tokens;            // [max_logits] that were chosen
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.

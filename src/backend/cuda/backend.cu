@@ -11,6 +11,8 @@ extern "C" {
 #include <cstdlib>
 #include <cstring>
 
+enum { LOGITS_ROWS = 256 };
+
 bool rill__cuda_failed(rill__cuda *cu, cudaError_t error, const char *call, const char *file,
                        int line) {
     if (error == cudaSuccess) return false;
@@ -79,6 +81,7 @@ static void cuda_close(rill__backend *be) {
     if (cu->stream) cudaStreamSynchronize(cu->stream);
     rill__cuda_pass_close(cu);
     cudaFree(cu->attend_scratch);
+    cudaFreeHost(cu->chosen);
     if (cu->stream) cudaStreamDestroy(cu->stream);
     if (cu->host) pthread_mutex_destroy(&cu->host->lock);
     rill__free(cu->host);
@@ -200,11 +203,19 @@ static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visibl
     return status;
 }
 
+static void hand_out_choices(rill__cuda *cu) {
+    for (size_t i = 0; i < cu->n_choices; i++) {
+        const rill__choice *choice = cu->pass->choices[cu->first_choice + i];
+        if (choice) *choice->chosen = cu->chosen[i];
+    }
+}
+
 static rill_status synchronize(rill__backend *be, rill_error *err) {
     rill__cuda *cu = rill__cuda_of(be);
     lock(cu);
     rill__cuda_launch_recorded(cu);
-    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+    if (!RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream))) hand_out_choices(cu);
+    cu->n_choices = 0;
     rill_status status = take_failure(cu, err);
     unlock(cu);
     return status;
@@ -302,7 +313,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.buffer_free = buffer_free;
     ops.buffer_write = buffer_write;
     ops.buffer_read = buffer_read;
-    ops.logits_rows = 256;
+    ops.logits_rows = LOGITS_ROWS;
     ops.begin = rill__cuda_begin;
     ops.end = rill__cuda_end;
     ops.reserve = reserve;
@@ -347,7 +358,8 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
     cudaDeviceProp p;
     if (RILL_CUDA_TRY(cu, cudaSetDevice(cu->device)) ||
         RILL_CUDA_TRY(cu, cudaGetDeviceProperties(&p, cu->device)) ||
-        RILL_CUDA_TRY(cu, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking)))
+        RILL_CUDA_TRY(cu, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking)) ||
+        RILL_CUDA_TRY(cu, cudaMallocHost(&cu->chosen, LOGITS_ROWS * sizeof *cu->chosen)))
         return take_failure(cu, err);
     cu->processors = p.multiProcessorCount;
     cu->architecture = p.major * 10 + p.minor;

@@ -228,12 +228,14 @@ static __global__ void __launch_bounds__(THREADS)
 }
 
 void rill__cuda_choose(rill__backend *be, rill__buffer *logits, const rill__choice *const *choices,
-                       size_t n_rows, size_t vocab_size, rill__buffer *tokens) {
+                       size_t n_rows, size_t vocab_size) {
     rill__cuda *cu = rill__cuda_of(be);
-    size_t first = (size_t)(choices - cu->pass->choices);
-    choose_rows<<<(unsigned)n_rows, THREADS, 0, cu->stream>>>(
-        rill__cuda_floats(logits), (uint32_t)vocab_size, cu->step.choices + first,
-        cu->step.adjustments, (rill_token *)(void *)tokens->data);
+    cu->first_choice = (size_t)(choices - cu->pass->choices);
+    cu->n_choices = n_rows;
+    choose_rows<<<(unsigned)n_rows, THREADS, 0, cu->stream>>>(rill__cuda_floats(logits),
+                                                              (uint32_t)vocab_size,
+                                                              cu->step.choices + cu->first_choice,
+                                                              cu->step.adjustments, cu->chosen);
     RILL_CUDA_STARTED(cu, "choose_rows");
     rill__cuda_wrote(logits);
 }

@@ -101,6 +101,9 @@ struct rill__cuda {
     cudaStream_t stream;
     rill__cuda_step step;
     const rill__pass *pass;  // the one that began and has not ended
+    rill_token *chosen;      // [logits_rows] of its turn of choices, where both sides see it
+    size_t first_choice;     // of that turn
+    size_t n_choices;        // 0: nothing was chosen since `synchronize`
     size_t max_rows;         // what was reserved
     size_t max_visible;
     size_t max_width;
@@ -183,7 +186,7 @@ void rill__cuda_add(rill__backend *be, rill__buffer *x, const rill__buffer *y, s
 void rill__cuda_select_rows(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                             const uint32_t *rows, size_t n_rows, size_t width);
 void rill__cuda_choose(rill__backend *be, rill__buffer *logits, const rill__choice *const *choices,
-                       size_t n_rows, size_t vocab_size, rill__buffer *tokens);
+                       size_t n_rows, size_t vocab_size);
 rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *err);
 
 // Exact products: raw weights of any type as floats, sums in double. (product_exact.cu) `weight`

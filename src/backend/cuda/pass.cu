@@ -230,6 +230,8 @@ bool rill__cuda_begin(rill__backend *be, const rill__pass *pass) {
     g->seen++;
     g->last = ++h->n_passes;
     if (g->exec) {
+        cu->first_choice = 0;
+        cu->n_choices = pass->choices ? pass->n_wanted : 0;
         RILL_CUDA_TRY(cu, cudaGraphLaunch(g->exec, cu->stream));
         return true;
     }
