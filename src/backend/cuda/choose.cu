@@ -4,7 +4,7 @@
 // Weights are summed as whole numbers (units of 2^-40 of the greatest), so that a sum does not
 // depend on its order and many threads may add it up. The host's sums are of floats: a draw that
 // falls within 2^-40 of the border between two tokens may go the other way there.
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/launch.cuh"
 
 #include <cmath>
 
@@ -153,16 +153,33 @@ static __device__ unsigned long long reach(shortlist &list, const row &r, goal g
     return reach_in_list<WALK>(list, r, low, high, above, g);
 }
 
-// Keeps the logits and adjusts them; returns the greatest key.
-static __device__ unsigned long long adjust(const row &r, const rill__cuda_choice &c,
-                                            const rill__adjustment *adjustments) {
-    for (uint32_t i = threadIdx.x; i < r.n; i += THREADS) {
-        float logit = r.values[i];
-        c.kept[i] = logit;
-        if (!(logit < INFINITY)) r.values[i] = -INFINITY;  // what is no number, too
+// Keeps the logits, and what is no number becomes -inf among them; returns the thread's greatest
+// key. Several are read at once: what is stored might be what is read next, for all that the
+// compiler knows.
+static __device__ unsigned long long keep(const row &r, float *kept) {
+    enum { AT_ONCE = 8 };
+    unsigned long long greatest = 0;
+    for (uint32_t first = threadIdx.x; first < r.n; first += AT_ONCE * THREADS) {
+        float x[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++)
+            x[j] = first + j * THREADS < r.n ? r.values[first + j * THREADS] : 0;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            uint32_t i = first + j * THREADS;
+            if (i >= r.n) break;
+            kept[i] = x[j];
+            if (!(x[j] < INFINITY)) r.values[i] = x[j] = -INFINITY;
+            greatest = max(greatest, key_of<LIKELIEST_FIRST>(x[j], i));
+        }
     }
+    return greatest;
+}
+
+// Adjusts the logits; returns the thread's greatest key.
+static __device__ unsigned long long adjust(const row &r, const rill__cuda_choice &c,
+                                            const rill__adjustment *own) {
     __syncthreads();
-    const rill__adjustment *own = adjustments + c.first_adjustment;
     for (uint32_t i = threadIdx.x; i < c.n_biases; i += THREADS)
         r.values[own[i].token] = __fadd_rn(r.values[own[i].token], own[i].bias);
     __syncthreads();
@@ -173,9 +190,10 @@ static __device__ unsigned long long adjust(const row &r, const rill__cuda_choic
     }
     __syncthreads();
     unsigned long long greatest = 0;
+#pragma unroll 8
     for (uint32_t i = threadIdx.x; i < r.n; i += THREADS)
         greatest = max(greatest, key_of<LIKELIEST_FIRST>(r.values[i], i));
-    return greatest_of_block(greatest);
+    return greatest;
 }
 
 // Drops all but the likeliest: at most top_k, no more than reach top_p of the mass, none below
@@ -214,12 +232,15 @@ static __global__ void __launch_bounds__(THREADS)
     choose_rows(float *logits, uint32_t vocab_size, const rill__cuda_choice *choices,
                 const rill__adjustment *adjustments, rill_token *tokens) {
     const rill__cuda_choice c = choices[blockIdx.x];
+    wait_for_previous();
     if (!c.kept) {
         if (threadIdx.x == 0) tokens[blockIdx.x] = -1;
         return;
     }
     row r = {logits + (size_t)blockIdx.x * vocab_size, vocab_size, 0};
-    uint32_t best = id_of(adjust(r, c, adjustments));
+    unsigned long long key = keep(r, c.kept);
+    if (c.n_adjustments) key = adjust(r, c, adjustments + c.first_adjustment);
+    uint32_t best = id_of(greatest_of_block(key));
     float greatest = r.values[best];
     bool finite = isfinite(greatest);
     __syncthreads();
@@ -232,10 +253,8 @@ void rill__cuda_choose(rill__backend *be, rill__buffer *logits, const rill__choi
     rill__cuda *cu = rill__cuda_of(be);
     cu->first_choice = (size_t)(choices - cu->pass->choices);
     cu->n_choices = n_rows;
-    choose_rows<<<(unsigned)n_rows, THREADS, 0, cu->stream>>>(rill__cuda_floats(logits),
-                                                              (uint32_t)vocab_size,
-                                                              cu->step.choices + cu->first_choice,
-                                                              cu->step.adjustments, cu->chosen);
-    RILL_CUDA_STARTED(cu, "choose_rows");
+    rill__cuda_start(cu, "choose_rows", choose_rows, dim3((unsigned)n_rows), dim3(THREADS), 0,
+                     rill__cuda_floats(logits), (uint32_t)vocab_size,
+                     cu->step.choices + cu->first_choice, cu->step.adjustments, cu->chosen);
     rill__cuda_wrote(logits);
 }
