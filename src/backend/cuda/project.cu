@@ -5,32 +5,6 @@
 #include "backend/cuda/product_wide.cuh"
 
 template <int KIND>
-static void start_few(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
-    unsigned n_segments = (a->weights[0].column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
-    unsigned at_once = a->after == AFTER_ACTIVATE ? a->n_matrices : 1, most = MOST_WARPS / at_once;
-    int nt = n_routed || a->n_rows <= 8 ? 1 : a->n_rows <= 16 ? 2 : 4;
-    unsigned threads;
-    size_t bytes;
-    do {  // fewer warps where a long row's parts leave too little shared memory
-        unsigned rounds = (n_segments + most - 1) / most;
-        threads = 32 * at_once * ((n_segments + rounds - 1) / rounds);
-        bytes = (size_t)a->n_matrices * n_segments * nt * 8 * 16 * sizeof(float) +
-                threads / 32 * few_bytes<KIND>::segment;
-        if (a->normed) bytes += a->columns * sizeof(__half);
-    } while (bytes > MOST_FEW_SHARED && (most /= 2) > 0);
-    void (*kernel)(product_args) = nt == 1   ? product_few<KIND, 1, false>
-                                   : nt == 2 ? product_few<KIND, 2, false>
-                                             : product_few<KIND, 4, false>;
-    if (a->normed) kernel = product_few<KIND, 1, true>;
-    if (bytes > 48 << 10)
-        RILL_CUDA_TRY(cu, cudaFuncSetAttribute((const void *)kernel,
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               (int)bytes));
-    rill__cuda_start(cu, "product_few", kernel, dim3(n_tiles, n_routed ? n_routed : 1), threads,
-                     bytes, *a);
-}
-
-template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
     if (n_routed || a->n_rows <= MOST_FEW_ROWS) {
         start_few<KIND>(cu, a, n_tiles, n_routed);
