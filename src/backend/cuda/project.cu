@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Products of activations with weights: which kernel does what. See product.cuh.
-#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_many.cuh"
+#include "backend/cuda/product_stream.cuh"
 #include "backend/cuda/product_wide.cuh"
 
 template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
+    if (cu->architecture == 90 && !n_routed && a->n_rows <= MOST_STREAM_ROWS &&
+        start_stream<KIND>(cu, a))
+        return;
     if (n_routed || a->n_rows <= MOST_FEW_ROWS) {
         start_few<KIND>(cu, a, n_tiles, n_routed);
         return;
@@ -135,7 +138,8 @@ static bool is_few(const rill__stage *s) {
 // A stage's norm: of one row by every block that needs it, of more by a kernel of its own.
 static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) {
     rill__buffer *x = s->normed ? s->normed : const_cast<rill__buffer *>(s->in);
-    bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32;
+    bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32 &&
+                     s->width <= MOST_FOURS_WIDTH;
     if (s->normed && !in_blocks)
         rill__cuda_norm(&cu->base, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
                         s->norm_eps, s->n_rows, s->width);
