@@ -99,6 +99,8 @@ struct rill__cuda {
     int architecture;  // 90 for compute capability 9.0
     bool exact;
     cudaStream_t stream;
+    uint64_t n_started;      // kernels of rill__cuda_start
+    uint64_t large_started;  // the last of them that took more than half of shared memory
     rill__cuda_step step;
     const rill__pass *pass;  // the one that began and has not ended
     rill_token *chosen;      // [logits_rows] of its turn of choices, where both sides see it

@@ -35,6 +35,7 @@ static void rill__cuda_start(rill__cuda *cu, const char *name, void (*kernel)(Pa
     config.stream = cu->stream;
     config.attrs = &early;
     config.numAttrs = cu->architecture >= 90 ? 1 : 0;
+    cu->n_started++;
     rill__cuda_failed(cu, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name,
                       __FILE__, __LINE__);
 }

@@ -65,37 +65,96 @@ template <typename real> struct norm_state {
     real mean;
     real scale;
 };
+
+// The sums that a norm takes, of one four of the row.
+template <typename real> static __device__ __forceinline__ real sum_of(const rill__cuda_four &f) {
+    return ((real)f.x[0] + (real)f.x[1]) + ((real)f.x[2] + (real)f.x[3]);
+}
+template <typename real>
+static __device__ __forceinline__ real plus_squares(const norm_of_rows &n, real sum,
+                                                    const rill__cuda_four &f, uint32_t at,
+                                                    real mean) {
+    for (uint32_t i = 0; i < 4; i++)
+        if (at + i < n.width) sum = plus_square(sum, (real)f.x[i] - mean);
+    return sum;
+}
+template <typename real>
+static __device__ __forceinline__ real norm_scale(const norm_of_rows &n, real squares) {
+    return 1 / sqrt(squares / (real)n.width + (real)n.eps);
+}
+
 template <typename real>
 static __device__ norm_state<real> norm_row(const norm_of_rows &n, const float *x, real *warps) {
     norm_state<real> s = {0, 0};
     if (n.centred)
         s.mean = row_sum<real>(n.width, warps,
                                [&](real sum, uint32_t at) {
-                                   rill__cuda_four f = rill__cuda_load4(x, at, n.width);
-                                   return sum + (((real)f.x[0] + (real)f.x[1]) +
-                                                 ((real)f.x[2] + (real)f.x[3]));
+                                   return sum + sum_of<real>(rill__cuda_load4(x, at, n.width));
                                }) /
                  (real)n.width;
-    real squares = row_sum<real>(n.width, warps + 32, [&](real sum, uint32_t at) {
-        rill__cuda_four f = rill__cuda_load4(x, at, n.width);
-        for (uint32_t i = 0; i < 4; i++)
-            if (at + i < n.width) sum = plus_square(sum, (real)f.x[i] - s.mean);
-        return sum;
-    });
-    s.scale = 1 / sqrt(squares / (real)n.width + (real)n.eps);
+    s.scale =
+        norm_scale(n, row_sum<real>(n.width, warps + 32, [&](real sum, uint32_t at) {
+                       return plus_squares(n, sum, rill__cuda_load4(x, at, n.width), at, s.mean);
+                   }));
+    return s;
+}
+
+// The same, of a row that a block of FOURS_THREADS has in its registers, so that memory is waited
+// for once: a thread's four number k is number threadIdx.x + k FOURS_THREADS of the row. These are
+// its lanes' fours, of two lanes in turn.
+enum { FOURS_THREADS = 512, MOST_FOURS = 4, MOST_FOURS_WIDTH = 4 * FOURS_THREADS * MOST_FOURS };
+
+static __device__ __forceinline__ uint32_t four_at(int k) {
+    return 4 * (threadIdx.x + k * FOURS_THREADS);
+}
+
+template <class Part>
+static __device__ __forceinline__ float fours_sum(uint32_t width, float *warps, Part part) {
+    uint32_t lanes = norm_lanes(width), lane = threadIdx.x % 32;
+    float sums[2] = {0, 0};
+#pragma unroll
+    for (int k = 0; k < MOST_FOURS; k++)
+        if (four_at(k) < width) sums[k % 2] = part(sums[k % 2], k);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        uint32_t own = threadIdx.x + i * FOURS_THREADS;
+        float sum = warp_sum(sums[i]);
+        if (own < lanes && lane == 0) warps[own / 32] = sum;
+    }
+    __syncthreads();
+    return warp_sum(lane < lanes / 32 ? warps[lane] : 0);
+}
+
+static __device__ __forceinline__ norm_state<float>
+norm_fours(const norm_of_rows &n, const rill__cuda_four (&x)[MOST_FOURS], float *warps) {
+    norm_state<float> s = {0, 0};
+    if (n.centred)
+        s.mean =
+            fours_sum(n.width, warps, [&](float sum, int k) { return sum + sum_of<float>(x[k]); }) /
+            (float)n.width;
+    s.scale = norm_scale(n, fours_sum(n.width, warps + 32, [&](float sum, int k) {
+                             return plus_squares(n, sum, x[k], four_at(k), s.mean);
+                         }));
     return s;
 }
 
 // Four numbers of the row.
 template <typename real>
-static __device__ rill__cuda_four norm_four(const norm_of_rows &n, norm_state<real> s,
-                                            const float *x, uint32_t at) {
-    rill__cuda_four f = rill__cuda_load4(x, at, n.width), bias = {};
-    rill__cuda_four weight = rill__cuda_load4(n.weight, at, n.width);
+static __device__ __forceinline__ rill__cuda_four norm_four(const norm_of_rows &n,
+                                                            norm_state<real> s, rill__cuda_four f,
+                                                            const rill__cuda_four &weight,
+                                                            uint32_t at) {
+    rill__cuda_four bias = {};
     if (n.bias) bias = rill__cuda_load4(n.bias, at, n.width);
     for (int i = 0; i < 4; i++)
         f.x[i] = (float)normed((real)f.x[i] - s.mean, s.scale, (real)weight.x[i], (real)bias.x[i]);
     return f;
+}
+template <typename real>
+static __device__ rill__cuda_four norm_four(const norm_of_rows &n, norm_state<real> s,
+                                            const float *x, uint32_t at) {
+    return norm_four(n, s, rill__cuda_load4(x, at, n.width),
+                     rill__cuda_load4(n.weight, at, n.width), at);
 }
 
 static inline norm_of_rows norm_with(const rill__weight *weight, const rill__weight *bias,

@@ -126,7 +126,15 @@ static __device__ uint32_t column_of(int lane, int f, int j) {
     return 16 * f + 8 * (j / 2) + 2 * (lane % 4);
 }
 
-static __device__ void pack_half(const source &from, const rill__cuda_packed &to, size_t tile,
+// A tile that is packed, and where its parts lie.
+struct target {
+    uint8_t *tile;
+    uint32_t high_at;
+    uint32_t scales_at;
+    uint32_t bytes;
+};
+
+static __device__ void pack_half(const source &from, const rill__cuda_packed &to, uint8_t *tile,
                                  uint32_t row0, uint32_t column0, int lane) {
     for (int f = 0; f < 4; f++)
         for (int j = 0; j < 4; j++) {
@@ -137,14 +145,14 @@ static __device__ void pack_half(const source &from, const rill__cuda_packed &to
                 float x = float_at(from.type, from.raw + row * from.row_bytes, column);
                 word |= bits_of(x / to.row_scales[row]) << (16 * i);
             }
-            to.codes[((tile * 4 + f) * 32 + lane) * 4 + j] = word;
+            ((uint32_t *)tile)[(f * 32 + lane) * 4 + j] = word;
         }
 }
 
 // Where a code's bits go: see `unpack` in weights.cuh. Low nibble j of a fragment's word is the
 // first number of register j, nibble j + 4 the second.
-static __device__ void place_code(const rill__cuda_packed &to, size_t tile, int lane, int f, int j,
-                                  int i, uint32_t code, uint32_t *codes, uint32_t *high) {
+static __device__ void place_code(const rill__cuda_packed &to, int f, int j, int i, uint32_t code,
+                                  uint32_t *codes, uint32_t *high) {
     if (to.kind == RILL_KIND_8) {
         codes[2 * f + j / 2] |= code << (16 * (j % 2) + 8 * i);
         return;
@@ -156,8 +164,8 @@ static __device__ void place_code(const rill__cuda_packed &to, size_t tile, int 
         high[0] |= (code >> 4) << (4 * f + j + 16 * i);
 }
 
-static __device__ void pack_codes(const source &from, const rill__cuda_packed &to, size_t tile,
-                                  uint32_t row0, uint32_t column0, int lane) {
+static __device__ void pack_codes(const source &from, const rill__cuda_packed &to,
+                                  const target &tile, uint32_t row0, uint32_t column0, int lane) {
     uint32_t codes[8] = {0}, high[2] = {0};
     for (int f = 0; f < 4; f++)
         for (int j = 0; j < 4; j++) {
@@ -166,22 +174,23 @@ static __device__ void pack_codes(const source &from, const rill__cuda_packed &t
                 uint32_t column = column0 + column_of(lane, f, j) + i;
                 if (column >= from.columns) continue;
                 coded n = coded_at(from.type, from.raw + row * from.row_bytes, column);
-                place_code(to, tile, lane, f, j, i, n.code, codes, high);
+                place_code(to, f, j, i, n.code, codes, high);
             }
         }
     int words = to.kind == RILL_KIND_8 ? 8 : 4;
     for (int w = 0; w < words; w++)
-        to.codes[((tile * (words / 4) + w / 4) * 32 + lane) * 4 + w % 4] = codes[w];
-    int n_high = to.kind == RILL_KIND_6 ? 2 : 1;
-    for (int w = 0; to.high && w < n_high; w++) to.high[(tile * 32 + lane) * n_high + w] = high[w];
+        ((uint32_t *)tile.tile)[(w / 4 * 32 + lane) * 4 + w % 4] = codes[w];
+    int n_high = (int)(tile.scales_at - tile.high_at) / 128;
+    for (int w = 0; w < n_high; w++)
+        ((uint32_t *)(tile.tile + tile.high_at))[lane * n_high + w] = high[w];
 }
 
 // Scales, then mins: a word has a block's of rows g and g + 8.
-static __device__ void pack_scales(const source &from, const rill__cuda_packed &to, size_t tile,
-                                   uint32_t row0, uint32_t column0, int g) {
+static __device__ void pack_scales(const source &from, const rill__cuda_packed &to,
+                                   const target &tile, uint32_t row0, uint32_t column0, int g) {
     int blocks = to.kind == RILL_KIND_6 ? 4 : 2;
     bool min = to.kind == RILL_KIND_4_MIN || to.kind == RILL_KIND_5_MIN;
-    uint32_t *out = to.scales + (tile * 8 + g) * blocks * (min ? 2 : 1);
+    uint32_t *out = (uint32_t *)(tile.tile + tile.scales_at) + g * blocks * (min ? 2 : 1);
     for (int b = 0; b < blocks; b++) {
         uint32_t scales = 0, mins = 0, column = column0 + b * (64 / blocks);
         for (int i = 0; i < 2; i++) {
@@ -198,18 +207,20 @@ static __device__ void pack_scales(const source &from, const rill__cuda_packed &
 
 // A warp a tile. What is outside the matrix becomes codes and scales of 0; a kind's bias makes
 // nothing of them, for their scale is 0.
-static __global__ void pack(source from, rill__cuda_packed to, size_t n_tiles) {
+static __global__ void pack(source from, rill__cuda_packed to, target first, size_t n_tiles) {
     size_t tile = (size_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (tile >= n_tiles) return;
     int lane = threadIdx.x % 32;
     uint32_t row0 = (uint32_t)(tile / to.column_tiles) * RILL_TILE_ROWS;
     uint32_t column0 = (uint32_t)(tile % to.column_tiles) * RILL_TILE_COLUMNS;
+    target own = first;
+    own.tile += tile * own.bytes;
     if (to.kind == RILL_KIND_HALF) {
-        pack_half(from, to, tile, row0, column0, lane);
+        pack_half(from, to, own.tile, row0, column0, lane);
         return;
     }
-    pack_codes(from, to, tile, row0, column0, lane);
-    if (lane < 8) pack_scales(from, to, tile, row0, column0, lane);
+    pack_codes(from, to, own, row0, column0, lane);
+    if (lane < 8) pack_scales(from, to, own, row0, column0, lane);
 }
 
 static int kind_of(rill_type type) {
@@ -233,39 +244,22 @@ bool rill__cuda_packs(rill_type type) {
     return kind_of(type) >= 0;
 }
 
-// Words of a lane (codes, high) and of a pair of rows (scales).
-template <int KIND> static void words_of(int words[3]) {
+template <int KIND> static target target_of() {
     using L = rill__cuda_layout<KIND>;
-    words[0] = L::code_words;
-    words[1] = L::high_words;
-    words[2] = L::scale_words;
+    return {nullptr, L::high_at, L::scales_at, L::bytes};
 }
 
-static void words_of_kind(int kind, int words[3]) {
+static target target_of_kind(int kind) {
     switch (kind) {
-    case RILL_KIND_HALF: return words_of<RILL_KIND_HALF>(words);
-    case RILL_KIND_4: return words_of<RILL_KIND_4>(words);
-    case RILL_KIND_4_MIN: return words_of<RILL_KIND_4_MIN>(words);
-    case RILL_KIND_5: return words_of<RILL_KIND_5>(words);
-    case RILL_KIND_5_MIN: return words_of<RILL_KIND_5_MIN>(words);
-    case RILL_KIND_6: return words_of<RILL_KIND_6>(words);
-    case RILL_KIND_8: return words_of<RILL_KIND_8>(words);
-    default: return words_of<RILL_KIND_FP4>(words);
+    case RILL_KIND_HALF: return target_of<RILL_KIND_HALF>();
+    case RILL_KIND_4: return target_of<RILL_KIND_4>();
+    case RILL_KIND_4_MIN: return target_of<RILL_KIND_4_MIN>();
+    case RILL_KIND_5: return target_of<RILL_KIND_5>();
+    case RILL_KIND_5_MIN: return target_of<RILL_KIND_5_MIN>();
+    case RILL_KIND_6: return target_of<RILL_KIND_6>();
+    case RILL_KIND_8: return target_of<RILL_KIND_8>();
+    default: return target_of<RILL_KIND_FP4>();
     }
-}
-
-static rill_status take_parts(rill__cuda *cu, rill__cuda_packed *p, size_t n_tiles,
-                              size_t row_tiles, const char *name, rill_error *err) {
-    int words[3];
-    words_of_kind(p->kind, words);
-    const size_t bytes[] = {n_tiles * 32 * words[0] * 4, n_tiles * 32 * words[1] * 4,
-                            n_tiles * 8 * words[2] * 4, row_tiles * RILL_TILE_ROWS * sizeof(float)};
-    void **const parts[] = {(void **)&p->codes, (void **)&p->high, (void **)&p->scales,
-                            (void **)&p->row_scales};
-    rill_status status = RILL_OK;
-    for (int i = 0; i < 4 && status == RILL_OK; i++)
-        if (bytes[i]) status = rill__cuda_take(cu, bytes[i], name, parts[i], err);
-    return status;
 }
 
 // Rows that are no multiple of 16 bytes of halves would be read at odd addresses; such a matrix is
@@ -282,11 +276,16 @@ rill_status rill__cuda_pack(rill__cuda *cu, rill__weight *w, bool keep, const ch
     p->column_tiles = (uint32_t)((w->columns + RILL_TILE_COLUMNS - 1) / RILL_TILE_COLUMNS);
     w->packed = p;
     size_t n_tiles = row_tiles * p->column_tiles;
-    rill_status status = take_parts(cu, p, n_tiles, row_tiles, name, err);
+    target to = target_of_kind(p->kind);
+    rill_status status = rill__cuda_take(cu, n_tiles * to.bytes, name, (void **)&p->tiles, err);
+    if (status == RILL_OK)
+        status = rill__cuda_take(cu, row_tiles * RILL_TILE_ROWS * sizeof(float), name,
+                                 (void **)&p->row_scales, err);
     if (status != RILL_OK) return status;
+    to.tile = p->tiles;
     const source from = {w->raw, w->row_bytes, w->type, p->rows, p->columns};
     find_row_scales<<<p->rows, 256, 0, cu->stream>>>(from, p->row_scales);
-    pack<<<(unsigned)((n_tiles + 7) / 8), 256, 0, cu->stream>>>(from, *p, n_tiles);
+    pack<<<(unsigned)((n_tiles + 7) / 8), 256, 0, cu->stream>>>(from, *p, to, n_tiles);
     RILL_CUDA_STARTED(cu, "pack");
     if (!keep) {
         RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
@@ -298,9 +297,7 @@ rill_status rill__cuda_pack(rill__cuda *cu, rill__weight *w, bool keep, const ch
 
 void rill__cuda_packed_free(rill__cuda_packed *packed) {
     if (!packed) return;
-    cudaFree(packed->codes);
-    cudaFree(packed->high);
-    cudaFree(packed->scales);
+    cudaFree(packed->tiles);
     cudaFree(packed->row_scales);
     rill__free(packed);
 }

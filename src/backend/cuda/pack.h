@@ -5,7 +5,8 @@
 // of a warp holds, of fragment f, in register j (0 to 3) the two numbers of row g + 8 (j % 2) and
 // columns 16 f + 8 (j / 2) + 2 t + {0, 1}. A tile's numbers lie by lane, so a warp reads them in
 // whole lines and nothing has to be moved between lanes; wgmma takes the same fragments, four row
-// tiles at once. Tiles of a row of tiles follow one another.
+// tiles at once. A tile's scales follow it, and tiles of a row of tiles one another, so that any
+// number of them is one piece of memory: small pieces cost more than their bytes.
 //
 // A number is row_scale * (scale * (code - bias) + min): codes as in the file, their order changed;
 // scales and mins of blocks as float16, relative to the row's greatest (a power of two), so that
@@ -47,6 +48,11 @@ template <int KIND> struct rill__cuda_layout {
     static constexpr int blocks = KIND == RILL_KIND_6 ? 4 : 2;  // of a tile's columns
     // Halves of a row pair g, g + 8: [blocks][2], mins behind scales.
     static constexpr int scale_words = half ? 0 : blocks * (min ? 2 : 1);
+    // A tile in memory: codes [code_words / 4, 32 lanes, 4], high bits [32 lanes, high_words] and
+    // scales [8 (g), scale_words], words.
+    static constexpr uint32_t high_at = code_words * 128;
+    static constexpr uint32_t scales_at = high_at + high_words * 128;
+    static constexpr uint32_t bytes = scales_at + scale_words * 32;
 };
 
 struct rill__cuda_packed {
@@ -54,9 +60,7 @@ struct rill__cuda_packed {
     uint32_t rows;
     uint32_t columns;
     uint32_t column_tiles;
-    uint32_t *codes;    // [row tiles, column tiles, code_words / 4, 32 lanes, 4]; words
-    uint32_t *high;     // [row tiles, column tiles, 32, high_words]
-    uint32_t *scales;   // [row tiles, column tiles, 8 (g), scale_words], two halves a word
+    uint8_t *tiles;     // [row tiles, column tiles], as the kind's layout has them
     float *row_scales;  // [row tiles * 16]
 };
 

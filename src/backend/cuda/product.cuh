@@ -57,4 +57,47 @@ static __device__ __forceinline__ uint32_t matrix_of(const product_args &a, uint
     return m;
 }
 
+static __device__ __forceinline__ uint32_t segment_tiles(const rill__cuda_packed &w, uint32_t s) {
+    return min((uint32_t)SEGMENT_TILES, w.column_tiles - s * SEGMENT_TILES);
+}
+
+// A row's scale and what is to be added to its number, where somebody has them already.
+struct finish_operands {
+    float row_scales[2];  // with a gate: the gate's, up's
+    float before;
+};
+
+// One number of a product: its segments' sums, `stride` apart, and what comes after it. With a gate
+// they are the gate's, and up's follow.
+static __device__ __forceinline__ void finish_product(const product_args &a, uint32_t matrix,
+                                                      uint32_t row, size_t at, const float *parts,
+                                                      uint32_t stride, uint32_t n_segments,
+                                                      const finish_operands &o) {
+    auto sum = [&](uint32_t m, const float *from, float row_scale) {
+        float s = 0;
+#pragma unroll 8
+        for (uint32_t i = 0; i < n_segments; i++) s += from[i * stride];
+        return finished(s, row_scale, a.inverse, a.bias[m], row);
+    };
+    if (a.after == AFTER_ACTIVATE) {
+        float gate = sum(0, parts, o.row_scales[0]), up = 1;
+        if (a.n_matrices > 1) up = sum(1, parts + n_segments * stride, o.row_scales[1]);
+        float y = activated(a.activation, gate, up, a.limit);
+        a.out[0][at] = y;
+        if (a.half) a.half[at] = __float2half_rn(y * RILL_CUDA_GATED_SCALE);
+        return;
+    }
+    float y = sum(matrix, parts, o.row_scales[0]);
+    a.out[matrix][at] = a.after == AFTER_ADD ? __fadd_rn(o.before, y) : y;
+}
+
+static __device__ __forceinline__ finish_operands scales_of(const product_args &a, uint32_t matrix,
+                                                            uint32_t row) {
+    finish_operands o = {};
+    o.row_scales[0] = a.weights[matrix].row_scales[row];
+    if (a.after == AFTER_ACTIVATE && a.n_matrices > 1)
+        o.row_scales[1] = a.weights[1].row_scales[row];
+    return o;
+}
+
 #endif

@@ -92,18 +92,12 @@ template <int KIND, int NT> struct few_tiles {
     __device__ __forceinline__ tile_words<KIND> take(const rill__cuda_packed &w, size_t tile,
                                                      uint32_t i, uint32_t n, int lane,
                                                      const uint8_t *) {
-        tile_words<KIND> words = ahead[i % AHEAD];
-        if (i + AHEAD < n) load_tile<KIND>(w, tile + i + AHEAD, lane, &ahead[i % AHEAD]);
+        tile_words<KIND> words = ahead[0];  // numbers that are known keep them in registers
+#pragma unroll
+        for (int j = 0; j + 1 < AHEAD; j++) ahead[j] = ahead[j + 1];
+        if (i + AHEAD < n) load_tile<KIND>(w, tile + i + AHEAD, lane, &ahead[AHEAD - 1]);
         return words;
     }
-};
-
-// Bytes of a tile's codes, high bits and scales.
-template <int KIND> struct few_bytes {
-    using L = rill__cuda_layout<KIND>;
-    static constexpr uint32_t codes = L::code_words * 128, high = L::high_words * 128,
-                              scales = L::scale_words * 32;
-    static constexpr uint32_t segment = L::half ? 0 : SEGMENT_TILES * (codes + high + scales);
 };
 
 static __device__ __forceinline__ void send(uint8_t *to, const void *from, uint32_t bytes,
@@ -114,19 +108,18 @@ static __device__ __forceinline__ void send(uint8_t *to, const void *from, uint3
                      "l"((const uint8_t *)from + at));
 }
 
+// Shared memory of a warp's segment.
+template <int KIND>
+static constexpr uint32_t few_sent_bytes =
+    KIND == RILL_KIND_HALF ? 0 : SEGMENT_TILES *rill__cuda_layout<KIND>::bytes;
+
 template <int KIND> struct few_sent {
-    using B = few_bytes<KIND>;
-    using L = rill__cuda_layout<KIND>;
+    static constexpr uint32_t BYTES = rill__cuda_layout<KIND>::bytes;
 
     __device__ __forceinline__ void begin(const rill__cuda_packed &w, size_t tile, uint32_t n,
                                           int lane, uint8_t *to) {
         __syncwarp();  // nobody reads the segment before any more
-        send(to, (const uint8_t *)w.codes + tile * B::codes, n * B::codes, lane);
-        if (B::high)
-            send(to + SEGMENT_TILES * B::codes, (const uint8_t *)w.high + tile * B::high,
-                 n * B::high, lane);
-        send(to + SEGMENT_TILES * (B::codes + B::high),
-             (const uint8_t *)w.scales + tile * B::scales, n * B::scales, lane);
+        send(to, w.tiles + tile * BYTES, n * BYTES, lane);
         asm volatile("cp.async.commit_group;");
     }
     __device__ __forceinline__ void arrive() {
@@ -135,24 +128,7 @@ template <int KIND> struct few_sent {
     }
     __device__ __forceinline__ tile_words<KIND> take(const rill__cuda_packed &, size_t, uint32_t i,
                                                      uint32_t, int lane, const uint8_t *from) {
-        tile_words<KIND> t;
-#pragma unroll
-        for (int j = 0; j < L::code_words / 4; j++) {
-            uint4 v = ((const uint4 *)(from + i * B::codes))[j * 32 + lane];
-            t.codes[4 * j] = v.x;
-            t.codes[4 * j + 1] = v.y;
-            t.codes[4 * j + 2] = v.z;
-            t.codes[4 * j + 3] = v.w;
-        }
-        const uint32_t *high = (const uint32_t *)(from + SEGMENT_TILES * B::codes + i * B::high);
-#pragma unroll
-        for (int j = 0; j < L::high_words; j++) t.high[j] = high[lane * L::high_words + j];
-        const uint32_t *scales =
-            (const uint32_t *)(from + SEGMENT_TILES * (B::codes + B::high) + i * B::scales);
-#pragma unroll
-        for (int j = 0; j < L::scale_words; j++)
-            t.scales[j] = scales[lane / 4 * L::scale_words + j];
-        return t;
+        return tile_at<KIND>(from + i * BYTES, lane);
     }
 };
 template <int NT> struct few_tiles<RILL_KIND_4, NT> : few_sent<RILL_KIND_4> {};
@@ -162,10 +138,6 @@ template <int NT> struct few_tiles<RILL_KIND_5_MIN, NT> : few_sent<RILL_KIND_5_M
 template <int NT> struct few_tiles<RILL_KIND_6, NT> : few_sent<RILL_KIND_6> {};
 template <int NT> struct few_tiles<RILL_KIND_8, NT> : few_sent<RILL_KIND_8> {};
 template <int NT> struct few_tiles<RILL_KIND_FP4, NT> : few_sent<RILL_KIND_FP4> {};
-
-static __device__ __forceinline__ uint32_t segment_tiles(const rill__cuda_packed &w, uint32_t s) {
-    return min((uint32_t)SEGMENT_TILES, w.column_tiles - s * SEGMENT_TILES);
-}
 
 // A warp's segments: sums go to parts[segment][8 NT columns of mma][16]. The first has begun.
 template <int KIND, int NT, bool NORMED>
@@ -208,17 +180,6 @@ static __device__ __forceinline__ void sum_segments(const product_args &a, const
     }
 }
 
-// Number i of a block's products of a matrix: its segments together.
-template <int NT>
-static __device__ __forceinline__ float sum_parts(const product_args &a, uint32_t matrix,
-                                                  uint32_t row, const float *parts, uint32_t i) {
-    const rill__cuda_packed &w = a.weights[matrix];
-    uint32_t n_segments = (w.column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
-    float sum = 0;
-    for (uint32_t s = 0; s < n_segments; s++) sum += parts[s * (NT * 8 * 16) + i];
-    return finished(sum, w.row_scales[row], a.inverse, a.bias[matrix], row);
-}
-
 // A block has 16 rows of weights, its warps their segments; up to 8 NT rows of x.
 template <int KIND, int NT, bool NORMED>
 static __global__ void __launch_bounds__(32 * MOST_WARPS)
@@ -237,8 +198,8 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
     bool inside = p.tile * RILL_TILE_ROWS < w.rows;
     uint32_t part_floats = n_segments * (NT * 8 * 16);
     uint8_t *sent = (uint8_t *)(parts + a.n_matrices * part_floats);
-    __half *x = (__half *)(sent + blockDim.x / 32 * few_bytes<KIND>::segment);
-    sent += threadIdx.x / 32 * few_bytes<KIND>::segment;
+    __half *x = (__half *)(sent + blockDim.x / 32 * few_sent_bytes<KIND>);
+    sent += threadIdx.x / 32 * few_sent_bytes<KIND>;
     few_tiles<KIND, NT> tiles;
     if (inside && p.warp < n_segments) {
         size_t at = (size_t)p.tile * w.column_tiles + p.warp * SEGMENT_TILES;
@@ -255,18 +216,37 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
         uint32_t row = p.tile * RILL_TILE_ROWS + i % 16, x_row = p.x_row0 + i / 16;
         if (row < p.first_out || row - p.first_out >= p.rows || x_row >= p.n_rows) continue;
         size_t at = (size_t)x_row * p.rows + row - p.first_out;
-        if (a.after == AFTER_ACTIVATE) {
-            float gate = sum_parts<NT>(a, 0, row, parts, i), up = 1;
-            if (a.n_matrices > 1) up = sum_parts<NT>(a, 1, row, parts + part_floats, i);
-            float y = activated(a.activation, gate, up, a.limit);
-            a.out[0][at] = y;
-            if (a.half) a.half[at] = __float2half_rn(y * RILL_CUDA_GATED_SCALE);
-            continue;
-        }
-        float y = sum_parts<NT>(a, p.matrix, row, parts, i);
-        float *out = a.out[p.matrix] + at;
-        *out = a.after == AFTER_ADD ? __fadd_rn(*out, y) : y;
+        uint32_t first = a.after == AFTER_ACTIVATE ? 0 : p.matrix;
+        finish_operands o = scales_of(a, first, row);
+        if (a.after == AFTER_ADD) o.before = a.out[first][at];
+        finish_product(a, first, row, at, parts + i, NT * 8 * 16, n_segments, o);
     }
+}
+
+template <int KIND>
+static void start_few(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
+    unsigned n_segments = (a->weights[0].column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
+    unsigned at_once = a->after == AFTER_ACTIVATE ? a->n_matrices : 1, most = MOST_WARPS / at_once;
+    int nt = n_routed || a->n_rows <= 8 ? 1 : a->n_rows <= 16 ? 2 : 4;
+    unsigned threads;
+    size_t bytes;
+    do {  // fewer warps where a long row's parts leave too little shared memory
+        unsigned rounds = (n_segments + most - 1) / most;
+        threads = 32 * at_once * ((n_segments + rounds - 1) / rounds);
+        bytes = (size_t)a->n_matrices * n_segments * nt * 8 * 16 * sizeof(float) +
+                threads / 32 * few_sent_bytes<KIND>;
+        if (a->normed) bytes += a->columns * sizeof(__half);
+    } while (bytes > MOST_FEW_SHARED && (most /= 2) > 0);
+    void (*kernel)(product_args) = nt == 1   ? product_few<KIND, 1, false>
+                                   : nt == 2 ? product_few<KIND, 2, false>
+                                             : product_few<KIND, 4, false>;
+    if (a->normed) kernel = product_few<KIND, 1, true>;
+    if (bytes > 48 << 10)
+        RILL_CUDA_TRY(cu, cudaFuncSetAttribute((const void *)kernel,
+                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                               (int)bytes));
+    rill__cuda_start(cu, "product_few", kernel, dim3(n_tiles, n_routed ? n_routed : 1), threads,
+                     bytes, *a);
 }
 
 #endif

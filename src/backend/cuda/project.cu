@@ -1,37 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Products of activations with weights: which kernel does what. See product.cuh.
-#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_many.cuh"
+#include "backend/cuda/product_stream.cuh"
 #include "backend/cuda/product_wide.cuh"
 
 template <int KIND>
-static void start_few(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
-    unsigned n_segments = (a->weights[0].column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
-    unsigned at_once = a->after == AFTER_ACTIVATE ? a->n_matrices : 1, most = MOST_WARPS / at_once;
-    int nt = n_routed || a->n_rows <= 8 ? 1 : a->n_rows <= 16 ? 2 : 4;
-    unsigned threads;
-    size_t bytes;
-    do {  // fewer warps where a long row's parts leave too little shared memory
-        unsigned rounds = (n_segments + most - 1) / most;
-        threads = 32 * at_once * ((n_segments + rounds - 1) / rounds);
-        bytes = (size_t)a->n_matrices * n_segments * nt * 8 * 16 * sizeof(float) +
-                threads / 32 * few_bytes<KIND>::segment;
-        if (a->normed) bytes += a->columns * sizeof(__half);
-    } while (bytes > MOST_FEW_SHARED && (most /= 2) > 0);
-    void (*kernel)(product_args) = nt == 1   ? product_few<KIND, 1, false>
-                                   : nt == 2 ? product_few<KIND, 2, false>
-                                             : product_few<KIND, 4, false>;
-    if (a->normed) kernel = product_few<KIND, 1, true>;
-    if (bytes > 48 << 10)
-        RILL_CUDA_TRY(cu, cudaFuncSetAttribute((const void *)kernel,
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               (int)bytes));
-    rill__cuda_start(cu, "product_few", kernel, dim3(n_tiles, n_routed ? n_routed : 1), threads,
-                     bytes, *a);
-}
-
-template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
+    if (cu->architecture == 90 && !n_routed && a->n_rows <= MOST_STREAM_ROWS &&
+        start_stream<KIND>(cu, a))
+        return;
     if (n_routed || a->n_rows <= MOST_FEW_ROWS) {
         start_few<KIND>(cu, a, n_tiles, n_routed);
         return;
@@ -161,7 +138,8 @@ static bool is_few(const rill__stage *s) {
 // A stage's norm: of one row by every block that needs it, of more by a kernel of its own.
 static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) {
     rill__buffer *x = s->normed ? s->normed : const_cast<rill__buffer *>(s->in);
-    bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32;
+    bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32 &&
+                     s->width <= MOST_FOURS_WIDTH;
     if (s->normed && !in_blocks)
         rill__cuda_norm(&cu->base, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
                         s->norm_eps, s->n_rows, s->width);

@@ -22,37 +22,57 @@ static __device__ __forceinline__ uint4 read_once(const uint32_t *p) {
     return v;
 }
 
+template <int N>
+static __device__ __forceinline__ void take_words(uint32_t *to, const uint32_t *from) {
+    if constexpr (N == 4) {
+        uint4 v = *(const uint4 *)from;
+        to[0] = v.x;
+        to[1] = v.y;
+        to[2] = v.z;
+        to[3] = v.w;
+    } else if constexpr (N == 2) {
+        uint2 v = *(const uint2 *)from;
+        to[0] = v.x;
+        to[1] = v.y;
+    } else if constexpr (N == 1) {
+        to[0] = *from;
+    }
+}
+
+// A lane's words of the tile at `from`, in shared memory.
+template <int KIND>
+static __device__ __forceinline__ tile_words<KIND> tile_at(const uint8_t *from, int lane) {
+    using L = rill__cuda_layout<KIND>;
+    tile_words<KIND> t;
+#pragma unroll
+    for (int i = 0; i < L::code_words / 4; i++)
+        take_words<4>(t.codes + 4 * i, (const uint32_t *)from + (i * 32 + lane) * 4);
+    take_words<L::high_words>(t.high, (const uint32_t *)(from + L::high_at) + lane * L::high_words);
+    take_words<L::scale_words>(t.scales,
+                               (const uint32_t *)(from + L::scales_at) + lane / 4 * L::scale_words);
+    return t;
+}
+
+// The same of tile number `tile` of a matrix.
 template <int KIND>
 static __device__ __forceinline__ void load_tile(const rill__cuda_packed &w, size_t tile, int lane,
                                                  tile_words<KIND> *t) {
     using L = rill__cuda_layout<KIND>;
+    const uint8_t *from = w.tiles + tile * L::bytes;
 #pragma unroll
     for (int i = 0; i < L::code_words / 4; i++) {
-        uint4 v = read_once(w.codes + ((tile * (L::code_words / 4) + i) * 32 + lane) * 4);
+        uint4 v = read_once((const uint32_t *)from + (i * 32 + lane) * 4);
         t->codes[4 * i] = v.x;
         t->codes[4 * i + 1] = v.y;
         t->codes[4 * i + 2] = v.z;
         t->codes[4 * i + 3] = v.w;
     }
-    if constexpr (L::high_words == 1) t->high[0] = __ldg(w.high + tile * 32 + lane);
-    if constexpr (L::high_words == 2) {
-        uint2 v = __ldg((const uint2 *)(w.high + (tile * 32 + lane) * 2));
-        t->high[0] = v.x;
-        t->high[1] = v.y;
-    }
-    const uint32_t *s = w.scales + (tile * 8 + lane / 4) * L::scale_words;
-    if constexpr (L::scale_words == 2) {
-        uint2 v = __ldg((const uint2 *)s);
-        t->scales[0] = v.x;
-        t->scales[1] = v.y;
-    }
-    if constexpr (L::scale_words == 4) {
-        uint4 v = __ldg((const uint4 *)s);
-        t->scales[0] = v.x;
-        t->scales[1] = v.y;
-        t->scales[2] = v.z;
-        t->scales[3] = v.w;
-    }
+    if constexpr (L::high_words > 0)
+        take_words<L::high_words>(t->high,
+                                  (const uint32_t *)(from + L::high_at) + lane * L::high_words);
+    if constexpr (L::scale_words > 0)
+        take_words<L::scale_words>(t->scales, (const uint32_t *)(from + L::scales_at) +
+                                                  lane / 4 * L::scale_words);
 }
 
 static __device__ __forceinline__ __half2 as_half2(uint32_t bits) {
@@ -62,18 +82,44 @@ static __device__ __forceinline__ uint32_t as_bits(__half2 h) {
     return *reinterpret_cast<uint32_t *>(&h);
 }
 
-// The two codes of register j of fragment f, as 1024 + code: a float16 whose last ten bits are a
-// whole number.
+// x & mask | bits, as one instruction: of two constants the compiler makes two.
+static __device__ __forceinline__ uint32_t with_bits(uint32_t x, uint32_t mask, uint32_t bits) {
+    uint32_t y;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(y) : "r"(x), "r"(mask), "r"(bits));
+    return y;
+}
+
+static __device__ __forceinline__ uint32_t shifted(uint32_t x, int right) {
+    return right < 0 ? x << -right : x >> right;
+}
+
+// The two codes of register j of fragment f inside of float16 numbers whose last ten bits are a
+// whole number: 1024 + code, or for nibbles of odd registers 1024 + 16 code, so that two registers
+// take one shift.
 template <int KIND>
 static __device__ __forceinline__ uint32_t codes_of(const tile_words<KIND> &t, int f, int j) {
     if constexpr (KIND == RILL_KIND_8)
         return __byte_perm(t.codes[2 * f + j / 2], 0x64646464u, j % 2 ? 0x4342 : 0x4140);
-    uint32_t q = t.codes[f] >> (4 * j) & 0x000f000fu;
+    uint32_t q =
+        with_bits(t.codes[f] >> (j / 2 * 8), j % 2 ? 0x00f000f0u : 0x000f000fu, 0x64006400u);
+    // The bits above a nibble come to its upper end.
+    int to = j % 2 ? 8 : 4;
     if constexpr (KIND == RILL_KIND_6)
-        q |= (t.high[f / 2] >> (2 * (f % 2 * 4 + j)) & 0x00030003u) << 4;
+        q |= shifted(t.high[f / 2], 2 * (f % 2 * 4 + j) - to) & 0x00030003u << to;
     if constexpr (KIND == RILL_KIND_5 || KIND == RILL_KIND_5_MIN)
-        q |= (t.high[0] >> (4 * f + j) & 0x00010001u) << 4;
-    return q | 0x64006400u;
+        q |= shifted(t.high[0], 4 * f + j - to) & 0x00010001u << to;
+    return q;
+}
+
+// code - bias of both, exactly.
+template <int KIND>
+static __device__ __forceinline__ __half2 numbers_of(const tile_words<KIND> &t, int f, int j) {
+    using L = rill__cuda_layout<KIND>;
+    __half2 h = as_half2(codes_of(t, f, j));
+    // h / 16 - (64 + bias), or h - (1024 + bias)
+    if (L::four && j % 2)
+        return __hfma2(h, as_half2(0x2c002c00u), as_half2((0xd400u + 16 * L::bias) * 0x10001u));
+    return __hsub2(h, as_half2((0x6400u + L::bias) * 0x10001u));
 }
 
 // e2m1 as float16: its exponent and mantissa in the same places, 2^14 too small.
@@ -104,7 +150,7 @@ static __device__ __forceinline__ void unpack(const tile_words<KIND> &t, int f, 
             if constexpr (KIND == RILL_KIND_FP4)
                 q = from_e2m1(t.codes[f] >> (4 * j) & 0x000f000fu);
             else
-                q = __hsub2(as_half2(codes_of(t, f, j)), __float2half2_rn(1024 + L::bias));
+                q = numbers_of(t, f, j);
             if constexpr (L::min)
                 a[j] = as_bits(__hfma2(q, of_row[j % 2], mins[j % 2]));
             else
