@@ -8,12 +8,13 @@
 // until the end, for their share may be capped. Two ways do exactly these
 // steps:
 //
-//     whole: a block of threads meets all that 64 queries see (attend_whole.cu)
+//     whole: a block of threads meets all that many queries see: 64
+//     (attend_whole.cu), or 128 with Hopper's wgmma (attend_wide.cu)
 //     split: a block of threads has one part, and the last one joins them
 //     (attend_split.cu)
 //
 // The first reads the cache less often, the second keeps the device busy with
-// few rows. As both give the same bits, a call is free to choose, run by run.
+// few rows. As all give the same bits, a call is free to choose, run by run.
 // What tensor cores cannot do (exact results, caches of float32, odd heads) and
 // what they would have to do twice (weights that somebody looks at) is done
 // with sums in double (attend_exact.cu).
@@ -82,6 +83,7 @@ struct plan {
     tile_list whole, split;
     split_scratch scratch;
     cache_kinds kinds;
+    uint32_t wide;  // queries of a tile of attend_wide.cu, if it is used
 };
 
 static uint32_t tiles_of(const rill__run *run, uint32_t group, uint32_t queries) {
@@ -118,11 +120,12 @@ static void add_cache(cache_kinds *kinds, const rill__kv *kv) {
 
 // Runs of so few queries that the split way reads the cache once go that way;
 // others do, too, if the whole way would leave most of the device idle.
-static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t first, size_t n,
-                      plan *p) {
+static void make_plan(const rill__cuda *cu, const rill__attention *a, const attend_args &args,
+                      size_t first, size_t n, plan *p) {
     uint32_t group = a->n_heads / a->n_kv_heads, wholes = 0, queries = 1;
     *p = plan{};
-    uint32_t whole_queries = rill__cuda_attend_whole_queries();
+    p->wide = rill__cuda_attend_wide_queries(cu, args);
+    uint32_t whole_queries = p->wide ? p->wide : rill__cuda_attend_whole_queries();
     for (size_t i = 0; i < n; i++) {
         const rill__run *run = &a->runs[first + i];
         const rill__kv *kv = &run->kv[a->layer];
@@ -153,8 +156,9 @@ static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t fir
 static bool attend_runs(rill__cuda *cu, const rill__attention *a, const attend_args &args,
                         size_t first, size_t n) {
     plan p;
-    make_plan(cu, a, first, n, &p);
-    return rill__cuda_attend_whole(cu, args, p.whole, p.kinds) &&
+    make_plan(cu, a, args, first, n, &p);
+    auto whole = p.wide ? rill__cuda_attend_wide : rill__cuda_attend_whole;
+    return whole(cu, args, p.whole, p.kinds) &&
            rill__cuda_attend_split(cu, args, p.split, p.scratch, p.kinds);
 }
 

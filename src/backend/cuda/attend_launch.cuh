@@ -20,6 +20,12 @@ bool rill__cuda_attend_whole(rill__cuda *cu, const attend_args &args, const tile
                              const cache_kinds &kinds);
 uint32_t rill__cuda_attend_whole_queries();
 
+// The same on Hopper, for some shapes. (attend_wide.cu)
+bool rill__cuda_attend_wide(rill__cuda *cu, const attend_args &args, const tile_list &list,
+                            const cache_kinds &kinds);
+// Queries of a tile; 0: not for this call.
+uint32_t rill__cuda_attend_wide_queries(const rill__cuda *cu, const attend_args &args);
+
 // Where blocks that share queries leave their parts for the last of them.
 struct split_scratch {
     uint32_t *done;    // [tiles, n_kv_heads] blocks that are done; zeros between kernels
