@@ -8,12 +8,13 @@
 // until the end, for their share may be capped. Two ways do exactly these
 // steps:
 //
-//     whole: a block of threads meets all that 64 queries see (attend_whole.cu)
+//     whole: a block of threads meets all that many queries see: 64
+//     (attend_whole.cu), or 128 with Hopper's wgmma (attend_wide.cu)
 //     split: a block of threads has one part, and the last one joins them
 //     (attend_split.cu)
 //
 // The first reads the cache less often, the second keeps the device busy with
-// few rows. As both give the same bits, a call is free to choose, run by run.
+// few rows. As all give the same bits, a call is free to choose, run by run.
 // What tensor cores cannot do (exact results, caches of float32, odd heads) and
 // what they would have to do twice (weights that somebody looks at) is done
 // with sums in double (attend_exact.cu).
@@ -81,8 +82,8 @@ size_t rill__cuda_attend_scratch_bytes(size_t max_rows, size_t max_visible, size
 struct plan {
     tile_list whole, split;
     split_scratch scratch;
-    bool converted;
-    uint32_t key_row_bytes, value_row_bytes;  // the greatest
+    cache_kinds kinds;
+    uint32_t wide;  // queries of a tile of attend_wide.cu, if it is used
 };
 
 static uint32_t tiles_of(const rill__run *run, uint32_t group, uint32_t queries) {
@@ -102,28 +103,37 @@ static uint32_t lay_out_scratch(const rill__cuda *cu, const rill__attention *a, 
     if (most > MOST_COUNTERS / a->n_kv_heads) most = MOST_COUNTERS / a->n_kv_heads;
     if (most > 65535) most = 65535;  // blocks along y
     s->done = (uint32_t *)(void *)cu->attend_scratch;
-    s->states = (float *)(void *)(cu->attend_scratch + MOST_COUNTERS * sizeof(uint32_t));
-    s->values = s->states + most * states * 2;
+    s->values = (float *)(void *)(cu->attend_scratch + MOST_COUNTERS * sizeof(uint32_t));
+    s->states = s->values + most * states * a->head_dim;
     return cu->attend_scratch ? (uint32_t)most : 0;
+}
+
+static void add_cache(cache_kinds *kinds, const rill__kv *kv) {
+    kinds->converted |= kv->key_type != RILL_TYPE_F16 || kv->value_type != RILL_TYPE_F16;
+    kinds->packed |= is_packed(kv->key_type) || is_packed(kv->value_type);
+    kinds->halves |= !is_packed(kv->key_type) || !is_packed(kv->value_type);
+    if (kv->key_row_bytes > kinds->key_row_bytes)
+        kinds->key_row_bytes = (uint32_t)kv->key_row_bytes;
+    if (kv->value_row_bytes > kinds->value_row_bytes)
+        kinds->value_row_bytes = (uint32_t)kv->value_row_bytes;
 }
 
 // Runs of so few queries that the split way reads the cache once go that way;
 // others do, too, if the whole way would leave most of the device idle.
-static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t first, size_t n,
-                      plan *p) {
+static void make_plan(const rill__cuda *cu, const rill__attention *a, const attend_args &args,
+                      size_t first, size_t n, plan *p) {
     uint32_t group = a->n_heads / a->n_kv_heads, wholes = 0, queries = 1;
     *p = plan{};
+    p->wide = rill__cuda_attend_wide_queries(cu, args);
+    uint32_t whole_queries = p->wide ? p->wide : rill__cuda_attend_whole_queries();
     for (size_t i = 0; i < n; i++) {
         const rill__run *run = &a->runs[first + i];
         const rill__kv *kv = &run->kv[a->layer];
         if (!is_narrow_run(a, first + i)) continue;
         size_t all = run->n_rows * group;
-        wholes += tiles_of(run, group, rill__cuda_attend_whole_queries());
+        wholes += tiles_of(run, group, whole_queries);
         if (all > queries) queries = all < WARP_QUERIES ? (uint32_t)all : (uint32_t)WARP_QUERIES;
-        p->converted |= kv->key_type != RILL_TYPE_F16 || kv->value_type != RILL_TYPE_F16;
-        if (kv->key_row_bytes > p->key_row_bytes) p->key_row_bytes = (uint32_t)kv->key_row_bytes;
-        if (kv->value_row_bytes > p->value_row_bytes)
-            p->value_row_bytes = (uint32_t)kv->value_row_bytes;
+        add_cache(&p->kinds, kv);
     }
     uint32_t left = lay_out_scratch(cu, a, queries, &p->scratch);
     bool idle = wholes * a->n_kv_heads * 2 < (uint32_t)cu->processors;
@@ -136,8 +146,7 @@ static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t fir
         bool splits = narrow && (split <= 1 || idle) && split <= left;
         if (splits) left -= split;
         p->split.first[i + 1] = p->split.first[i] + (splits ? split : 0);
-        uint32_t whole =
-            splits || !narrow ? 0 : tiles_of(run, group, rill__cuda_attend_whole_queries());
+        uint32_t whole = splits || !narrow ? 0 : tiles_of(run, group, whole_queries);
         p->whole.first[i + 1] = p->whole.first[i] + whole;
     }
 }
@@ -147,11 +156,10 @@ static void make_plan(const rill__cuda *cu, const rill__attention *a, size_t fir
 static bool attend_runs(rill__cuda *cu, const rill__attention *a, const attend_args &args,
                         size_t first, size_t n) {
     plan p;
-    make_plan(cu, a, first, n, &p);
-    return rill__cuda_attend_whole(cu, args, p.whole, p.converted, p.key_row_bytes,
-                                   p.value_row_bytes) &&
-           rill__cuda_attend_split(cu, args, p.split, p.scratch, p.converted, p.key_row_bytes,
-                                   p.value_row_bytes);
+    make_plan(cu, a, args, first, n, &p);
+    auto whole = p.wide ? rill__cuda_attend_wide : rill__cuda_attend_whole;
+    return whole(cu, args, p.whole, p.kinds) &&
+           rill__cuda_attend_split(cu, args, p.split, p.scratch, p.kinds);
 }
 
 void rill__cuda_attend(rill__backend *be, const rill__attention *a) {

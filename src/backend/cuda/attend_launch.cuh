@@ -6,11 +6,25 @@
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/attend_tile.cuh"
 
+// What caches the runs of a call have.
+struct cache_kinds {
+    bool converted;                           // some are not float16
+    bool halves;                              // some have numbers of 16 bits
+    bool packed;                              // some are q8_0 or q4_0
+    uint32_t key_row_bytes, value_row_bytes;  // the greatest
+};
+
 // All that the queries of a tile see, by one block. False: the device's shared memory is too small.
 // (attend_whole.cu)
 bool rill__cuda_attend_whole(rill__cuda *cu, const attend_args &args, const tile_list &list,
-                             bool converted, uint32_t key_row_bytes, uint32_t value_row_bytes);
+                             const cache_kinds &kinds);
 uint32_t rill__cuda_attend_whole_queries();
+
+// The same on Hopper, for some shapes. (attend_wide.cu)
+bool rill__cuda_attend_wide(rill__cuda *cu, const attend_args &args, const tile_list &list,
+                            const cache_kinds &kinds);
+// Queries of a tile; 0: not for this call.
+uint32_t rill__cuda_attend_wide_queries(const rill__cuda *cu, const attend_args &args);
 
 // Where blocks that share queries leave their parts for the last of them.
 struct split_scratch {
@@ -23,8 +37,7 @@ struct split_scratch {
 
 // A block a part. (attend_split.cu)
 bool rill__cuda_attend_split(rill__cuda *cu, const attend_args &args, const tile_list &list,
-                             const split_scratch &scratch, bool converted, uint32_t key_row_bytes,
-                             uint32_t value_row_bytes);
+                             const split_scratch &scratch, const cache_kinds &kinds);
 
 // Bytes that n raw rows take in shared memory: two runs of them, each with what comes before and
 // behind to whole copies, and what eight_bytes reads beyond.

@@ -5,6 +5,10 @@
 // Copies are of 16 bytes. Rows of float16 are copied to where they are multiplied. Others are
 // packed too closely for that (34 bytes to 32 numbers, say), so what is asked for is copied as it
 // lies, from the multiple of 16 bytes before it on, and read from there.
+//
+// Keys of q8_0 and q4_0 lie in tiles in an order of their own, and so do the queries that meet
+// them: of 16 columns, each quad's first pair and then each quad's second pair. Then four codes
+// that lie together are what one lane of mma.m16n8k16 wants (attend_packed.cuh).
 #ifndef RILL_BACKEND_CUDA_ATTEND_ROWS_CUH
 #define RILL_BACKEND_CUDA_ATTEND_ROWS_CUH
 
@@ -12,6 +16,19 @@
 
 // Halves behind a row of a tile: eight rows begin in eight groups of banks.
 enum { TILE_PADDING = 8 };
+
+// Where units of 8 columns lie in a tile of W columns, in bytes.
+template <int W> struct padded_tile {
+    static __device__ __forceinline__ uint32_t at(uint32_t row, uint32_t unit) {
+        return (row * (W + TILE_PADDING) + unit * 8) * (uint32_t)sizeof(__half);
+    }
+};
+// The same in panels of 64 columns and N rows, as wgmma.cuh has them.
+template <int N> struct swizzled_tile {
+    static __device__ __forceinline__ uint32_t at(uint32_t row, uint32_t unit) {
+        return (unit / 8 * N + row) * 128 + (unit ^ row) % 8 * 16;
+    }
+};
 
 // Keys or values of a head.
 struct cache_rows {
@@ -21,6 +38,7 @@ struct cache_rows {
     int type;
     uint32_t n_sinks;
     uint32_t n_rows;
+    bool apart;  // in tiles, the pairs of a quad are
 };
 
 // What the queries of a tile see together, relative to a part's first token.
@@ -58,6 +76,11 @@ static __device__ __forceinline__ __half2 half_pair(uint32_t bits) {
     return *reinterpret_cast<__half2 *>(&bits);
 }
 
+// Types of blocks of 32 numbers with a scale.
+static __host__ __device__ __forceinline__ bool is_packed(int type) {
+    return type == RILL_TYPE_Q8_0 || type == RILL_TYPE_Q4_0;
+}
+
 static __device__ __forceinline__ cache_rows rows_of(const rill__cuda_kv &kv, uint32_t n_kv_heads,
                                                      uint32_t kv_head, bool values) {
     cache_rows c;
@@ -69,6 +92,7 @@ static __device__ __forceinline__ cache_rows rows_of(const rill__cuda_kv &kv, ui
     c.type = values ? kv.value_type : kv.key_type;
     c.n_sinks = kv.n_sinks;
     c.n_rows = (uint32_t)n;
+    c.apart = !values && is_packed(c.type);
     return c;
 }
 
@@ -84,12 +108,22 @@ static __device__ __forceinline__ stretch stretch_of(const cache_rows &c, const 
 }
 
 // Rows of float16 where they are multiplied: N positions, W columns, `columns` of which are there.
-template <int N, int W, int THREADS>
+template <int N, int W, int THREADS, class TILE = padded_tile<W>>
 static __device__ __forceinline__ void load_halves(uint32_t to, const cache_rows &c,
                                                    const stretch &s, uint32_t first_column,
                                                    uint32_t columns) {
     const uint8_t *data = c.data + first_column * sizeof(__half);
-#pragma unroll 4
+    // As a rule all are seen and lie one behind another, and a thread has a column.
+    if (THREADS % (W / 8) == 0 && s.end - s.begin == N && s.row + N <= c.n_rows && columns == W) {
+        constexpr uint32_t apart = THREADS / (W / 8);  // rows
+        uint32_t at = threadIdx.x % THREADS / (W / 8), column = threadIdx.x % (W / 8);
+        const uint8_t *from = data + (size_t)(s.row + at) * c.row_bytes + column * 16;
+#pragma unroll
+        for (uint32_t i = 0; i < N; i += apart)
+            copy_async(to + TILE::at(at + i, column), from + (size_t)i * c.row_bytes, 16);
+        return;
+    }
+#pragma unroll 2
     for (uint32_t i = threadIdx.x % THREADS; i < N * (W / 8); i += THREADS) {
         uint32_t at = i / (W / 8), column = i % (W / 8);
         if (column * 8 >= columns) continue;
@@ -97,8 +131,7 @@ static __device__ __forceinline__ void load_halves(uint32_t to, const cache_rows
         uint32_t row = s.row + (at - (uint32_t)s.begin);
         if (row >= c.n_rows) row -= c.n_rows - c.n_sinks;
         const uint8_t *from = seen ? data + (size_t)row * c.row_bytes + column * 16 : c.data;
-        copy_async(to + (at * (W + TILE_PADDING) + column * 8) * sizeof(__half), from,
-                   seen ? 16 : 0);
+        copy_async(to + TILE::at(at, column), from, seen ? 16 : 0);
     }
 }
 
@@ -120,10 +153,10 @@ static __device__ __forceinline__ void load_bytes(uint32_t to, const uint8_t *fr
     uint32_t before = misaligned(from);
     from -= before;
     n += before;
-    for (uint32_t i = threadIdx.x % THREADS * 16; i < n; i += THREADS * 16) {
-        ptrdiff_t left = end - (from + i);
-        copy_async(to + i, from + i, left < 16 ? (int)left : 16);
-    }
+    int left = (int)min(end - from, (ptrdiff_t)n + 16);
+#pragma unroll 4
+    for (uint32_t i = threadIdx.x % THREADS * 16; i < n; i += THREADS * 16)
+        copy_async(to + i, from + i, min(left - (int)i, 16));
 }
 
 // Rows of any type as they are.
@@ -148,10 +181,10 @@ static __device__ __forceinline__ const uint8_t *raw_row(const uint8_t *raw, con
 
 // Eight bytes at an even address; the four behind them may be read, too.
 static __device__ __forceinline__ uint2 eight_bytes(const uint8_t *p) {
-    uint32_t shift = ((uint32_t)(uintptr_t)p & 3) * 8;
-    const uint32_t *words = (const uint32_t *)((uintptr_t)p & ~(uintptr_t)3);
+    uint32_t before = (uint32_t)(uintptr_t)p & 3;
+    const uint32_t *words = (const uint32_t *)(p - before);
     uint32_t a = words[0], b = words[1], c = words[2];
-    return {__funnelshift_r(a, b, shift), __funnelshift_r(b, c, shift)};
+    return {__funnelshift_r(a, b, before * 8), __funnelshift_r(b, c, before * 8)};
 }
 
 // Four whole numbers of a byte each, less `bias`, times a scale: 1024 + a byte is a float16 with
@@ -168,6 +201,12 @@ static __device__ __forceinline__ __half2 scale_at(const uint8_t *block) {
     return __half2half2(*(const __half *)block);
 }
 
+// Two bfloat16 as halves.
+static __device__ __forceinline__ uint32_t halves_of_bf16(uint32_t pair) {
+    return half_bits(
+        __floats2half2_rn(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)));
+}
+
 // Columns [8 unit, 8 unit + 8) of a row as halves.
 static __device__ __forceinline__ uint4 eight_halves(const uint8_t *row, int type, uint32_t unit) {
     if (type == RILL_TYPE_Q8_0) {
@@ -180,12 +219,7 @@ static __device__ __forceinline__ uint4 eight_halves(const uint8_t *row, int typ
     }
     uint4 x = *(const uint4 *)(row + unit * 16);
     if (type == RILL_TYPE_F16) return x;
-    uint32_t *words = &x.x;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        words[i] = half_bits(__floats2half2_rn(__uint_as_float(words[i] << 16),
-                                               __uint_as_float(words[i] & 0xffff0000u)));
-    return x;
+    return {halves_of_bf16(x.x), halves_of_bf16(x.y), halves_of_bf16(x.z), halves_of_bf16(x.w)};
 }
 
 // q4_0: eight bytes have eight columns, and eight more 16 behind.
@@ -202,10 +236,38 @@ static __device__ __forceinline__ void sixteen_halves(const uint8_t *row, uint32
     }
 }
 
+// Columns [8 unit, 8 unit + 8) of a tile's row. If pairs are apart, the first ones of four quads
+// are a unit, and the second ones the next.
+template <class TILE>
+static __device__ __forceinline__ void put_unit(uint8_t *tile, uint32_t row, uint32_t unit,
+                                                const uint4 &x, bool apart) {
+    if (apart) {
+        uint32_t first = unit / 2 * 2, within = unit % 2 * 8;
+        *(uint2 *)(tile + TILE::at(row, first) + within) = {x.x, x.z};
+        *(uint2 *)(tile + TILE::at(row, first + 1) + within) = {x.y, x.w};
+    } else {
+        *(uint4 *)(tile + TILE::at(row, unit)) = x;
+    }
+}
+
+// The same of a quad.
+template <class TILE>
+static __device__ __forceinline__ void put_quad(uint8_t *tile, uint32_t row, uint32_t column,
+                                                const uint2 &x, bool apart) {
+    uint32_t unit = column / 8;
+    if (apart) {
+        uint32_t first = unit / 2 * 2, within = column % 16;
+        *(uint32_t *)(tile + TILE::at(row, first) + within) = x.x;
+        *(uint32_t *)(tile + TILE::at(row, first + 1) + within) = x.y;
+    } else {
+        *(uint2 *)(tile + TILE::at(row, unit) + column % 8 * 2) = x;
+    }
+}
+
 // N raw rows to halves, W columns from first_column on, those at `columns` and behind left out.
 // Rows that nobody sees are zeros.
-template <int N, int W, int THREADS>
-static __device__ __forceinline__ void convert(__half *to, const uint8_t *raw, const cache_rows &c,
+template <int N, int W, int THREADS, class TILE = padded_tile<W>>
+static __device__ __forceinline__ void convert(uint8_t *to, const uint8_t *raw, const cache_rows &c,
                                                const stretch &s, uint32_t first_column,
                                                uint32_t columns) {
     // Of q4_0, units of the first 16 columns of a block have those behind, too.
@@ -229,9 +291,8 @@ static __device__ __forceinline__ void convert(__half *to, const uint8_t *raw, c
             else
                 x[0] = eight_halves(row, c.type, first);
         }
-        __half *out = to + at * (W + TILE_PADDING) + column;
-        *(uint4 *)out = x[0];
-        if (nibbles && column + 16 < columns) *(uint4 *)(out + 16) = x[1];
+        put_unit<TILE>(to, at, unit, x[0], c.apart);
+        if (nibbles && column + 16 < columns) put_unit<TILE>(to, at, unit + 2, x[1], c.apart);
     }
 }
 

@@ -3,114 +3,16 @@
 // of what they see, so that one token keeps the whole device busy. See attend.cu.
 //
 // Each of a block's four warps has 64 keys of the part, for itself: their keys and then their
-// values come in chunks of 16 tokens, CHUNKS of which are on their way at a time. The four are then
-// joined in order and left in scratch memory; the last block of some queries to do so joins their
-// parts, in order. Which one that is changes nothing.
-#include "backend/cuda/attend_launch.cuh"
+// values come in chunks of 16 tokens, as many of which are on their way at a time as have room; of
+// packed caches all are. The first are asked for while the kernel before this one still runs,
+// unless they hold tokens of this pass: it rotates the query and stores the newest token, and all
+// others are there.
+//
+// The four warps are joined in order and left in scratch memory; the last block of some queries to
+// do so joins their parts, in order. Which one that is changes nothing.
+#include "backend/cuda/attend_pieces.cuh"
 
-enum {
-    QUERIES = WARP_QUERIES,
-    CHUNK_KEYS = 16,
-    BLOCK_CHUNKS = BLOCK_KEYS / CHUNK_KEYS,
-};
-
-template <int D> constexpr int CHUNKS = D > 128 ? 3 : 4;
-template <int D> constexpr uint32_t STRIDE = (D + TILE_PADDING) * (uint32_t)sizeof(__half);
-template <int D> constexpr uint32_t TILE_BYTES = CHUNK_KEYS *STRIDE<D>;
-// Sums of values for the other warps, in place of what was loaded: rows of D + 8 floats.
-template <int D> constexpr uint32_t RESULT_STRIDE = D + TILE_PADDING;
-template <int D> constexpr uint32_t RESULT_BYTES = QUERIES *RESULT_STRIDE<D> * 4;
-
-// What a warp loads and where to.
-struct job {
-    uint8_t *memory;  // CHUNKS places of place_bytes, and a tile if they are converted
-    uint32_t place_bytes;
-    const cache_rows *keys;  // in shared memory
-    const cache_rows *values;
-    view seen;
-    int first;         // key of the block
-    uint32_t columns;  // of a head
-};
-
-template <int D, bool CONVERTED>
-static __device__ __forceinline__ void load(const job &j, int chunk) {
-    if (chunk < 2 * BLOCK_CHUNKS) {
-        const cache_rows &c = chunk < BLOCK_CHUNKS ? *j.keys : *j.values;
-        stretch some =
-            stretch_of(c, j.seen, j.first + chunk % BLOCK_CHUNKS * CHUNK_KEYS, CHUNK_KEYS);
-        uint32_t to = shared_address(j.memory) + chunk % CHUNKS<D> * j.place_bytes;
-        if (CONVERTED)
-            load_raw<32>(to, c, some);
-        else
-            load_halves<CHUNK_KEYS, D, 32>(to, c, some, 0, j.columns);
-    }
-    copies_end();
-}
-
-// Waits for a chunk; returns its tile. All but the last CHUNKS - 1 copies are waited for.
-template <int D, bool CONVERTED>
-static __device__ __forceinline__ uint32_t take(const job &j, int chunk) {
-    wait_for_copies<CHUNKS<D> - 1>();
-    __syncwarp();
-    uint8_t *place = j.memory + chunk % CHUNKS<D> * j.place_bytes;
-    if (!CONVERTED) return shared_address(place);
-    const cache_rows &c = chunk < BLOCK_CHUNKS ? *j.keys : *j.values;
-    stretch some = stretch_of(c, j.seen, j.first + chunk % BLOCK_CHUNKS * CHUNK_KEYS, CHUNK_KEYS);
-    __half *tile = (__half *)(j.memory + CHUNKS<D> * j.place_bytes);
-    convert<CHUNK_KEYS, D, 32>(tile, place, c, some, 0, j.columns);
-    __syncwarp();
-    return shared_address(tile);
-}
-
-// A chunk is done with: the next one may take its place.
-template <int D, bool CONVERTED>
-static __device__ __forceinline__ void release(const job &j, int chunk) {
-    __syncwarp();
-    load<D, CONVERTED>(j, chunk + CHUNKS<D>);
-}
-
-template <int D, bool CONVERTED>
-static __device__ __forceinline__ void begin_loading(const job &j) {
-    if (j.columns != D) {
-        clear_shared(j.memory, CHUNKS<D> * j.place_bytes + (CONVERTED ? TILE_BYTES<D> : 0),
-                     threadIdx.x % 32, 32);
-        __syncwarp();
-    }
-#pragma unroll
-    for (int chunk = 0; chunk < CHUNKS<D>; chunk++) load<D, CONVERTED>(j, chunk);
-}
-
-// The queries meet the block; `values` are the sums of its values.
-template <int D, bool CONVERTED>
-static __device__ __forceinline__ two_states meet_block(const job &j, uint32_t queries,
-                                                        const sight *sights, bool alibi,
-                                                        bool previous, float values[D / 8][4]) {
-    float s[8][4];
-    uint32_t weights[4][4];
-#pragma unroll
-    for (int i = 0; i < BLOCK_CHUNKS; i++) {
-        uint32_t keys = take<D, CONVERTED>(j, i);
-        score<D>(s[2 * i], s[2 * i + 1], queries, keys);
-        if (previous)
-            score_previous<D>(s[2 * i], s[2 * i + 1], queries + QUERIES * STRIDE<D>, keys, sights,
-                              j.first + i * CHUNK_KEYS);
-        release<D, CONVERTED>(j, i);
-    }
-    two_states states = weigh(s, sights, j.first, alibi, weights);
-#pragma unroll
-    for (int n = 0; n < D / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) values[n][i] = 0;
-#pragma unroll
-    for (int i = 0; i < BLOCK_CHUNKS; i++) {
-        uint32_t at = values_at<D>(take<D, CONVERTED>(j, BLOCK_CHUNKS + i));
-#pragma unroll
-        for (int n = 0; n < D / 8; n += 2)
-            mix(values[n], values[n + 1], weights[i], at + n * 8 * sizeof(__half));
-        release<D, CONVERTED>(j, BLOCK_CHUNKS + i);
-    }
-    return states;
-}
+#include <climits>
 
 // What the warps have, for all of them.
 struct results {
@@ -120,10 +22,11 @@ struct results {
     float part_sum[QUERIES];
 };
 
+// Columns of packed values lie as attend_packed.cuh says.
 template <int D>
 static __device__ __forceinline__ void keep_block(results &all, float *out, uint32_t n_queries,
                                                   const two_states &states,
-                                                  const float values[D / 8][4]) {
+                                                  const float values[D / 8][4], bool packed) {
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -133,24 +36,33 @@ static __device__ __forceinline__ void keep_block(results &all, float *out, uint
             all.greatest[warp][q] = states.greatest[r];
             all.sum[warp][q] = states.sum[r];
         }
+        float *to = out + q * RESULT_STRIDE<D> + lane % 4 * (packed ? 8 : 2);
+        if (packed) {
 #pragma unroll
-        for (int n = 0; n < D / 8; n++)
-            *(float2 *)(out + q * RESULT_STRIDE<D> + n * 8 + lane % 4 * 2) =
-                float2{values[n][2 * r], values[n][2 * r + 1]};
+            for (int n = 0; n < D / 8; n += 4)
+#pragma unroll
+                for (int i = 2 * r; i < 2 * r + 2; i++)
+                    *(float4 *)(to + n * 8 + i % 2 * 4) = {values[n][i], values[n + 1][i],
+                                                           values[n + 2][i], values[n + 3][i]};
+        } else {
+#pragma unroll
+            for (int n = 0; n < D / 8; n++)
+                *(float2 *)(to + n * 8) = {values[n][2 * r], values[n][2 * r + 1]};
+        }
     }
 }
 
-// The sum of values at one place and its softmax.
-struct single {
+// The sums of values of four columns, and their softmax.
+struct quad {
     float greatest;
     float sum;
-    float value;
+    float4 value;
 };
 
-static __device__ __forceinline__ void join_single(single &s, float greatest, float sum,
-                                                   float value) {
+static __device__ __forceinline__ void join_quad(quad &s, float greatest, float sum, float4 value) {
     joint j = join(s.greatest, s.sum, greatest, sum);
-    s.value = joined(s.value, value, j);
+    s.value = {joined(s.value.x, value.x, j), joined(s.value.y, value.y, j),
+               joined(s.value.z, value.z, j), joined(s.value.w, value.w, j)};
 }
 
 // Where the part of these queries is left.
@@ -171,65 +83,92 @@ template <int D>
 static __device__ __forceinline__ void
 join_blocks(const attend_args &a, results &all, const uint8_t *memory, uint32_t warp_bytes,
             uint32_t n_queries, bool first, const place &to) {
-    for (uint32_t i = threadIdx.x; i < n_queries * a.head_dim; i += TILE_THREADS) {
-        uint32_t q = i / a.head_dim, column = i % a.head_dim;
-        single s = {-INFINITY, 0, 0};
-        if (!first) s = {all.part_greatest[q], all.part_sum[q], to.values[i]};
+    for (uint32_t i = threadIdx.x; i < n_queries * (D / 4); i += TILE_THREADS) {
+        uint32_t q = i / (D / 4), column = i % (D / 4) * 4;
+        if (column >= a.head_dim) continue;
+        float4 *value = (float4 *)(to.values + q * a.head_dim + column);
+        quad s = {-INFINITY, 0, {0, 0, 0, 0}};
+        if (!first) s = {all.part_greatest[q], all.part_sum[q], *value};
 #pragma unroll
         for (int b = 0; b < TILE_WARPS; b++) {
             if (all.greatest[b][q] == -INFINITY) continue;  // it may have left no values
             const float *values = (const float *)(memory + b * warp_bytes);
-            join_single(s, all.greatest[b][q], all.sum[b][q],
-                        values[q * RESULT_STRIDE<D> + column]);
+            join_quad(s, all.greatest[b][q], all.sum[b][q],
+                      *(const float4 *)(values + q * RESULT_STRIDE<D> + column));
         }
-        to.values[i] = s.value;
+        *value = s.value;
+        if (column == 0) ((float2 *)to.states)[q] = {s.greatest, s.sum};
     }
-    if (threadIdx.x >= n_queries) return;
-    uint32_t q = threadIdx.x;
-    single s = {-INFINITY, 0, 0};
-    if (!first) s = {to.states[2 * q], to.states[2 * q + 1], 0};
-    for (int b = 0; b < TILE_WARPS; b++)
-        if (all.greatest[b][q] != -INFINITY) join_single(s, all.greatest[b][q], all.sum[b][q], 0);
-    to.states[2 * q] = s.greatest;
-    to.states[2 * q + 1] = s.sum;
 }
 
 // True in all threads of the last of `n` blocks; its threads see what the others left.
 static __device__ bool is_last(uint32_t *done, uint32_t n) {
     __shared__ bool last;
-    __threadfence();
     __syncthreads();
+    // What the block's threads wrote comes before the barrier, and so before the count. It comes
+    // round to zero by itself.
     if (threadIdx.x == 0) {
-        // Comes round to zero by itself.
-        last = atomicInc(done + (size_t)blockIdx.y * gridDim.z + blockIdx.z, n - 1) == n - 1;
-        __threadfence();
+        uint32_t before;
+        asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+                     : "=r"(before)
+                     : "l"(done + (size_t)blockIdx.y * gridDim.z + blockIdx.z), "r"(n - 1)
+                     : "memory");
+        last = before == n - 1;
     }
     __syncthreads();
     return last;
 }
 
+// Recent parts [1, n_parts] join, in order. They are asked for many at a time: each answer takes as
+// long as all.
+static __device__ __forceinline__ quad join_parts(const attend_args &a,
+                                                  const split_scratch &scratch, uint32_t n_parts,
+                                                  uint32_t q, size_t at) {
+    enum { BATCH = 10 };
+    quad s = {-INFINITY, 0, {0, 0, 0, 0}};
+    for (uint32_t first = 1; first <= n_parts; first += BATCH) {
+        float2 states[BATCH];
+        float4 values[BATCH];
+#pragma unroll
+        for (uint32_t b = 0; b < BATCH; b++) {
+            states[b] = {-INFINITY, 0};
+            values[b] = {0, 0, 0, 0};
+            if (first + b > n_parts) continue;
+            place p = place_of(a, scratch, first + b);
+            states[b] = __ldcg((const float2 *)p.states + q);
+            values[b] = __ldcg((const float4 *)(p.values + at));
+        }
+#pragma unroll
+        for (uint32_t b = 0; b < BATCH; b++) join_quad(s, states[b].x, states[b].y, values[b]);
+    }
+    return s;
+}
+
 // All parts of the queries become their results.
+template <int D>
 static __device__ void finish(const attend_args &a, const tile &t, const split_scratch &scratch,
                               float cap, bool has_sinks, uint32_t n_parts) {
-    for (uint32_t i = threadIdx.x; i < t.n * a.head_dim; i += TILE_THREADS) {
-        uint32_t q = i / a.head_dim, column = i % a.head_dim, head = head_of_query(a, t, q);
-        single sinks = {-INFINITY, 0, 0}, recent = sinks;
+    for (uint32_t i = threadIdx.x; i < t.n * (D / 4); i += TILE_THREADS) {
+        uint32_t q = i / (D / 4), column = i % (D / 4) * 4, head = head_of_query(a, t, q);
+        if (column >= a.head_dim) continue;
+        size_t at_part = q * a.head_dim + column;
+        quad sinks = {-INFINITY, 0, {0, 0, 0, 0}};
         if (has_sinks) {
             place p = place_of(a, scratch, 0);
             float2 state = __ldcg((const float2 *)p.states + q);
-            sinks = {state.x, state.y, __ldcg(p.values + i)};
+            sinks = {state.x, state.y, __ldcg((const float4 *)(p.values + at_part))};
         }
-#pragma unroll 8
-        for (uint32_t part = 1; part <= n_parts; part++) {
-            place p = place_of(a, scratch, part);
-            float2 state = __ldcg((const float2 *)p.states + q);
-            join_single(recent, state.x, state.y, __ldcg(p.values + i));
-        }
+        quad recent = join_parts(a, scratch, n_parts, q, at_part);
         joint j = last_shares(a, head, cap, sinks.greatest, sinks.sum, recent.greatest, recent.sum);
-        float x = last_value(sinks.value, recent.value, j);
+        float4 x = {last_value(sinks.value.x, recent.value.x, j),
+                    last_value(sinks.value.y, recent.value.y, j),
+                    last_value(sinks.value.z, recent.value.z, j),
+                    last_value(sinks.value.w, recent.value.w, j)};
         size_t at = ((size_t)row_of_query(a, t, q) * a.n_heads + head) * a.head_dim + column;
-        a.out[at] = x;
-        if (a.half) a.half[at] = __float2half_rn(x);
+        *(float4 *)(a.out + at) = x;
+        if (a.half)
+            *(uint2 *)(a.half + at) = {half_bits(__floats2half2_rn(x.x, x.y)),
+                                       half_bits(__floats2half2_rn(x.z, x.w))};
     }
 }
 
@@ -243,7 +182,8 @@ struct share {
 
 static __device__ __forceinline__ share share_of(const attend_args &a, const tile &t,
                                                  uint32_t number) {
-    span sinks = seen_by_tile<QUERIES>(a, t, true), recent = seen_by_tile<QUERIES>(a, t, false);
+    span sinks, recent;
+    seen_by_few(a, t, &sinks, &recent);
     share s = {{0, 0}, number == 0, sinks.begin < sinks.end, 0};
     uint64_t first = recent.begin / PART_KEYS;
     if (recent.begin < recent.end) s.n_parts = (uint32_t)((recent.end - 1) / PART_KEYS - first + 1);
@@ -256,29 +196,32 @@ static __device__ __forceinline__ share share_of(const attend_args &a, const til
     return s;
 }
 
-template <int D, bool CONVERTED>
-static __global__ void __launch_bounds__(TILE_THREADS, D <= 64    ? 4
-                                                       : D <= 128 ? 3
-                                                                  : 2)
+// The first token of a run's that this pass stores, relative to a part's first.
+static __device__ __forceinline__ int fresh_of(const attend_args &a, const tile &t, uint64_t base) {
+    uint64_t token = a.rows[t.first_row].token;
+    return token <= base ? 0 : token - base > INT_MAX ? INT_MAX : (int)(token - base);
+}
+
+template <int D, bool PACKED>
+static __global__ void __launch_bounds__(TILE_THREADS, BLOCKS<D>)
     attend_split_kernel(const __grid_constant__ attend_args a,
                         const __grid_constant__ tile_list list, split_scratch scratch,
-                        uint32_t place_bytes, uint32_t warp_bytes) {
+                        ring chunks) {
     extern __shared__ __align__(16) uint8_t shared[];
     __shared__ sight sights[QUERIES];
     __shared__ results all;
     __shared__ cache_rows caches[TILE_WARPS][2];
     let_next_begin();
-    wait_for_previous();
     const tile t = find_tile(a, list, blockIdx.y, blockIdx.z, QUERIES);
     const share own = share_of(a, t, blockIdx.x);
     if (own.seen.begin >= own.seen.end) return;
     const rill__cuda_kv &kv = a.caches[t.run];
     const uint64_t base = own.seen.begin / PART_KEYS * PART_KEYS;
     const uint32_t warp = threadIdx.x / 32;
-    __half *queries = (__half *)(shared + TILE_WARPS * warp_bytes);
+    __half *queries = (__half *)(shared + TILE_WARPS * chunks.warp_bytes);
     job j;
-    j.memory = shared + warp * warp_bytes;
-    j.place_bytes = place_bytes;
+    j.memory = shared + warp * chunks.warp_bytes;
+    j.chunks = chunks;
     if (threadIdx.x % 32 < 2)
         caches[warp][threadIdx.x % 32] =
             rows_of(kv, a.n_kv_heads, t.kv_head, threadIdx.x % 32 == 1);
@@ -287,29 +230,43 @@ static __global__ void __launch_bounds__(TILE_THREADS, D <= 64    ? 4
     j.values = &caches[warp][1];
     j.seen = {(int)(own.seen.begin - base), (int)(own.seen.end - base),
               (uint32_t)rill__cuda_kv_row(&kv, own.seen.begin)};
+    j.fresh = fresh_of(a, t, base);
     j.columns = a.head_dim;
     const place to = place_of(a, scratch, blockIdx.x);
     // Only more than 256 sinks take more than one round.
     for (int round = 0; round * PART_KEYS < j.seen.end; round++) {
         j.first = (round * PART_BLOCKS + (int)warp) * BLOCK_KEYS;
         bool works = j.first < j.seen.end && j.first + BLOCK_KEYS > j.seen.begin;
-        if (works) begin_loading<D, CONVERTED>(j);
+        if (works && j.columns != D) {
+            clear_shared(j.memory, chunks.places * chunks.place_bytes, threadIdx.x % 32, 32);
+            __syncwarp();
+        }
+        if (round == 0 && warp == 0)
+            write_sights<QUERIES>(a, t, own.sinks, base, kv.sink_scale, sights);
+        uint32_t chunk = 0;
+#pragma unroll 1
+        for (int fresh = round > 0; fresh < 2; fresh++) {
+            uint32_t end = !works ? 0 : fresh ? chunks.places : old_loads<PACKED>(j);
+            if (fresh) wait_for_previous();
+#pragma unroll 1
+            for (; chunk < end; chunk++) load<D, PACKED>(j, chunk);
+        }
         if (round == 0) {
-            if (warp == 0) write_sights<QUERIES>(a, t, own.sinks, base, kv.sink_scale, sights);
-            load_frame<D, QUERIES>(a, t, own.sinks, kv.sink_scale, queries);
+            load_frame<D, QUERIES>(a, t, own.sinks, kv.sink_scale, j.keys->apart, queries);
             __syncthreads();
         }
         if (works) {
             float values[D / 8][4];
-            two_states states =
-                meet_block<D, CONVERTED>(j, shared_address(queries), sights, a.alibi,
-                                         a.q_previous && !own.sinks, values);
-            keep_block<D>(all, (float *)j.memory, t.n, states, values);
+            two_states states = meet_block<D, PACKED>(j, shared_address(queries), sights, a.alibi,
+                                                      a.q_previous && !own.sinks, values);
+            bool packed = PACKED && is_packed(j.values->type);
+            keep_block<D>(all, (float *)j.memory, t.n, states, values, packed);
         } else if (threadIdx.x % 32 < QUERIES) {
             all.greatest[warp][threadIdx.x % 32] = -INFINITY;
         }
         __syncthreads();
-        join_blocks<D>(a, all, shared, warp_bytes, t.n, round == 0, to);
+        join_blocks<D>(a, all, shared, chunks.warp_bytes, t.n, round == 0, to);
+        if ((round + 1) * PART_KEYS >= j.seen.end) break;
         __syncthreads();
         if (threadIdx.x < t.n) {
             all.part_greatest[threadIdx.x] = to.states[2 * threadIdx.x];
@@ -317,41 +274,61 @@ static __global__ void __launch_bounds__(TILE_THREADS, D <= 64    ? 4
         }
     }
     if (is_last(scratch.done, own.n_parts + own.has_sinks))
-        finish(a, t, scratch, kv.sink_cap, own.has_sinks, own.n_parts);
+        finish<D>(a, t, scratch, kv.sink_cap, own.has_sinks, own.n_parts);
 }
 
 static uint32_t greater(uint32_t a, uint32_t b) {
     return a > b ? a : b;
 }
 
-template <int D, bool CONVERTED>
+// As many places as leave room for the blocks that are there at a time.
+template <int D>
+static ring ring_of(const rill__cuda *cu, uint32_t queries_bytes, uint64_t blocks) {
+    uint32_t at_once = (uint32_t)((blocks + cu->processors - 1) / cu->processors);
+    if (at_once > BLOCKS<D>) at_once = BLOCKS<D>;
+    ring r = {16, TILE_BYTES<D>, 0};
+    do {
+        r.places /= 2;
+        r.warp_bytes = greater(r.places * r.place_bytes, RESULT_BYTES<D>);
+    } while (r.places > 2 &&
+             at_once * (TILE_WARPS * r.warp_bytes + queries_bytes + 3072) > cu->shared_bytes);
+    return r;
+}
+
+// Room for all keys and values of a block.
+template <int D> static ring places_of(const cache_kinds &kinds) {
+    ring r = {2, raw_bytes(BLOCK_KEYS, greater(kinds.key_row_bytes, kinds.value_row_bytes)), 0};
+    if (kinds.halves) r.place_bytes = greater(r.place_bytes, BLOCK_CHUNKS * TILE_BYTES<D>);
+    r.warp_bytes = greater(2 * r.place_bytes, RESULT_BYTES<D>);
+    return r;
+}
+
+template <int D, bool PACKED>
 static bool launch(rill__cuda *cu, const attend_args &args, const tile_list &list,
-                   const split_scratch &scratch, uint32_t raw) {
-    uint32_t place_bytes = CONVERTED ? raw : TILE_BYTES<D>;
-    uint32_t warp_bytes =
-        greater(CHUNKS<D> * place_bytes + (CONVERTED ? TILE_BYTES<D> : 0), RESULT_BYTES<D>);
-    uint32_t bytes = TILE_WARPS * warp_bytes + QUERIES * STRIDE<D> * (args.q_previous ? 2 : 1);
-    if (!allow_shared(cu, (const void *)attend_split_kernel<D, CONVERTED>, bytes)) return false;
+                   const split_scratch &scratch, const cache_kinds &kinds) {
     dim3 grid(scratch.parts, list.first[list.n_runs], args.n_kv_heads);
+    uint32_t queries_bytes = QUERIES * STRIDE<D> * (args.q_previous ? 2 : 1);
+    ring r = PACKED ? places_of<D>(kinds)
+                    : ring_of<D>(cu, queries_bytes, (uint64_t)grid.x * grid.y * grid.z);
+    uint32_t bytes = TILE_WARPS * r.warp_bytes + queries_bytes;
+    if (!allow_shared(cu, (const void *)attend_split_kernel<D, PACKED>, bytes)) return false;
     if (!grid.y) return true;
-    rill__cuda_start(cu, "attend_split", attend_split_kernel<D, CONVERTED>, grid, TILE_THREADS,
-                     bytes, args, list, scratch, place_bytes, warp_bytes);
+    rill__cuda_start(cu, "attend_split", attend_split_kernel<D, PACKED>, grid, TILE_THREADS, bytes,
+                     args, list, scratch, r);
     return true;
 }
 
 bool rill__cuda_attend_split(rill__cuda *cu, const attend_args &args, const tile_list &list,
-                             const split_scratch &scratch, bool converted, uint32_t key_row_bytes,
-                             uint32_t value_row_bytes) {
-    uint32_t raw = raw_bytes(CHUNK_KEYS, greater(key_row_bytes, value_row_bytes));
-    switch (attend_width(args.head_dim) * 2 + converted) {
-    case 128: return launch<64, false>(cu, args, list, scratch, raw);
-    case 129: return launch<64, true>(cu, args, list, scratch, raw);
-    case 192: return launch<96, false>(cu, args, list, scratch, raw);
-    case 193: return launch<96, true>(cu, args, list, scratch, raw);
-    case 256: return launch<128, false>(cu, args, list, scratch, raw);
-    case 257: return launch<128, true>(cu, args, list, scratch, raw);
-    case 512: return launch<256, false>(cu, args, list, scratch, raw);
-    case 513: return launch<256, true>(cu, args, list, scratch, raw);
+                             const split_scratch &scratch, const cache_kinds &kinds) {
+    switch (attend_width(args.head_dim) * 2 + kinds.packed) {
+    case 128: return launch<64, false>(cu, args, list, scratch, kinds);
+    case 129: return launch<64, true>(cu, args, list, scratch, kinds);
+    case 192: return launch<96, false>(cu, args, list, scratch, kinds);
+    case 193: return launch<96, true>(cu, args, list, scratch, kinds);
+    case 256: return launch<128, false>(cu, args, list, scratch, kinds);
+    case 257: return launch<128, true>(cu, args, list, scratch, kinds);
+    case 512: return launch<256, false>(cu, args, list, scratch, kinds);
+    case 513: return launch<256, true>(cu, args, list, scratch, kinds);
     default: return false;
     }
 }

@@ -144,6 +144,27 @@ static __device__ __forceinline__ span seen_by_tile(const attend_args &a, const 
     return all;
 }
 
+// The same of at most 16 queries, the sinks and the recent tokens at once.
+static __device__ __forceinline__ void seen_by_few(const attend_args &a, const tile &t, span *sinks,
+                                                   span *recent) {
+    uint32_t q = threadIdx.x % 16;
+    bool first = threadIdx.x % 32 < 16;
+    unsigned long long begin = ~0ull, end = 0;
+    if (q < t.n) {
+        span s = seen_by_row(a.window, a.rows[row_of_query(a, t, q)], first);
+        if (s.begin < s.end) begin = s.begin, end = s.end;
+    }
+    for (int step = 8; step && t.n > 1; step /= 2) {
+        unsigned long long b = __shfl_xor_sync(~0u, begin, step);
+        unsigned long long e = __shfl_xor_sync(~0u, end, step);
+        begin = b < begin ? b : begin;
+        end = e > end ? e : end;
+    }
+    if (!end) begin = 0;
+    *sinks = {__shfl_sync(~0u, begin, 0), __shfl_sync(~0u, end, 0)};
+    *recent = {__shfl_sync(~0u, begin, 16), __shfl_sync(~0u, end, 16)};
+}
+
 // By one warp. Queries behind the last see what it sees, so that they ask for no masks.
 template <int QUERIES>
 static __device__ __forceinline__ void write_sights(const attend_args &a, const tile &t, bool sinks,
@@ -169,41 +190,48 @@ static __device__ __forceinline__ void write_sights(const attend_args &a, const 
 }
 
 // Queries in float16, times what makes products logits in powers of two; zeros where there are
-// none. `to` has rows of D + TILE_PADDING.
-template <int D, int QUERIES>
+// none.
+template <int D, int QUERIES, int THREADS, class TILE>
 static __device__ __forceinline__ void load_queries(const attend_args &a, const tile &t,
-                                                    const float *from, float factor, __half *to) {
-    for (uint32_t i = threadIdx.x; i < QUERIES * (D / 4); i += TILE_THREADS) {
-        uint32_t q = i / (D / 4), column = i % (D / 4) * 4;
-        float4 x = {0, 0, 0, 0};
-        if (q < t.n && column < a.head_dim)
-            x = *(const float4 *)(from +
-                                  ((size_t)row_of_query(a, t, q) * a.n_heads +
-                                   head_of_query(a, t, q)) *
-                                      a.head_dim +
-                                  column);
+                                                    const float *from, float factor, bool apart,
+                                                    uint8_t *to) {
+// Rows that are not there are read from others, so that no load waits for a branch.
+#pragma unroll 4
+    for (uint32_t i = threadIdx.x; i < QUERIES * (D / 4); i += THREADS) {
+        uint32_t q = i / (D / 4), column = i % (D / 4) * 4, there = min(q, t.n - 1);
+        size_t row = (size_t)row_of_query(a, t, there) * a.n_heads + head_of_query(a, t, there);
+        float4 x = *(const float4 *)(from + row * a.head_dim + min(column, a.head_dim - 4));
+        if (q >= t.n || column >= a.head_dim) x = {0, 0, 0, 0};
         uint2 halves = {
             half_bits(__floats2half2_rn(__fmul_rn(x.x, factor), __fmul_rn(x.y, factor))),
             half_bits(__floats2half2_rn(__fmul_rn(x.z, factor), __fmul_rn(x.w, factor)))};
-        *(uint2 *)(to + q * (D + TILE_PADDING) + column) = halves;
+        put_quad<TILE>(to, q, column, halves, apart);
     }
 }
 
-// All queries that keys of a tile meet; q_previous lies behind the others.
-template <int D, int QUERIES>
+// All queries that keys of a tile meet, in the keys' order; q_previous lies behind the others.
+template <int D, int QUERIES, int THREADS = TILE_THREADS, class TILE = padded_tile<D>>
 static __device__ __forceinline__ void load_frame(const attend_args &a, const tile &t, bool sinks,
-                                                  float sink_scale, __half *to) {
+                                                  float sink_scale, bool apart, __half *to) {
     float factor = __fmul_rn(a.scale, LOG2E);
     if (sinks) factor = __fmul_rn(factor, sink_scale);
-    load_queries<D, QUERIES>(a, t, sinks ? a.q_sink : a.q, factor, to);
+    load_queries<D, QUERIES, THREADS, TILE>(a, t, sinks ? a.q_sink : a.q, factor, apart,
+                                            (uint8_t *)to);
     if (a.q_previous && !sinks)
-        load_queries<D, QUERIES>(a, t, a.q_previous, factor, to + QUERIES * (D + TILE_PADDING));
+        load_queries<D, QUERIES, THREADS, TILE>(a, t, a.q_previous, factor, apart,
+                                                (uint8_t *)(to + QUERIES * (D + TILE_PADDING)));
 }
 
 // ---- Products and weights
 
+// Four pairs of halves, or of bfloat16, which become halves.
+template <bool BF16> static __device__ __forceinline__ void as_halves(uint32_t x[4]) {
+#pragma unroll
+    for (int i = 0; BF16 && i < 4; i++) x[i] = halves_of_bf16(x[i]);
+}
+
 // Logits of 16 keys, of tiles in shared memory.
-template <int D>
+template <int D, bool BF16 = false>
 static __device__ __forceinline__ void score(float low[4], float high[4], uint32_t queries,
                                              uint32_t keys) {
     constexpr uint32_t stride = (D + TILE_PADDING) * sizeof(__half);
@@ -217,6 +245,7 @@ static __device__ __forceinline__ void score(float low[4], float high[4], uint32
         uint32_t q[4], k[4];
         load_matrices(q, queries + d * 32);
         load_matrices(k, keys + d * 32);
+        as_halves<BF16>(k);
         mma(low, q, k[0], k[1]);
         mma(high, q, k[2], k[3]);
     }
@@ -248,15 +277,15 @@ static __device__ __forceinline__ void score_block(float s[8][4], uint32_t queri
 }
 
 // xPos: logits of 16 keys from `first` on in place of those that meet q_previous.
-template <int D>
-static __device__ __forceinline__ void score_previous(float low[4], float high[4], uint32_t queries,
-                                                      uint32_t keys, const sight *sights,
-                                                      int first) {
+// `score_them(a, b)` makes those.
+template <class Score>
+static __device__ __forceinline__ void
+score_previous(float low[4], float high[4], const sight *sights, int first, Score score_them) {
     uint32_t lane = threadIdx.x % 32;
     int own[2] = {sights[lane / 4].own - first, sights[lane / 4 + 8].own - first};
     if (!__any_sync(~0u, own[0] > 0 || own[1] > 0)) return;
     float a[4], b[4];
-    score<D>(a, b, queries, keys);
+    score_them(a, b);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int key = (int)(lane % 4) * 2 + i % 2;
@@ -334,10 +363,12 @@ static __device__ __forceinline__ two_states weigh(float s[8][4], const sight *s
 }
 
 // 16 keys' values of 16 columns, times their weights.
+template <bool BF16 = false>
 static __device__ __forceinline__ void mix(float low[4], float high[4], const uint32_t weights[4],
                                            uint32_t values) {
     uint32_t v[4];
     load_transposed(v, values);
+    as_halves<BF16>(v);
     mma(low, weights, v[0], v[1]);
     mma(high, weights, v[2], v[3]);
 }

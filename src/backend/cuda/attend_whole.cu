@@ -6,6 +6,7 @@
 // of float16 are loaded where they are multiplied, into two places in turn; others as they are, and
 // become float16 there (CONVERTED).
 #include "backend/cuda/attend_launch.cuh"
+#include "backend/cuda/attend_sums.cuh"
 
 enum { QUERIES = WARP_QUERIES * TILE_WARPS };
 
@@ -22,8 +23,8 @@ template <int W, bool CONVERTED> struct side {
     uint32_t first_column;
     uint32_t columns;
 
-    __device__ __forceinline__ __half *tile(int block) const {
-        return (__half *)(memory + (CONVERTED ? raw_bytes : block % 2 * TILE_BYTES<W>));
+    __device__ __forceinline__ uint8_t *tile(int block) const {
+        return memory + (CONVERTED ? raw_bytes : block % 2 * TILE_BYTES<W>);
     }
 };
 
@@ -55,25 +56,6 @@ static __device__ __forceinline__ uint32_t take(const side<W, CONVERTED> &s, con
     }
     load(s, c, v, block + 1, last);
     return shared_address(s.tile(block));
-}
-
-// Sums of values of a warp's queries, and their softmax.
-template <int W> struct sums {
-    two_states states;
-    float values[W / 8][4];
-};
-
-template <int W> static __device__ __forceinline__ void clear(sums<W> &s) {
-    s.states = no_states();
-#pragma unroll
-    for (int n = 0; n < W / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) s.values[n][i] = 0;
-}
-
-static __device__ __forceinline__ void join_two(two_states &s, const two_states &more, joint j[2]) {
-#pragma unroll
-    for (int r = 0; r < 2; r++) j[r] = join(s.greatest[r], s.sum[r], more.greatest[r], more.sum[r]);
 }
 
 template <int W> static __device__ __forceinline__ void join_sums(sums<W> &s, const sums<W> &more) {
@@ -110,12 +92,6 @@ static __device__ __forceinline__ void mix_block(sums<W> &s, const two_states &s
     }
 }
 
-// Whether any query of the warp sees anything of a block.
-static __device__ __forceinline__ bool sees(const sight *sights, int first) {
-    const sight &v = sights[threadIdx.x % WARP_QUERIES];
-    return __any_sync(~0u, v.begin < first + BLOCK_KEYS && v.end > first);
-}
-
 template <int D>
 static __device__ __forceinline__ void score_frames(float s[8][4], uint32_t queries, uint32_t keys,
                                                     const sight *sights, int first, bool previous) {
@@ -124,33 +100,9 @@ static __device__ __forceinline__ void score_frames(float s[8][4], uint32_t quer
     if (!previous) return;
 #pragma unroll
     for (int n = 0; n < 8; n += 2)
-        score_previous<D>(s[n], s[n + 1], queries + QUERIES * stride, keys + n * 8 * stride, sights,
-                          first + n * 8);
-}
-
-template <int W>
-static __device__ __forceinline__ void write(const attend_args &a, const tile &t, float cap,
-                                             uint32_t first_column, const sums<W> &sinks,
-                                             const sums<W> &recent) {
-    uint32_t lane = threadIdx.x % 32;
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        uint32_t q = threadIdx.x / 32 * WARP_QUERIES + lane / 4 + 8 * r;
-        if (q >= t.n) continue;
-        uint32_t head = head_of_query(a, t, q);
-        joint j = last_shares(a, head, cap, sinks.states.greatest[r], sinks.states.sum[r],
-                              recent.states.greatest[r], recent.states.sum[r]);
-        size_t at = ((size_t)row_of_query(a, t, q) * a.n_heads + head) * a.head_dim + first_column;
-#pragma unroll
-        for (int n = 0; n < W / 8; n++) {
-            uint32_t column = n * 8 + lane % 4 * 2;
-            if (first_column + column >= a.head_dim) continue;
-            float2 x = {last_value(sinks.values[n][2 * r], recent.values[n][2 * r], j),
-                        last_value(sinks.values[n][2 * r + 1], recent.values[n][2 * r + 1], j)};
-            *(float2 *)(a.out + at + column) = x;
-            if (a.half) *(__half2 *)(a.half + at + column) = __floats2half2_rn(x.x, x.y);
-        }
-    }
+        score_previous(s[n], s[n + 1], sights, first + n * 8, [&](float a[4], float b[4]) {
+            score<D>(a, b, queries + QUERIES * stride, keys + n * 8 * stride);
+        });
 }
 
 // Recent tokens first, part by part, then the sinks, which are one part.
@@ -204,7 +156,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
         load(keys, key_rows, v, block, last);
         load(values, value_rows, v, block, last);
         if (warp == 0) write_sights<QUERIES>(a, t, sinks, base, kv.sink_scale, all_sights);
-        load_frame<D, QUERIES>(a, t, sinks, kv.sink_scale, queries);
+        load_frame<D, QUERIES>(a, t, sinks, kv.sink_scale, key_rows.apart, queries);
         for (; block <= last; block++) {
             int first = block * BLOCK_KEYS;
             uint32_t key_tile = take(keys, key_rows, v, block, last), weights[4][4];
@@ -223,7 +175,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             }
         }
     }
-    write(a, t, kv.sink_cap, first_column, part, recent);
+    write(a, t, kv.sink_cap, first_column, part, recent.states,
+          [&](int n, int i) { return recent.values[n][i]; });
 }
 
 template <int D, bool CONVERTED>
@@ -246,9 +199,10 @@ uint32_t rill__cuda_attend_whole_queries() {
 }
 
 bool rill__cuda_attend_whole(rill__cuda *cu, const attend_args &args, const tile_list &list,
-                             bool converted, uint32_t key_row_bytes, uint32_t value_row_bytes) {
-    tile_raw raw = {raw_bytes(BLOCK_KEYS, key_row_bytes), raw_bytes(BLOCK_KEYS, value_row_bytes)};
-    switch (attend_width(args.head_dim) * 2 + converted) {
+                             const cache_kinds &kinds) {
+    tile_raw raw = {raw_bytes(BLOCK_KEYS, kinds.key_row_bytes),
+                    raw_bytes(BLOCK_KEYS, kinds.value_row_bytes)};
+    switch (attend_width(args.head_dim) * 2 + kinds.converted) {
     case 128: return launch<64, false>(cu, args, list, raw);
     case 129: return launch<64, true>(cu, args, list, raw);
     case 192: return launch<96, false>(cu, args, list, raw);

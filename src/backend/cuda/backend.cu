@@ -362,6 +362,7 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
         RILL_CUDA_TRY(cu, cudaMallocHost(&cu->chosen, LOGITS_ROWS * sizeof *cu->chosen)))
         return take_failure(cu, err);
     cu->processors = p.multiProcessorCount;
+    cu->shared_bytes = p.sharedMemPerMultiprocessor;
     cu->architecture = p.major * 10 + p.minor;
     if (cu->architecture < 80)
         return rill__fail(err, RILL_EUNSUPPORTED,

@@ -95,8 +95,9 @@ struct rill__cuda_step {
 struct rill__cuda {
     rill__backend base;
     int device;
-    int processors;    // multiprocessors
-    int architecture;  // 90 for compute capability 9.0
+    int processors;       // multiprocessors
+    size_t shared_bytes;  // of shared memory that a multiprocessor has
+    int architecture;     // 90 for compute capability 9.0
     bool exact;
     cudaStream_t stream;
     uint64_t n_started;      // kernels of rill__cuda_start

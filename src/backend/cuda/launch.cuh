@@ -7,7 +7,9 @@
 
 #include "backend/cuda/cuda.h"
 
-// Before a kernel of rill__cuda_start reads or writes what other kernels write or read.
+// Before a kernel of rill__cuda_start reads or writes what other kernels write or read. What was
+// there before the pass's first kernel, and is not written in it, may be read earlier: weights, all
+// of `rill__cuda_step`, and the rows of tokens that came in earlier passes.
 static __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
     cudaGridDependencySynchronize();

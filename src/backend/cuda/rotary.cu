@@ -90,7 +90,10 @@ void rill__cuda_rotary_table(rill__backend *be, rill__buffer *out, const rill__r
 
 // ---- Rotating and storing -----------------------------------------------------------------------
 
-enum { WARPS = 4 };  // of a block, a head each
+enum {
+    WARPS = 4,  // of a block, a head each
+    BATCH = 4   // pairs that a lane asks for before it turns the first
+};
 
 struct rotate_job {
     const float2 *table;  // [n_rows, frames, n_pairs]
@@ -111,98 +114,123 @@ struct rotate_job {
     bool interleaved;
 };
 
-// Number `column` of a head, rotated by a frame's cosines and sines: the first of a pair becomes
-// a cos - b sin, the second b cos + a sin, rounded as the CPU rounds.
-static __device__ float rotated(const rotate_job *job, const float *head, const float2 *frame,
-                                uint32_t column) {
-    uint32_t n = job->n_pairs;
-    if (column >= 2 * n) return head[column];
-    bool second = job->interleaved ? column % 2 : column >= n;
-    uint32_t pair = job->interleaved ? column / 2 : second ? column - n : column;
-    uint32_t distance = job->interleaved ? 1 : n;
-    float2 turn = frame[pair];
-    float own = __fmul_rn(head[column], turn.x);
-    if (second) return __fadd_rn(own, __fmul_rn(head[column - distance], turn.y));
-    return __fsub_rn(own, __fmul_rn(head[column + distance], turn.y));
+static __device__ __forceinline__ const float2 *frame_of(const rotate_job &job, size_t row,
+                                                         uint32_t frame) {
+    return job.table + (row * job.frames + frame) * job.n_pairs;
 }
 
-static __device__ const float2 *frame_of(const rotate_job *job, size_t row, uint32_t frame) {
-    return job->table + (row * job->frames + frame) * job->n_pairs;
+// Columns of a pair.
+static __device__ __forceinline__ uint2 columns_of(const rotate_job &job, uint32_t pair) {
+    return job.interleaved ? uint2{2 * pair, 2 * pair + 1} : uint2{pair, pair + job.n_pairs};
 }
 
-// A query into each of its frames.
-static __device__ void rotate_query(const rotate_job *job, const float *head, size_t row,
-                                    uint32_t h, uint32_t lane) {
-    size_t at = (row * job->n_heads + h) * job->head_dim;
+// a and b become a cos - b sin and b cos + a sin, rounded as the CPU rounds.
+static __device__ __forceinline__ float2 turned(float2 x, float2 turn) {
+    return {__fsub_rn(__fmul_rn(x.x, turn.x), __fmul_rn(x.y, turn.y)),
+            __fadd_rn(__fmul_rn(x.y, turn.x), __fmul_rn(x.x, turn.y))};
+}
+
+// A query into each of its frames; a lane reads and writes the same numbers of `q`.
+static __device__ void rotate_query(const rotate_job &job, size_t row, uint32_t h, uint32_t lane) {
+    size_t at = (row * job.n_heads + h) * job.head_dim;
+    float *q = job.q + at, *q_sink = job.q_sink + at;
+    float *q_previous = job.q_previous ? job.q_previous + at : nullptr;
     const float2 *stream = frame_of(job, row, RILL_FRAME_STREAM);
     const float2 *sink = frame_of(job, row, RILL_FRAME_SINK);
     const float2 *previous = frame_of(job, row, RILL_FRAME_PREVIOUS);
-    for (uint32_t c = lane; c < job->head_dim; c += 32) {
-        job->q[at + c] = rotated(job, head, stream, c);
-        job->q_sink[at + c] = rotated(job, head, sink, c);
-        if (job->q_previous) job->q_previous[at + c] = rotated(job, head, previous, c);
+    for (uint32_t first = lane; first < job.n_pairs; first += 32 * BATCH) {
+        float2 x[BATCH], turn[3][BATCH];
+#pragma unroll
+        for (uint32_t i = 0; i < BATCH; i++) {
+            uint32_t pair = first + 32 * i;
+            if (pair >= job.n_pairs) continue;
+            uint2 c = columns_of(job, pair);
+            x[i] = {q[c.x], q[c.y]};
+            turn[0][i] = stream[pair];
+            turn[1][i] = sink[pair];
+            if (q_previous) turn[2][i] = previous[pair];
+        }
+#pragma unroll
+        for (uint32_t i = 0; i < BATCH; i++) {
+            uint32_t pair = first + 32 * i;
+            if (pair >= job.n_pairs) continue;
+            uint2 c = columns_of(job, pair);
+            float2 y = turned(x[i], turn[0][i]), z = turned(x[i], turn[1][i]);
+            q[c.x] = y.x, q[c.y] = y.y;
+            q_sink[c.x] = z.x, q_sink[c.y] = z.y;
+            if (!q_previous) continue;
+            y = turned(x[i], turn[2][i]);
+            q_previous[c.x] = y.x, q_previous[c.y] = y.y;
+        }
+    }
+    for (uint32_t c = 2 * job.n_pairs + lane; c < job.head_dim; c += 32) {
+        q_sink[c] = q[c];
+        if (q_previous) q_previous[c] = q[c];
     }
 }
 
-// Where a head's row of a token begins.
-static __device__ uint8_t *row_of(const rill__cuda_kv *kv, uint8_t *data, uint32_t row_bytes,
-                                  uint32_t h, uint64_t token) {
-    size_t rows = (size_t)kv->n_sinks + kv->ring_rows;
-    return data + (h * rows + rill__cuda_kv_row(kv, token)) * row_bytes;
-}
-
-static __device__ void store_key(const rotate_job *job, const float *head, size_t row, uint32_t h,
-                                 uint32_t lane) {
-    const rill__cuda_kv *kv = &job->caches[job->run_of[row]];
-    uint8_t *to = row_of(kv, kv->keys, kv->key_row_bytes, h, job->rows[row].token);
-    bool fades = job->frames == RILL_FRAMES;
+// A key, rotated, to `head`, in shared memory.
+static __device__ void rotate_key(const rotate_job &job, const float *k, size_t row, uint32_t lane,
+                                  float *head) {
+    bool fades = job.frames == RILL_FRAMES;
     const float2 *frame = frame_of(job, row, fades ? RILL_FRAME_KEY : RILL_FRAME_STREAM);
-    float *k = job->k + (row * job->n_kv_heads + h) * job->head_dim;
-    for (uint32_t block = 0; 32 * block < job->head_dim; block++) {
-        uint32_t c = 32 * block + lane;
-        float x = c < job->head_dim ? rotated(job, head, frame, c) : 0;
-        if (c < job->head_dim) k[c] = x;
-        rill__cuda_store_block(kv->key_type, to, block, lane, job->head_dim, x);
+#pragma unroll BATCH
+    for (uint32_t pair = lane; pair < job.n_pairs; pair += 32) {
+        uint2 c = columns_of(job, pair);
+        float2 x = turned({k[c.x], k[c.y]}, frame[pair]);
+        head[c.x] = x.x;
+        head[c.y] = x.y;
     }
+    for (uint32_t c = 2 * job.n_pairs + lane; c < job.head_dim; c += 32) head[c] = k[c];
 }
 
-static __device__ void store_value(const rotate_job *job, const float *head, size_t row, uint32_t h,
-                                   uint32_t lane) {
-    const rill__cuda_kv *kv = &job->caches[job->run_of[row]];
-    uint8_t *to = row_of(kv, kv->values, kv->value_row_bytes, h, job->rows[row].token);
-    for (uint32_t block = 0; 32 * block < job->head_dim; block++) {
-        uint32_t c = 32 * block + lane;
-        float x = c < job->head_dim ? head[c] : 0;
-        rill__cuda_store_block(kv->value_type, to, block, lane, job->head_dim, x);
-    }
+// Where a head's row of a token lies, and how.
+struct cache_place {
+    uint8_t *row;
+    int type;
+};
+
+static __device__ cache_place place_of(const rotate_job &job, size_t row, uint32_t h, bool key) {
+    const rill__cuda_kv kv = job.caches[job.run_of[row]];
+    size_t at =
+        h * ((size_t)kv.n_sinks + kv.ring_rows) + rill__cuda_kv_row(&kv, job.rows[row].token);
+    if (key) return {kv.keys + at * kv.key_row_bytes, kv.key_type};
+    return {kv.values + at * kv.value_row_bytes, kv.value_type};
 }
 
-// A warp has a head: the row's queries first, then its keys, then its values. It is read whole
-// before any of it is written, for q and k are rotated in place.
+// A warp has a head: the row's queries first, then its keys, then its values.
 static __global__ void rotate_heads(rotate_job job) {
     extern __shared__ float heads[];  // [WARPS, head_dim]
     let_next_begin();
-    wait_for_previous();
     uint32_t of_row = job.n_heads + 2 * job.n_kv_heads, lane = threadIdx.x;
-    size_t index = (size_t)blockIdx.x * WARPS + threadIdx.y;
+    uint32_t index = blockIdx.x * WARPS + threadIdx.y, h = index % of_row;
     size_t row = index / of_row;
-    uint32_t h = (uint32_t)(index % of_row);
     if (row >= job.n_rows) return;
-    bool query = h < job.n_heads;
-    if (!query) h -= job.n_heads;
-    bool key = !query && h < job.n_kv_heads;
-    if (!query && !key) h -= job.n_kv_heads;
-    const float *x = query ? job.q : key ? job.k : job.v;
-    x += (row * (query ? job.n_heads : job.n_kv_heads) + h) * job.head_dim;
+    if (h < job.n_heads) {
+        wait_for_previous();
+        rotate_query(job, row, h, lane);
+        return;
+    }
+    h -= job.n_heads;
+    bool key = h < job.n_kv_heads;
+    if (!key) h -= job.n_kv_heads;
+    const cache_place to = place_of(job, row, h, key);
     float *head = heads + threadIdx.y * job.head_dim;
-    for (uint32_t c = lane; c < job.head_dim; c += 32) head[c] = x[c];
+    size_t at = (row * job.n_kv_heads + h) * job.head_dim;
+    wait_for_previous();
+    if (key) {
+        rotate_key(job, job.k + at, row, lane, head);
+    } else {
+#pragma unroll BATCH
+        for (uint32_t c = lane; c < job.head_dim; c += 32) head[c] = job.v[at + c];
+    }
     __syncwarp();
-    if (query)
-        rotate_query(&job, head, row, h, lane);
-    else if (key)
-        store_key(&job, head, row, h, lane);
-    else
-        store_value(&job, head, row, h, lane);
+    for (uint32_t block = 0; 32 * block < job.head_dim; block++) {
+        uint32_t c = 32 * block + lane;
+        float x = c < job.head_dim ? head[c] : 0;
+        if (key && c < job.head_dim) job.k[at + c] = x;
+        rill__cuda_store_block(to.type, to.row, block, lane, job.head_dim, x);
+    }
 }
 
 void rill__cuda_rotate_store(rill__backend *be, const rill__buffer *table, rill__buffer *q,

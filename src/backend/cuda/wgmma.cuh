@@ -21,6 +21,10 @@ static __device__ __forceinline__ void wgmma_fence() {
 static __device__ __forceinline__ void wgmma_commit() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
+// Before wgmma reads what this thread wrote to shared memory, and then a barrier.
+static __device__ __forceinline__ void wgmma_fence_shared() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 template <int PENDING> static __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
@@ -46,6 +50,35 @@ static __device__ __forceinline__ void wgmma_n128(float (&d)[64], const uint32_t
                    "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]),
                    "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
                    "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+// Accumulators of 64 columns, as C fragments of mma.m16n8k16, and how they are named.
+#define RILL_WGMMA_N64                                                                             \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
+#define RILL_WGMMA_N8(d) "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+#define RILL_WGMMA_ALL(d)                                                                          \
+    RILL_WGMMA_N8(d[0]), RILL_WGMMA_N8(d[1]), RILL_WGMMA_N8(d[2]), RILL_WGMMA_N8(d[3]),            \
+        RILL_WGMMA_N8(d[4]), RILL_WGMMA_N8(d[5]), RILL_WGMMA_N8(d[6]), RILL_WGMMA_N8(d[7])
+
+// d[64, 64] {+}= a[64, 16] b[64, 16]: both in shared memory, rows of 16 of what is summed.
+static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], uint64_t a, uint64_t b,
+                                                  int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
+                 ", %32, %33, p, 1, 1, 0, 0;\n}"
+                 : RILL_WGMMA_ALL(d)
+                 : "l"(a), "l"(b), "r"(add));
+}
+
+// d[64, 64] {+}= a[64, 16] b[16, 64]: a in registers, b in shared memory, 16 rows of columns of d.
+static __device__ __forceinline__ void wgmma_columns(float (&d)[8][4], const uint32_t (&a)[4],
+                                                     uint64_t b, int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
+                 ", {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}"
+                 : RILL_WGMMA_ALL(d)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
