@@ -2,7 +2,6 @@
 // Products of activations with weights: which kernel does what. See product.cuh.
 #include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_many.cuh"
-#include "backend/cuda/product_wide.cuh"
 
 template <int KIND>
 static void start_few(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
@@ -36,20 +35,20 @@ static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsig
         start_few<KIND>(cu, a, n_tiles, n_routed);
         return;
     }
-    if (cu->architecture == 90) {
-        RILL_CUDA_TRY(cu, cudaFuncSetAttribute((const void *)product_wide<KIND>,
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               (int)wide_shared_bytes));
-        rill__cuda_start(cu, "product_wide", product_wide<KIND>,
-                         dim3((a->n_rows + WIDE_ROWS - 1) / WIDE_ROWS, n_tiles / WIDE_TILES),
-                         WIDE_THREADS, wide_shared_bytes, *a);
-        return;
-    }
     rill__cuda_start(cu, "product_many", product_many<KIND>,
                      dim3(n_tiles / 4, (a->n_rows + MANY_ROWS - 1) / MANY_ROWS), 128, 0, *a);
 }
 
+// Whether products of so many rows go through wgmma.
+static bool is_wide(const rill__cuda *cu, size_t n_rows) {
+    return cu->architecture == 90 && n_rows > MOST_FEW_ROWS;
+}
+
 static void start_kind(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
+    if (!n_routed && is_wide(cu, a->n_rows)) {
+        rill__cuda_product_wide(cu, a);
+        return;
+    }
     static void (*const starts[RILL_KINDS])(rill__cuda *, const product_args *, unsigned,
                                             unsigned) = {
         start<RILL_KIND_HALF>,  start<RILL_KIND_4>, start<RILL_KIND_4_MIN>, start<RILL_KIND_5>,
@@ -97,7 +96,7 @@ static void add_matrix(product_args *a, const rill__weight *weight, const float 
     a->bias[m] = bias;
     a->out[m] = out;
     uint32_t tiles = (weight->packed->rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS;
-    a->first_tile[m + 1] = a->first_tile[m] + (tiles + WIDE_TILES - 1) / WIDE_TILES * WIDE_TILES;
+    a->first_tile[m + 1] = a->first_tile[m] + (tiles + MATRIX_TILES - 1) / MATRIX_TILES * MATRIX_TILES;
 }
 
 void rill__cuda_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
