@@ -96,7 +96,8 @@ static void add_matrix(product_args *a, const rill__weight *weight, const float 
     a->bias[m] = bias;
     a->out[m] = out;
     uint32_t tiles = (weight->packed->rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS;
-    a->first_tile[m + 1] = a->first_tile[m] + (tiles + MATRIX_TILES - 1) / MATRIX_TILES * MATRIX_TILES;
+    a->first_tile[m + 1] =
+        a->first_tile[m] + (tiles + MATRIX_TILES - 1) / MATRIX_TILES * MATRIX_TILES;
 }
 
 void rill__cuda_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
@@ -144,11 +145,11 @@ void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in, const ril
     rill__cuda_wrote(out);
 }
 
-// Whether one kernel of few rows can do all of a stage's products.
-static bool is_few(const rill__stage *s) {
+// Whether one kernel can do all of a stage's products.
+static bool is_at_once(const rill__cuda *cu, const rill__stage *s) {
     const rill__weight *first = s->projections->weight;
-    if (s->n_rows > MOST_FEW_ROWS || s->n_projections > MOST_MATRICES || !first->packed)
-        return false;
+    if (s->n_rows > MOST_FEW_ROWS && !is_wide(cu, s->n_rows)) return false;
+    if (s->n_projections > MOST_MATRICES || !first->packed) return false;
     for (size_t i = 1; i < s->n_projections; i++) {
         const rill__weight *w = s->projections[i].weight;
         if (!w->packed || w->packed->kind != first->packed->kind) return false;
@@ -161,9 +162,11 @@ static bool is_few(const rill__stage *s) {
 static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) {
     rill__buffer *x = s->normed ? s->normed : const_cast<rill__buffer *>(s->in);
     bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32;
-    if (s->normed && !in_blocks)
-        rill__cuda_norm(&cu->base, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
-                        s->norm_eps, s->n_rows, s->width);
+    if (s->normed && !in_blocks) {
+        if (!rill__cuda_take_halves(cu, x)) return false;
+        rill__cuda_norm_halves(cu, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
+                               s->norm_eps, s->n_rows, s->width);
+    }
     if (!in_blocks) {
         if (!fresh_halves(cu, x, s->n_rows * s->width)) return false;
         *a = arguments(x, s->n_rows, s->width);
@@ -179,7 +182,7 @@ static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) 
 
 bool rill__cuda_stage(rill__backend *be, const rill__stage *s) {
     rill__cuda *cu = rill__cuda_of(be);
-    if (cu->exact || !is_few(s)) return false;
+    if (cu->exact || !is_at_once(cu, s)) return false;
     product_args a = {};
     if (!prepare_rows(cu, s, &a)) return true;
     for (size_t i = 0; i < s->n_projections; i++) {
@@ -197,6 +200,8 @@ bool rill__cuda_stage(rill__backend *be, const rill__stage *s) {
         a.activation = s->activation;
         a.limit = s->limit;
         a.half = out->half;
+        // Floats that nobody reads are not stored where there are many.
+        if (s->reader && s->reader->packed && is_wide(cu, s->n_rows)) a.out[0] = nullptr;
         rill__cuda_wrote_halves(out, RILL_CUDA_GATED_SCALE);
     }
     start_kind(cu, &a, n_tiles, 0);
