@@ -153,6 +153,8 @@ typedef struct rill__stage {
     float limit;
     rill__buffer *sum;  // the only projection's out is added to it; NULL: no sum
     size_t out_width;   // of the projections that are activated or added
+    // What is activated is read by nobody but a product with this weight; NULL: anybody may.
+    const rill__weight *reader;
 } rill__stage;
 
 // One call of `attend`: all rows of a batch in one layer.

@@ -335,8 +335,9 @@ static void feed_forward(const pass *p, uint32_t layer, rill__buffer *ready) {
     stage.activation = d->activation;
     stage.limit = d->activation_limit;
     stage.out_width = d->ffn_size;
-    rill__run_stage(p->be, &stage);
     const rill__projection down = projection(p, RILL_WEIGHT_DOWN, layer, ws->h);
+    stage.reader = down.weight;
+    rill__run_stage(p->be, &stage);
     project_to_sum(p, ws->gate, d->ffn_size, &down, RILL_WEIGHT_POST_FFN_NORM, layer);
 }
 

@@ -208,6 +208,11 @@ void rill__cuda_product_routed_exact(rill__cuda *cu, const rill__buffer *in,
                                      rill__buffer *out, const uint32_t *expert_of, size_t n,
                                      size_t rows);
 
+// A norm for products alone: halves are written, floats are not. (elementwise.cu)
+void rill__cuda_norm_halves(rill__cuda *cu, rill__buffer *out, const rill__buffer *in,
+                            const rill__weight *weight, const rill__weight *bias,
+                            rill__norm_kind kind, float eps, size_t n_rows, size_t width);
+
 // Bytes that attention keeps between its kernels, for so many rows, visible tokens, and a width of
 // all heads together. (attend.cu)
 size_t rill__cuda_attend_scratch_bytes(size_t max_rows, size_t max_visible, size_t max_width);

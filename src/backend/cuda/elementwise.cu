@@ -55,21 +55,31 @@ static __global__ void __launch_bounds__(1024)
     norm_state<real> s = norm_row(n, x, warps);
     for (uint32_t at = 4 * threadIdx.x; at < n.width; at += 4 * blockDim.x) {
         rill__cuda_four f = norm_four(n, s, x, at);
-        rill__cuda_store4(out + row * n.width, at, n.width, f);
+        if (out) rill__cuda_store4(out + row * n.width, at, n.width, f);
         rill__cuda_store4_halves(half ? half + row * n.width : nullptr, at, n.width, f, 1);
     }
+}
+
+static void start_norm(rill__cuda *cu, const norm_of_rows &n, float *floats, rill__buffer *out,
+                       const rill__buffer *in, size_t n_rows) {
+    dim3 block(norm_lanes(n.width), n.width <= 256 ? 8 : 1);
+    rill__cuda_start(cu, "norm", cu->exact ? norm_rows<double> : norm_rows<float>,
+                     pieces(n_rows, block.y), block, 0, n, floats, out->half, rill__cuda_floats(in),
+                     n_rows);
+    rill__cuda_wrote_halves(out, 1);
 }
 
 void rill__cuda_norm(rill__backend *be, rill__buffer *out, const rill__buffer *in,
                      const rill__weight *weight, const rill__weight *bias, rill__norm_kind kind,
                      float eps, size_t n_rows, size_t width) {
-    rill__cuda *cu = rill__cuda_of(be);
-    norm_of_rows n = norm_with(weight, bias, kind, eps, width);
-    dim3 block(norm_lanes(n.width), n.width <= 256 ? 8 : 1);
-    rill__cuda_start(cu, "norm", cu->exact ? norm_rows<double> : norm_rows<float>,
-                     pieces(n_rows, block.y), block, 0, n, rill__cuda_floats(out), out->half,
-                     rill__cuda_floats(in), n_rows);
-    rill__cuda_wrote_halves(out, 1);
+    start_norm(rill__cuda_of(be), norm_with(weight, bias, kind, eps, width), rill__cuda_floats(out),
+               out, in, n_rows);
+}
+
+void rill__cuda_norm_halves(rill__cuda *cu, rill__buffer *out, const rill__buffer *in,
+                            const rill__weight *weight, const rill__weight *bias,
+                            rill__norm_kind kind, float eps, size_t n_rows, size_t width) {
+    start_norm(cu, norm_with(weight, bias, kind, eps, width), nullptr, out, in, n_rows);
 }
 
 // ---- Numbers one by one -------------------------------------------------------------------------

@@ -23,23 +23,33 @@ static __device__ __forceinline__ void let_next_begin() {
 #endif
 }
 
-// Starts a kernel that calls wait_for_previous.
+// Starts a kernel that calls wait_for_previous, in clusters of so many blocks.
 template <class... Parameters, class... Arguments>
-static void rill__cuda_start(rill__cuda *cu, const char *name, void (*kernel)(Parameters...),
-                             dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
+static void rill__cuda_start_clusters(rill__cuda *cu, const char *name,
+                                      void (*kernel)(Parameters...), unsigned cluster, dim3 grid,
+                                      dim3 block, size_t shared, Arguments... arguments) {
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = cluster;
+    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = cu->stream;
-    config.attrs = &early;
-    config.numAttrs = cu->architecture >= 90 ? 1 : 0;
+    config.attrs = attributes;
+    config.numAttrs = cu->architecture < 90 ? 0 : cluster > 1 ? 2 : 1;
     cu->n_started++;
     rill__cuda_failed(cu, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name,
                       __FILE__, __LINE__);
+}
+
+template <class... Parameters, class... Arguments>
+static void rill__cuda_start(rill__cuda *cu, const char *name, void (*kernel)(Parameters...),
+                             dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+    rill__cuda_start_clusters(cu, name, kernel, 1, grid, block, shared, arguments...);
 }
 
 #endif

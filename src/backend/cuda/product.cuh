@@ -15,6 +15,8 @@
 #include "backend/cuda/norm.cuh"
 #include "backend/cuda/weights.cuh"
 
+// Matrices of a product begin at multiples of MATRIX_TILES: no block has row tiles of two.
+enum { MATRIX_TILES = 8 };
 enum { SEGMENT_TILES = 8, MOST_WARPS = 16, MOST_MATRICES = 3, MOST_FEW_ROWS = 32 };
 
 // What becomes of a product: it is stored; gate and up (or up alone) are activated; or it is added
@@ -35,13 +37,14 @@ struct product_args {
     // Of a mixture: row i of x meets rows [expert_of[i] * part_rows, + part_rows) of the matrix.
     const uint32_t *expert_of;
     uint32_t part_rows;
-    // What a stage (backend.h) has before and behind: few rows only.
-    const float *normed;  // [columns] the only row, which is normed before; NULL: x is there
+    // What a stage (backend.h) has before and behind.
+    const float
+        *normed;  // [columns] of few rows: the only row, which is normed before; NULL: x is there
     norm_of_rows norm;
     after_products after;
     rill__activation activation;
     float limit;
-    __half *half;  // of out[0], activated
+    __half *half;  // of out[0], activated; of many rows out[0] may then be NULL
 };
 
 // The last step of every product, never contracted.
@@ -99,5 +102,8 @@ static __device__ __forceinline__ finish_operands scales_of(const product_args &
         o.row_scales[1] = a.weights[1].row_scales[row];
     return o;
 }
+
+// Many rows on Hopper, see product_wide.cuh; not of a mixture.
+void rill__cuda_product_wide(rill__cuda *cu, const product_args *a);
 
 #endif

@@ -140,8 +140,8 @@ template <int KIND> struct stream_ring {
         policy = read_once_policy();
         left = sent = taken = parity = 0;
         if (is_leader()) {
-            for (uint32_t i = 0; i < p.depth; i++) barrier_init(barriers + 8 * i);
-            barriers_are_there();
+            for (uint32_t i = 0; i < p.depth; i++) barrier_new(barriers + 8 * i, 1);
+            barriers_made();
         }
         __syncwarp();
         for (uint32_t i = 0; i < p.depth; i++) send(a, p);
@@ -160,8 +160,8 @@ template <int KIND> struct stream_ring {
         }
         uint32_t n = min(left, TILES), barrier = barriers + 8 * sent;
         if (is_leader()) {
-            barrier_expect(barrier, n * BYTES);
-            bulk_copy(memory + sent * chunk_bytes<KIND>, tiles, n * BYTES, barrier, policy);
+            arrive_expecting(barrier, n * BYTES);
+            copy_bulk_once(memory + sent * chunk_bytes<KIND>, tiles, n * BYTES, barrier, policy);
         }
         tiles += n * BYTES;
         left -= n;
@@ -169,7 +169,7 @@ template <int KIND> struct stream_ring {
     }
 
     __device__ __forceinline__ void arrive() {
-        barrier_wait(barriers + 8 * taken, parity);
+        await(barriers + 8 * taken, parity);
     }
 
     // The chunk is read: its slot is another's.

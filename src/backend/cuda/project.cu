@@ -2,7 +2,6 @@
 // Products of activations with weights: which kernel does what. See product.cuh.
 #include "backend/cuda/product_many.cuh"
 #include "backend/cuda/product_stream.cuh"
-#include "backend/cuda/product_wide.cuh"
 
 template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
@@ -13,20 +12,20 @@ static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsig
         start_few<KIND>(cu, a, n_tiles, n_routed);
         return;
     }
-    if (cu->architecture == 90) {
-        RILL_CUDA_TRY(cu, cudaFuncSetAttribute((const void *)product_wide<KIND>,
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               (int)wide_shared_bytes));
-        rill__cuda_start(cu, "product_wide", product_wide<KIND>,
-                         dim3((a->n_rows + WIDE_ROWS - 1) / WIDE_ROWS, n_tiles / WIDE_TILES),
-                         WIDE_THREADS, wide_shared_bytes, *a);
-        return;
-    }
     rill__cuda_start(cu, "product_many", product_many<KIND>,
                      dim3(n_tiles / 4, (a->n_rows + MANY_ROWS - 1) / MANY_ROWS), 128, 0, *a);
 }
 
+// Whether products of so many rows go through wgmma.
+static bool is_wide(const rill__cuda *cu, size_t n_rows) {
+    return cu->architecture == 90 && n_rows > MOST_FEW_ROWS;
+}
+
 static void start_kind(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
+    if (!n_routed && is_wide(cu, a->n_rows)) {
+        rill__cuda_product_wide(cu, a);
+        return;
+    }
     static void (*const starts[RILL_KINDS])(rill__cuda *, const product_args *, unsigned,
                                             unsigned) = {
         start<RILL_KIND_HALF>,  start<RILL_KIND_4>, start<RILL_KIND_4_MIN>, start<RILL_KIND_5>,
@@ -74,7 +73,8 @@ static void add_matrix(product_args *a, const rill__weight *weight, const float 
     a->bias[m] = bias;
     a->out[m] = out;
     uint32_t tiles = (weight->packed->rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS;
-    a->first_tile[m + 1] = a->first_tile[m] + (tiles + WIDE_TILES - 1) / WIDE_TILES * WIDE_TILES;
+    a->first_tile[m + 1] =
+        a->first_tile[m] + (tiles + MATRIX_TILES - 1) / MATRIX_TILES * MATRIX_TILES;
 }
 
 void rill__cuda_project(rill__backend *be, const rill__buffer *in, size_t n_rows,
@@ -122,11 +122,11 @@ void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in, const ril
     rill__cuda_wrote(out);
 }
 
-// Whether one kernel of few rows can do all of a stage's products.
-static bool is_few(const rill__stage *s) {
+// Whether one kernel can do all of a stage's products.
+static bool is_at_once(const rill__cuda *cu, const rill__stage *s) {
     const rill__weight *first = s->projections->weight;
-    if (s->n_rows > MOST_FEW_ROWS || s->n_projections > MOST_MATRICES || !first->packed)
-        return false;
+    if (s->n_rows > MOST_FEW_ROWS && !is_wide(cu, s->n_rows)) return false;
+    if (s->n_projections > MOST_MATRICES || !first->packed) return false;
     for (size_t i = 1; i < s->n_projections; i++) {
         const rill__weight *w = s->projections[i].weight;
         if (!w->packed || w->packed->kind != first->packed->kind) return false;
@@ -140,9 +140,11 @@ static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) 
     rill__buffer *x = s->normed ? s->normed : const_cast<rill__buffer *>(s->in);
     bool in_blocks = s->normed && s->n_rows == 1 && norm_lanes((uint32_t)s->width) > 32 &&
                      s->width <= MOST_FOURS_WIDTH;
-    if (s->normed && !in_blocks)
-        rill__cuda_norm(&cu->base, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
-                        s->norm_eps, s->n_rows, s->width);
+    if (s->normed && !in_blocks) {
+        if (!rill__cuda_take_halves(cu, x)) return false;
+        rill__cuda_norm_halves(cu, x, s->in, s->norm_weight, s->norm_bias, s->norm_kind,
+                               s->norm_eps, s->n_rows, s->width);
+    }
     if (!in_blocks) {
         if (!fresh_halves(cu, x, s->n_rows * s->width)) return false;
         *a = arguments(x, s->n_rows, s->width);
@@ -158,7 +160,7 @@ static bool prepare_rows(rill__cuda *cu, const rill__stage *s, product_args *a) 
 
 bool rill__cuda_stage(rill__backend *be, const rill__stage *s) {
     rill__cuda *cu = rill__cuda_of(be);
-    if (cu->exact || !is_few(s)) return false;
+    if (cu->exact || !is_at_once(cu, s)) return false;
     product_args a = {};
     if (!prepare_rows(cu, s, &a)) return true;
     for (size_t i = 0; i < s->n_projections; i++) {
@@ -176,6 +178,8 @@ bool rill__cuda_stage(rill__backend *be, const rill__stage *s) {
         a.activation = s->activation;
         a.limit = s->limit;
         a.half = out->half;
+        // Floats that nobody reads are not stored where there are many.
+        if (s->reader && s->reader->packed && is_wide(cu, s->n_rows)) a.out[0] = nullptr;
         rill__cuda_wrote_halves(out, RILL_CUDA_GATED_SCALE);
     }
     start_kind(cu, &a, n_tiles, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the card can do at most: the roofs that figures are measured against.
+#include "backend/cuda/burn.cuh"
 #include "backend/cuda/host.h"
-#include "backend/cuda/mma.cuh"
 
 static const size_t READ_BYTES = (size_t)2 << 30;
 
@@ -31,22 +31,7 @@ static __global__ void burn_f32(float *out, int rounds) {
     if (sum == 1) *out = sum;
 }
 
-// Products of tensor cores, m16n8k16 as mma.sync has them, on numbers that are not zero: zeros cost
-// less power and clock higher.
-static __global__ void burn_halves(float *out, int rounds) {
-    float c[8][4] = {};
-    uint32_t a[4], b[2];
-    for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
-    for (int i = 0; i < 2; i++) b[i] = 0x2d112e00u + threadIdx.x * 104729u % 512u * 0x10001u;
-    for (int r = 0; r < rounds; r++)
-#pragma unroll
-        for (int i = 0; i < 8; i++) mma(c[i], a, b[0], b[1]);
-    float sum = 0;
-    for (int i = 0; i < 32; i++) sum += c[i / 4][i % 4];
-    if (sum == 1) *out = sum;
-}
-
-// The same of bytes, m16n8k32.
+// mma.sync of bytes, m16n8k32.
 static __global__ void burn_bytes(float *out, int rounds) {
     int c[8][4] = {};
     uint32_t a[4], b[2];
@@ -96,8 +81,13 @@ rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *er
     double f32 = shortest(cu, begin, end, [&] {
         burn_f32<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
     });
+    bool wgmma = cu->architecture == 90;
     double halves = shortest(cu, begin, end, [&] {
-        burn_halves<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
+        if (wgmma)
+            burn_wgmma<<<(unsigned)cu->processors, 256, WGMMA_BYTES + 1024, cu->stream>>>(
+                (float *)memory, (int)rounds);
+        else
+            burn_halves<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
     });
     double bytes = shortest(cu, begin, end, [&] {
         burn_bytes<<<blocks, 256, 0, cu->stream>>>((float *)memory, (int)rounds);
@@ -106,7 +96,9 @@ rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *er
     double lanes = (double)blocks * 256 * rounds;
     out->read_bytes_per_second = (double)READ_BYTES / read;
     out->f32_flops_per_second = lanes * 16 * 2 / f32;
-    out->bf16_flops_per_second = lanes / 32 * 8 * (16 * 8 * 16 * 2) / halves;
+    double product =
+        wgmma ? burnt_by_wgmma(cu->processors, (int)rounds) : lanes / 32 * 8 * (16 * 8 * 16 * 2);
+    out->bf16_flops_per_second = product / halves;
     out->int8_ops_per_second = lanes / 32 * 8 * (16 * 8 * 32 * 2) / bytes;
     cudaEventDestroy(begin);
     cudaEventDestroy(end);

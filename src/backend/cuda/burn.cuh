@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Loops of tensor cores' products and nothing else: the roofs of arithmetic in float16.
+#ifndef RILL_BACKEND_CUDA_BURN_CUH
+#define RILL_BACKEND_CUDA_BURN_CUH
+
+#include "backend/cuda/bulk.cuh"
+#include "backend/cuda/mma.cuh"
+#include "backend/cuda/wgmma.cuh"
+
+// Products of tensor cores, m16n8k16 as mma.sync has them, on numbers that are not zero: zeros cost
+// less power and clock higher.
+static __global__ void burn_halves(float *out, int rounds) {
+    float c[8][4] = {};
+    uint32_t a[4], b[2];
+    for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
+    for (int i = 0; i < 2; i++) b[i] = 0x2d112e00u + threadIdx.x * 104729u % 512u * 0x10001u;
+    for (int r = 0; r < rounds; r++)
+#pragma unroll
+        for (int i = 0; i < 8; i++) mma(c[i], a, b[0], b[1]);
+    float sum = 0;
+    for (int i = 0; i < 32; i++) sum += c[i / 4][i % 4];
+    if (sum == 1) *out = sum;
+}
+
+// The same with wgmma, which alone reaches what Hopper's tensor cores do: a multiprocessor's two
+// warpgroups, products with 192 columns of either sign in shared memory.
+enum { WGMMA_COLUMNS = 192, WGMMA_BYTES = WGMMA_COLUMNS * 128 };
+static __global__ void __launch_bounds__(256, 1) burn_wgmma(float *out, int rounds) {
+#ifdef RILL_WGMMA
+    extern __shared__ uint8_t unaligned[];
+    uint8_t *shared = unaligned + (-shared_address(unaligned) & 1023);
+    for (uint32_t i = threadIdx.x; i < WGMMA_BYTES / 4; i += 256)
+        ((uint32_t *)shared)[i] =
+            (0x2e662c00u + i * 7919u % 512u * 0x10001u) ^ (i * 0x9e3779b1u & 0x80008000u);
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    __syncthreads();
+    float d[WGMMA_COLUMNS / 2] = {};
+    uint32_t a[4];
+    for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
+    for (int r = 0; r < rounds; r++) {
+        wgmma_fence();
+#pragma unroll
+        for (int f = 0; f < 4; f++) wgmma(d, a, swizzled_rows(shared_address(shared) + 32 * f), 1);
+        wgmma_commit();
+        wgmma_wait<1>();
+    }
+    wgmma_wait<0>();
+    float sum = 0;
+    for (int i = 0; i < WGMMA_COLUMNS / 2; i++) sum += d[i];
+    if (sum == 1) *out = sum;
+#endif
+}
+
+// Operations of `rounds` rounds on so many multiprocessors.
+static inline double burnt_by_wgmma(int processors, int rounds) {
+    return (double)processors * 2 * rounds * 4 * (64.0 * WGMMA_COLUMNS * 16 * 2);
+}
+
+#endif
