@@ -16,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 # The tests that know RILL_TEST_DEVICE.
-tests="cuda/agreement cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
+tests="cuda/agreement cuda/stage cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
     model/divergence stream/batch stream/snapshot stream/draft stream/scaling"
 
 usage() {
@@ -112,7 +112,11 @@ run_sanitizer() {
             "$build/tests/cuda/agreement_test" "${SEED:-1}" small
         step "$tool oracle" "$sanitizer" --tool $tool --error-exitcode 9 \
             "$build/tests/kernels/backend_test"
+        step "$tool stage" "$sanitizer" --tool $tool --error-exitcode 9 \
+            "$build/tests/cuda/stage_test" "${SEED:-1}" small
     done
+    step "memcheck attend" "$sanitizer" --tool memcheck --error-exitcode 9 \
+        "$build/tests/kernels/attend_test"
 }
 
 run_bench() {

@@ -12,8 +12,6 @@
 // far, are one CUDA graph. What is printed is the time of a pass and of each stage by itself, and
 // the share of what reading alone reaches (the read roof, measured first).
 //
-//   nvcc -gencode arch=compute_90a,code=sm_90a -O3 -std=c++17 -fmad=false -cudart static -I src
-//        -I include bench/cuda/decode_ladder.cu -o decode_ladder
 //   decode_ladder [TYPES]
 #include "backend/cuda/product_stream.cuh"
 

@@ -13,9 +13,6 @@
 //   blocks a multiprocessor. src chooses (product_wide.cu): the step "src" is what it takes.
 //
 //   prefill_ladder [ROWS ...]       2048 and 512 rows if none is said
-//
-// nvcc -gencode arch=compute_90a,code=sm_90a -O3 -std=c++17 -fmad=false -I src -I include
-//     bench/cuda/prefill_ladder.cu src/backend/cuda/product_wide.cu
 #include "backend/cuda/burn.cuh"
 #include "backend/cuda/product_many.cuh"
 #include "backend/cuda/product_wide.cuh"
@@ -159,9 +156,8 @@ static product_args arguments(rill__cuda *cu, const matrix &m, uint32_t n_rows) 
     w.rows = m.rows;
     w.columns = m.columns;
     w.column_tiles = (m.columns + 63) / 64;
-    w.codes = filled(cu, tiles * L::code_words * 128, L::half);
-    w.high = filled(cu, tiles * L::high_words * 128, false);
-    w.scales = filled(cu, tiles * L::scale_words * 32, true);
+    // Halves of moderate size: as codes they are as good as any bits.
+    w.tiles = (uint8_t *)filled(cu, tiles * L::bytes, true);
     RILL_CUDA_TRY(cu, cudaMalloc(&w.row_scales, row_tiles * 64));
     ones<<<(unsigned)(row_tiles / 16 + 1), 256, 0, cu->stream>>>(w.row_scales, row_tiles * 16);
     a.x = (const __half *)filled(cu, (size_t)n_rows * m.columns * 2, true);
@@ -177,9 +173,7 @@ static product_args arguments(rill__cuda *cu, const matrix &m, uint32_t n_rows) 
 static void free_arguments(const product_args &a) {
     const void *all[] = {a.x,
                          a.out[0],
-                         a.weights[0].codes,
-                         a.weights[0].high,
-                         a.weights[0].scales,
+                         a.weights[0].tiles,
                          a.weights[0].row_scales};
     for (const void *p : all) cudaFree((void *)p);
 }

@@ -89,8 +89,8 @@ typedef struct rill__settings {
     uint32_t runs;
     const char *compare;  // bench: --compare
     bool compare_recompute;
-    rill_type type;       // convert, synthetic: --type
-    rill_mix mix;         // the same
+    rill_type type;  // convert, synthetic: --type
+    rill_mix mix;    // the same
 
     bool measured_sinks;  // run, chat: --sinks auto
     bool until_end;

@@ -4,10 +4,6 @@
 // rotation have oracles of their own: tests/kernels, with the same variable.
 //
 //   RILL_TEST_DEVICE=cuda agreement_test [SEED] [small]     small: for compute-sanitizer
-#include "base/kinds.h"
-#include "format/types.h"
-#include "support/compare.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,103 +14,12 @@
 
 #include <cmocka.h>
 
-#include "kernels/passes.h"
-
-static uint64_t random_state = 1;
-static bool small;
-
-static const rill_type types[] = {RILL_TYPE_F32,  RILL_TYPE_F16,  RILL_TYPE_BF16, RILL_TYPE_Q8_0,
-                                  RILL_TYPE_Q4_0, RILL_TYPE_Q4_1, RILL_TYPE_Q5_0, RILL_TYPE_Q5_1,
-                                  RILL_TYPE_Q4_K, RILL_TYPE_Q5_K, RILL_TYPE_Q6_K, RILL_TYPE_MXFP4};
-enum { N_TYPES = sizeof types / sizeof *types };
+#include "random.h"
 
 // Relative to the norm of what is compared. Exact kernels sum in double and round once; default
 // ones round activations, and some weights' scales, to float16 (2^-11 each), which adds up like a
 // random walk. Cosines and such are the device's own.
 static const double exact_bound = 1e-5, default_bound = 2e-3;
-
-static float random_float(void) {  // splitmix64 (Steele, Lea and Flood, 2014)
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (float)((double)((z ^ z >> 31) >> 40) * 0x1p-23 - 1);
-}
-
-static size_t random_size(size_t most) {
-    return 1 + (size_t)((double)(random_float() + 1) / 2 * (double)(most - 1) + 0.5);
-}
-
-static float *random_floats(size_t n) {
-    float *x = calloc(n, sizeof *x);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++) x[i] = random_float();
-    return x;
-}
-
-static rill__buffer *buffer_of(rill__backend *be, const float *x, size_t n) {
-    rill__buffer *b = NULL;
-    rill_error err;
-    if (be->ops->buffer_new(be, n * sizeof *x, &b, &err) != RILL_OK) fail_msg("%s", err.message);
-    if (x) be->ops->buffer_write(be, b, 0, x, n * sizeof *x);
-    return b;
-}
-
-// Random weights [rows, columns] (columns 0: a vector) of a type; its data is the caller's: free.
-static rill__tensor random_tensor(rill_type type, size_t rows, size_t columns) {
-    const rill__type_traits *t = rill__type_traits_get(type);
-    size_t width = columns ? columns : rows, n = columns ? rows : 1;
-    size_t row_bytes = width / t->block * t->block_bytes;
-    uint8_t *data = calloc(n, row_bytes);
-    float *row = calloc(width, sizeof *row);
-    assert_true(data && row);
-    for (size_t r = 0; r < n; r++) {
-        float scale = 0.25f + random_float() * random_float();
-        for (size_t c = 0; c < width; c++) row[c] = scale * random_float();
-        t->from_float(row, data + r * row_bytes, width);
-    }
-    free(row);
-    return (rill__tensor){.name = "random",
-                          .type = type,
-                          .n_dims = columns ? 2 : 1,
-                          .shape = {rows, columns ? columns : 1, 1, 1},
-                          .data = data,
-                          .bytes = n * row_bytes};
-}
-
-static rill__weight *weight_of(rill__backend *be, const rill__tensor *t, rill__weight_use use) {
-    rill__weight *w = NULL;
-    rill_error err;
-    if (be->ops->weight_new(be, t, use, &w, &err) != RILL_OK) fail_msg("%s", err.message);
-    return w;
-}
-
-// The worst row's distance from what is right, relative to that row's norm.
-static double worst_row(const float *got, const float *right, size_t n_rows, size_t width) {
-    double worst = 0;
-    for (size_t r = 0; r < n_rows; r++) {
-        double off = 0, size = 0;
-        for (size_t i = r * width; i < (r + 1) * width; i++) {
-            off += ((double)got[i] - right[i]) * ((double)got[i] - right[i]);
-            size += (double)right[i] * right[i];
-        }
-        double share = sqrt(off / (size + 1e-30));
-        worst = share <= worst ? worst : share;  // a NaN stays
-    }
-    return worst;
-}
-
-static void check(const char *what, const float *got, const float *right, size_t n_rows,
-                  size_t width, double bound) {
-    double worst = worst_row(got, right, n_rows, width);
-    if (!(worst <= bound)) fail_msg("%s: off by %.2g; %.2g is allowed", what, worst, bound);
-}
-
-static rill__backend *open_test_backend(const char *tier) {
-    rill__backend *be = open_named(tier, 0);
-    rill_error err;
-    assert_int_equal(be->ops->reserve(be, 512, 64, 16384, &err), RILL_OK);
-    return be;
-}
 
 // ---- Products
 
@@ -431,120 +336,6 @@ static void products_read_what_was_written_last(void **state) {
     be->ops->close(be);
 }
 
-// ---- Stages
-
-// x += down(act(gate(norm(x))) * up(norm(x))), as two stages or step by step.
-typedef struct feed_forward {
-    rill_type type;
-    size_t n_rows, width, inner;
-    bool gated;
-    rill__weight *norm, *gate, *up, *down, *bias;
-} feed_forward;
-
-static void run_stages(rill__backend *be, const feed_forward *f, rill__buffer *x,
-                       rill__buffer *const to[4]) {
-    const rill__projection up = {f->up, f->bias, to[f->gated ? 2 : 1]};
-    const rill__projection both[] = {f->gated ? (rill__projection){f->gate, NULL, to[1]} : up, up};
-    const rill__projection down = {f->down, NULL, to[3]};
-    const rill__stage first = {.in = x,
-                               .n_rows = f->n_rows,
-                               .width = f->width,
-                               .normed = to[0],
-                               .norm_weight = f->norm,
-                               .norm_eps = 1e-5f,
-                               .projections = both,
-                               .n_projections = f->gated ? 2 : 1,
-                               .precision = RILL_PRECISION_FINE,
-                               .activates = true,
-                               .activation = RILL_ACT_SILU,
-                               .out_width = f->inner,
-                               .reader = f->down};
-    const rill__stage second = {.in = to[1],
-                                .n_rows = f->n_rows,
-                                .width = f->inner,
-                                .projections = &down,
-                                .n_projections = 1,
-                                .precision = RILL_PRECISION_FINE,
-                                .sum = x,
-                                .out_width = f->width};
-    rill__run_stage(be, &first);
-    rill__run_stage(be, &second);
-}
-
-static void run_steps(rill__backend *be, const feed_forward *f, rill__buffer *x,
-                      rill__buffer *const to[4]) {
-    const rill__projection gate = {f->gate, NULL, to[1]}, down = {f->down, NULL, to[3]};
-    const rill__projection up = {f->up, f->bias, to[f->gated ? 2 : 1]};
-    be->ops->norm(be, to[0], x, f->norm, NULL, RILL_NORM_RMS, 1e-5f, f->n_rows, f->width);
-    if (f->gated) be->ops->project(be, to[0], f->n_rows, &gate, 1, RILL_PRECISION_FINE);
-    be->ops->project(be, to[0], f->n_rows, &up, 1, RILL_PRECISION_FINE);
-    be->ops->activate(be, to[1], to[1], f->gated ? to[2] : NULL, RILL_ACT_SILU, 0, f->n_rows,
-                      f->inner);
-    be->ops->project(be, to[1], f->n_rows, &down, 1, RILL_PRECISION_FINE);
-    be->ops->add(be, x, to[3], f->n_rows, f->width);
-}
-
-static float *run_feed_forward(rill__backend *be, const feed_forward *f, const float *x,
-                               void (*run)(rill__backend *, const feed_forward *, rill__buffer *,
-                                           rill__buffer *const[4])) {
-    size_t n = f->n_rows * f->width, inner = f->n_rows * f->inner;
-    float *out = calloc(n, sizeof *out);
-    assert_non_null(out);
-    rill__buffer *sum = buffer_of(be, x, n);
-    rill__buffer *to[] = {buffer_of(be, NULL, n), buffer_of(be, NULL, inner),
-                          buffer_of(be, NULL, inner), buffer_of(be, NULL, n)};
-    rill__pass pass;
-    begin_free_rows(be, &pass, f->n_rows);
-    run(be, f, sum, to);
-    end_pass(be);
-    be->ops->buffer_read(be, sum, 0, out, n * sizeof *out);
-    be->ops->buffer_free(be, sum);
-    for (int i = 0; i < 4; i++) be->ops->buffer_free(be, to[i]);
-    return out;
-}
-
-static void check_stages(rill__backend *be, feed_forward f) {
-    const rill__tensor t[] = {random_tensor(RILL_TYPE_F32, f.width, 0),
-                              random_tensor(f.type, f.inner, f.width),
-                              random_tensor(f.type, f.inner, f.width),
-                              random_tensor(f.type, f.width, f.inner),
-                              random_tensor(RILL_TYPE_F32, f.inner, 0)};
-    rill__weight **const w[] = {&f.norm, &f.gate, &f.up, &f.down, &f.bias};
-    for (int i = 0; i < 5; i++) *w[i] = weight_of(be, &t[i], RILL_USE_PRODUCTS);
-    float *x = random_floats(f.n_rows * f.width);
-    float *stages = run_feed_forward(be, &f, x, run_stages);
-    float *steps = run_feed_forward(be, &f, x, run_steps);
-    if (memcmp(stages, steps, f.n_rows * f.width * sizeof *x) != 0)
-        fail_msg("%s, %zu rows, %zu inside: stages have other bits than their steps",
-                 rill_type_name(f.type), f.n_rows, f.inner);
-    free(stages);
-    free(steps);
-    free(x);
-    for (int i = 0; i < 5; i++) {
-        be->ops->weight_free(be, *w[i]);
-        free((void *)(uintptr_t)t[i].data);
-    }
-}
-
-static void stages_have_the_bits_of_their_steps(void **state) {
-    static const size_t batches[] = {1, 5, 33, 70, 200, 400};
-    rill__backend *be = open_test_backend(*state);
-    for (size_t i = 0; i < N_TYPES; i++)
-        for (size_t b = 0; b < (small ? 3 : 6); b++)
-            check_stages(be, (feed_forward){.type = types[i],
-                                            .n_rows = batches[b],
-                                            .width = 512,
-                                            .inner = 256 * random_size(5),
-                                            .gated = b % 2 == 0});
-    // Matrices of many rows, which a GPU may cut into larger pieces.
-    for (int i = 0; i < 2 && !small; i++) {
-        rill_type type = i ? RILL_TYPE_Q4_K : RILL_TYPE_F16;
-        check_stages(be, (feed_forward){type, 400, 256, 16384, .gated = true});
-        check_stages(be, (feed_forward){type, 400, 16384, 256, .gated = true});
-    }
-    be->ops->close(be);
-}
-
 int main(int argc, char **argv) {
 #define ON(test)                                                                                   \
     {#test " on " DEVICE_EXACT, test, NULL, NULL, (void *)(uintptr_t)DEVICE_EXACT}, {              \
@@ -554,7 +345,6 @@ int main(int argc, char **argv) {
         ON(products_agree_and_do_not_depend_on_the_batch),
         ON(rows_agree_and_do_not_depend_on_the_batch),
         ON(products_read_what_was_written_last),
-        ON(stages_have_the_bits_of_their_steps),
     };
 #undef ON
     for (int i = 1; i < argc; i++) {
