@@ -61,7 +61,9 @@ static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, 
 
 rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, void **out,
                             rill_error *err) {
-    if (bytes == 0) bytes = 1;
+    // In steps that the card gives it in anyway: rows are read 16 bytes at a time, and the last
+    // ones of a cache need not end at a multiple of that.
+    bytes = (bytes / 256 + 1) * 256;
     lock(cu);
     rill_status status = RILL_OK;
     if (cudaMalloc(out, bytes) != cudaSuccess) {
