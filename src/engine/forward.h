@@ -30,8 +30,9 @@ typedef struct rill__workspace {
     rill__buffer *logits;       // [max_logits, vocab]
     rill__run *runs;            // [max_rows] of the batch; host memory, as the next
     uint32_t *wanted;           // [max_rows] rows whose logits are wanted
-    float **wanted_logits;      // [max_rows] where they go; NULL: a token is chosen from them
-    const rill__choice **choices;  // [max_rows] how; NULL: they are read
+    float **wanted_logits;      // [max_rows] where they go
+    // [max_rows] how a token is chosen from a wanted row instead; NULL: its logits are read
+    const rill__choice **choices;
 } rill__workspace;
 
 // Bytes a workspace takes; false if that overflows.

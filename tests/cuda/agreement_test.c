@@ -337,26 +337,11 @@ static void products_read_what_was_written_last(void **state) {
 }
 
 int main(int argc, char **argv) {
-#define ON(test)                                                                                   \
-    {#test " on " DEVICE_EXACT, test, NULL, NULL, (void *)(uintptr_t)DEVICE_EXACT}, {              \
-#test " on " DEVICE, test, NULL, NULL, (void *)(uintptr_t)DEVICE                           \
-    }
     const struct CMUnitTest tests[] = {
-        ON(products_agree_and_do_not_depend_on_the_batch),
-        ON(rows_agree_and_do_not_depend_on_the_batch),
-        ON(products_read_what_was_written_last),
+        ON_DEVICE(products_agree_and_do_not_depend_on_the_batch),
+        ON_DEVICE(rows_agree_and_do_not_depend_on_the_batch),
+        ON_DEVICE(products_read_what_was_written_last),
     };
-#undef ON
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "small") == 0)
-            small = true;
-        else
-            random_state = strtoull(argv[i], NULL, 10);
-    }
-    if (!test_device()) {
-        printf("skipped: RILL_TEST_DEVICE names no device to test\n");
-        return 77;
-    }
-    printf("seed %llu\n", (unsigned long long)random_state);
+    if (!begin_device_tests(argc, argv)) return 77;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,9 @@
 #include "support/compare.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static uint64_t random_state = 1;
 static bool small;
@@ -101,6 +103,27 @@ static inline rill__backend *open_test_backend(const char *tier) {
     rill_error err;
     assert_int_equal(be->ops->reserve(be, 512, 64, 16384, &err), RILL_OK);
     return be;
+}
+
+// A test, with the exact kernels of the device and with the default ones.
+#define ON_DEVICE(test)                                                                            \
+    {#test " on " DEVICE_EXACT, test, NULL, NULL, (void *)(uintptr_t)DEVICE_EXACT}, {              \
+#test " on " DEVICE, test, NULL, NULL, (void *)(uintptr_t)DEVICE                           \
+    }
+
+// Reads [SEED] [small]; false: there is no device to test, which was said.
+static inline bool begin_device_tests(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "small") == 0)
+            small = true;
+        else
+            random_state = strtoull(argv[i], NULL, 10);
+    }
+    if (test_device())
+        printf("seed %llu\n", (unsigned long long)random_state);
+    else
+        printf("skipped: RILL_TEST_DEVICE names no device to test\n");
+    return test_device();
 }
 
 #endif

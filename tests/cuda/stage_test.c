@@ -128,24 +128,9 @@ static void stages_have_the_bits_of_their_steps(void **state) {
 }
 
 int main(int argc, char **argv) {
-#define ON(test)                                                                                   \
-    {#test " on " DEVICE_EXACT, test, NULL, NULL, (void *)(uintptr_t)DEVICE_EXACT}, {              \
-#test " on " DEVICE, test, NULL, NULL, (void *)(uintptr_t)DEVICE                           \
-    }
     const struct CMUnitTest tests[] = {
-        ON(stages_have_the_bits_of_their_steps),
+        ON_DEVICE(stages_have_the_bits_of_their_steps),
     };
-#undef ON
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "small") == 0)
-            small = true;
-        else
-            random_state = strtoull(argv[i], NULL, 10);
-    }
-    if (!test_device()) {
-        printf("skipped: RILL_TEST_DEVICE names no device to test\n");
-        return 77;
-    }
-    printf("seed %llu\n", (unsigned long long)random_state);
+    if (!begin_device_tests(argc, argv)) return 77;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
