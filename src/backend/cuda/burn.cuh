@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Loops of tensor cores' products and nothing else: the roofs of arithmetic in float16.
+// Loops of reads, and of tensor cores' products, and nothing else: the roofs that figures are shares of.
 #ifndef RILL_BACKEND_CUDA_BURN_CUH
 #define RILL_BACKEND_CUDA_BURN_CUH
 
@@ -54,6 +54,21 @@ static __global__ void __launch_bounds__(256, 1) burn_wgmma(float *out, int roun
 // Operations of `rounds` rounds on so many multiprocessors.
 static inline double burnt_by_wgmma(int processors, int rounds) {
     return (double)processors * 2 * rounds * 4 * (64.0 * WGMMA_COLUMNS * 16 * 2);
+}
+
+// Reads n pieces of 16 bytes, once.
+static __global__ void __launch_bounds__(512) read_all(const uint4 *from, size_t n, uint32_t *out) {
+    uint32_t sum = 0;
+    size_t step = (size_t)gridDim.x * blockDim.x;
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    for (; i + 7 * step < n; i += 8 * step) {
+        uint4 v[8];
+#pragma unroll
+        for (int j = 0; j < 8; j++) v[j] = __ldcs(from + i + j * step);
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum += v[j].x ^ v[j].y ^ v[j].z ^ v[j].w;
+    }
+    if (sum == 0x12345678) *out = sum;  // so that nothing is left out
 }
 
 #endif
