@@ -203,6 +203,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
         }
     }
     bool left = i == S::deep - 1 || t + 1 == n_tiles;
+    __syncwarp();  // all lanes have taken theirs
     arrive_if(lane == 0 && left, r.weights.empty());
     if (left) r.weights.next();
     wgmma_wait<AT_ONCE ? 1 : 3>();  // the tile before is done, up to its end
