@@ -257,6 +257,7 @@ typedef enum rill__weight_use {
     RILL_USE_ROWS,      // `embed` alone reads it, a few rows at a time
     RILL_USE_PRODUCTS,  // it is multiplied
     RILL_USE_BOTH,
+    RILL_USE_ROUTER,  // it is multiplied, and the least difference may choose another expert
 } rill__weight_use;
 
 typedef struct rill__backend_ops {

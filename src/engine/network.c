@@ -10,6 +10,12 @@ static rill_status upload(rill__backend *be, const rill__tensor *tensor, rill__w
     return be->ops->weight_new(be, tensor, use, out, err);
 }
 
+static rill__weight_use use_of(const rill__description *d, rill__weight_role role) {
+    if (role == RILL_WEIGHT_ROUTER) return RILL_USE_ROUTER;
+    if (role != RILL_WEIGHT_EMBEDDING) return RILL_USE_PRODUCTS;
+    return d->tied_embeddings ? RILL_USE_BOTH : RILL_USE_ROWS;
+}
+
 rill_status rill__network_open(rill__backend *backend, const rill__model *model, rill__network *out,
                                rill_error *err) {
     const rill__description *d = &model->description;
@@ -27,9 +33,7 @@ rill_status rill__network_open(rill__backend *backend, const rill__model *model,
                 rill__model_parameter(model, (rill__weight_role)role, layer);
             rill__linear *to =
                 &net.parameters[rill__parameter_index((rill__weight_role)role, layer)];
-            rill__weight_use use = role != RILL_WEIGHT_EMBEDDING ? RILL_USE_PRODUCTS
-                                   : d->tied_embeddings          ? RILL_USE_BOTH
-                                                                 : RILL_USE_ROWS;
+            rill__weight_use use = use_of(d, (rill__weight_role)role);
             rill_status status = upload(backend, &from->weight, use, &to->weight, err);
             if (status == RILL_OK) status = upload(backend, &from->bias, use, &to->bias, err);
             if (status != RILL_OK) {

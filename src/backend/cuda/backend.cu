@@ -268,6 +268,12 @@ static rill_status take_matrix(rill__cuda *cu, rill__weight *w, const rill__tens
     return take_failure(cu, err);
 }
 
+// A router is small, and stays with what does not round activations to float16.
+static bool is_packed(const rill__cuda *cu, rill_type type, rill__weight_use use_) {
+    return !cu->exact && rill__cuda_packs(type) &&
+           (use_ == RILL_USE_PRODUCTS || use_ == RILL_USE_BOTH);
+}
+
 static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, rill__weight_use use_,
                               rill__weight **out, rill_error *err) {
     rill__cuda *cu = rill__cuda_of(be);
@@ -289,7 +295,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
         status = take_vector(cu, w, tensor, err);
     else {
         status = take_matrix(cu, w, tensor, err);
-        if (status == RILL_OK && use_ != RILL_USE_ROWS && !cu->exact && rill__cuda_packs(w->type))
+        if (status == RILL_OK && is_packed(cu, w->type, use_))
             status = rill__cuda_pack(cu, w, use_ == RILL_USE_BOTH, tensor->name, err);
     }
     unlock(cu);

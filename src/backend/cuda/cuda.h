@@ -198,11 +198,21 @@ void rill__cuda_product_exact(rill__cuda *cu, const float *in, size_t n_rows,
                               const rill__weight *weight, size_t first, size_t rows,
                               const float *bias, float *out, size_t out_stride);
 
-// out[i, o] = W[expert_of[i] * rows + o] . in[i] + bias[expert_of[i] * rows + o], with expert_of
-// [n] on the device: of packed weights, and of raw ones (product_exact.cu).
+// Which expert a row takes, on the device: rows lie as they come, or by expert.
+struct rill__cuda_routes {
+    size_t n;       // rows times experts of a row
+    size_t n_rows;  // the most that an expert may have
+    uint32_t n_experts;
+    bool by_expert;
+    uint32_t *expert_of;  // [n] of rows as they come
+    uint32_t *first_of;   // [n_experts + 1] where an expert's rows begin, where they lie by expert
+};
+
+// out[i, o] = W[expert * rows + o] . in[i] + bias[expert * rows + o], with row i's expert: of
+// packed weights, and of raw ones as rows come (product_exact.cu).
 void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in, const rill__weight *weight,
                                const rill__weight *bias, rill__buffer *out,
-                               const uint32_t *expert_of, size_t n, size_t rows);
+                               const rill__cuda_routes &routes, size_t rows);
 void rill__cuda_product_routed_exact(rill__cuda *cu, const rill__buffer *in,
                                      const rill__weight *weight, const rill__weight *bias,
                                      rill__buffer *out, const uint32_t *expert_of, size_t n,

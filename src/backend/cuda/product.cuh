@@ -34,8 +34,11 @@ struct product_args {
     const float *bias[MOST_MATRICES];
     float *out[MOST_MATRICES];               // [n_rows, weights.rows]
     uint32_t first_tile[MOST_MATRICES + 1];  // of rows
-    // Of a mixture: row i of x meets rows [expert_of[i] * part_rows, + part_rows) of the matrix.
+    // Of a mixture: row i of x meets rows [expert * part_rows, + part_rows) of the matrix, where
+    // expert_of tells expert_of[i]; or rows of x lie by expert, those of the first from
+    // first_of[0] = 0 on, then those of the next.
     const uint32_t *expert_of;
+    const uint32_t *first_of;
     uint32_t part_rows;
     // What a stage (backend.h) has before and behind.
     const float

@@ -4,16 +4,22 @@
 #include "backend/cuda/product_stream.cuh"
 
 template <int KIND>
-static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
-    if (cu->architecture == 90 && !n_routed && a->n_rows <= MOST_STREAM_ROWS &&
+static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles,
+                  const rill__cuda_routes *routes) {
+    if (cu->architecture == 90 && !routes && a->n_rows <= MOST_STREAM_ROWS &&
         start_stream<KIND>(cu, a))
         return;
-    if (n_routed || a->n_rows <= MOST_FEW_ROWS) {
-        start_few<KIND>(cu, a, n_tiles, n_routed);
+    bool by_expert = routes && routes->by_expert;
+    if (!by_expert && (routes || a->n_rows <= MOST_FEW_ROWS)) {
+        start_few<KIND>(cu, a, n_tiles, routes ? (unsigned)routes->n : 0);
         return;
     }
+    size_t n_rows = by_expert ? routes->n_rows : a->n_rows;
+    unsigned n_experts = by_expert ? routes->n_experts : 1;
     rill__cuda_start(cu, "product_many", product_many<KIND>,
-                     dim3(n_tiles / 4, (a->n_rows + MANY_ROWS - 1) / MANY_ROWS), 128, 0, *a);
+                     dim3((n_tiles + 3) / 4, (unsigned)((n_rows + MANY_ROWS - 1) / MANY_ROWS),
+                          n_experts),
+                     128, 0, *a);
 }
 
 // Whether products of so many rows go through wgmma.
@@ -21,16 +27,18 @@ static bool is_wide(const rill__cuda *cu, size_t n_rows) {
     return cu->architecture == 90 && n_rows > MOST_FEW_ROWS;
 }
 
-static void start_kind(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
-    if (!n_routed && is_wide(cu, a->n_rows)) {
+// `routes`: of a mixture, else NULL.
+static void start_kind(rill__cuda *cu, const product_args *a, unsigned n_tiles,
+                       const rill__cuda_routes *routes) {
+    if (!routes && is_wide(cu, a->n_rows)) {
         rill__cuda_product_wide(cu, a);
         return;
     }
     static void (*const starts[RILL_KINDS])(rill__cuda *, const product_args *, unsigned,
-                                            unsigned) = {
+                                            const rill__cuda_routes *) = {
         start<RILL_KIND_HALF>,  start<RILL_KIND_4>, start<RILL_KIND_4_MIN>, start<RILL_KIND_5>,
         start<RILL_KIND_5_MIN>, start<RILL_KIND_6>, start<RILL_KIND_8>,     start<RILL_KIND_FP4>};
-    starts[a->weights[0].kind](cu, a, n_tiles, n_routed);
+    starts[a->weights[0].kind](cu, a, n_tiles, routes);
 }
 
 static __global__ void to_halves(const float *x, __half *out, size_t n, float scale) {
@@ -103,22 +111,24 @@ void rill__cuda_project(rill__backend *be, const rill__buffer *in, size_t n_rows
                        rill__cuda_floats(q->out));
             rill__cuda_wrote(q->out);
         }
-        start_kind(cu, &a, a.first_tile[a.n_matrices], 0);
+        start_kind(cu, &a, a.first_tile[a.n_matrices], nullptr);
     }
 }
 
-// out[i] = rows [expert_of[i] * rows, + rows) of weight, times in[i].
 void rill__cuda_product_routed(rill__cuda *cu, const rill__buffer *in, const rill__weight *weight,
                                const rill__weight *bias, rill__buffer *out,
-                               const uint32_t *expert_of, size_t n, size_t rows) {
-    if (!fresh_halves(cu, const_cast<rill__buffer *>(in), n * weight->columns)) return;
-    product_args a = arguments(in, n, weight->columns);
+                               const rill__cuda_routes &routes, size_t rows) {
+    if (!fresh_halves(cu, const_cast<rill__buffer *>(in), routes.n * weight->columns)) return;
+    product_args a = arguments(in, routes.n, weight->columns);
     add_matrix(&a, weight, bias ? bias->vector : nullptr, rill__cuda_floats(out));
-    a.expert_of = expert_of;
     a.part_rows = (uint32_t)rows;
     // A part may begin amidst a tile.
     unsigned n_tiles = (unsigned)((rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS + 1);
-    start_kind(cu, &a, n_tiles, (unsigned)n);
+    if (routes.by_expert)
+        a.first_of = routes.first_of;
+    else
+        a.expert_of = routes.expert_of;
+    start_kind(cu, &a, n_tiles, &routes);
     rill__cuda_wrote(out);
 }
 
@@ -182,6 +192,6 @@ bool rill__cuda_stage(rill__backend *be, const rill__stage *s) {
         if (s->reader && s->reader->packed && is_wide(cu, s->n_rows)) a.out[0] = nullptr;
         rill__cuda_wrote_halves(out, RILL_CUDA_GATED_SCALE);
     }
-    start_kind(cu, &a, n_tiles, 0);
+    start_kind(cu, &a, n_tiles, nullptr);
     return true;
 }
