@@ -66,7 +66,7 @@ fuzz: ready-fuzz  ## fuzz every parser, FUZZ_SECONDS=60 each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(BUILD)-fuzz
 
 format: ready-lint  ## lay out every C file as .clang-format says
-	@find include src tests fuzz -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | xargs $(FORMATTER) -i
+	@find include src tests fuzz bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | xargs $(FORMATTER) -i
 
 bench: all  ## measure kernels and tokens a second (minutes; wants a quiet machine)
 	@scripts/bench.sh $(BUILD)

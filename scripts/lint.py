@@ -197,7 +197,7 @@ def check_headers(tree, _build):
 
 def check_sizes(tree, _build):
     """Files and functions that a reader can hold in mind."""
-    for path in tree.files(".c", ".h", ".py", ".sh", ".mjs"):
+    for path in tree.files(".c", ".h", ".cu", ".cuh", ".py", ".sh", ".mjs"):
         lines = tree.text(path).splitlines()
         if len(lines) > FILE_LINES:
             yield f"{path}:{FILE_LINES}: {len(lines)} lines: cut it where a reader would, below " \
@@ -222,7 +222,7 @@ def check_format(tree, _build):
     formatter = next((f for f in ("clang-format-14", "clang-format") if shutil.which(f)), None)
     if not formatter:
         raise FileNotFoundError("clang-format is needed: scripts/bootstrap.sh lint")
-    files = [str(path) for path in tree.files(".c", ".h")]
+    files = [str(path) for path in tree.files(".c", ".h", ".cu", ".cuh")]
     done = subprocess.run([formatter, "--dry-run", "--ferror-limit=1", "-Werror", *files],
                           cwd=tree.root, capture_output=True, text=True)
     seen = set()
@@ -238,7 +238,7 @@ def check_format(tree, _build):
 def check_opening(tree, _build):
     """A file begins with its licence and with what it does; nothing is left to do later."""
     later = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
-    for path in tree.files(".c", ".h", ".py", ".sh", ".mjs"):
+    for path in tree.files(".c", ".h", ".cu", ".cuh", ".py", ".sh", ".mjs"):
         lines = tree.text(path).splitlines() + ["", "", ""]
         first = 1 if lines[0].startswith("#!") else 0
         if "SPDX-License-Identifier: MIT" not in lines[first]:

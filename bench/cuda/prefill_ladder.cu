@@ -171,10 +171,7 @@ static product_args arguments(rill__cuda *cu, const matrix &m, uint32_t n_rows) 
 }
 
 static void free_arguments(const product_args &a) {
-    const void *all[] = {a.x,
-                         a.out[0],
-                         a.weights[0].tiles,
-                         a.weights[0].row_scales};
+    const void *all[] = {a.x, a.out[0], a.weights[0].tiles, a.weights[0].row_scales};
     for (const void *p : all) cudaFree((void *)p);
 }
 

@@ -275,7 +275,8 @@ typedef struct rill__backend_ops {
     // it cannot be told. NULL: its memory is the machine's.
     bool (*memory)(rill__backend *be, uint64_t *total, uint64_t *available);
 
-    // Memory. Buffers are zeroed, 64-byte aligned. free takes NULL.
+    // Memory. Buffers are zeroed, 64-byte aligned. free takes NULL. A read or write that failed is
+    // told by the next `synchronize`.
     rill_status (*buffer_new)(rill__backend *be, size_t bytes, rill__buffer **out, rill_error *err);
     void (*buffer_free)(rill__backend *be, rill__buffer *buffer);
     void (*buffer_write)(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,

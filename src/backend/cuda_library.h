@@ -19,14 +19,23 @@ typedef rill_status rill__cuda_open_function(const rill_device_options *options,
 
 enum { RILL_CUDA_VERSION_BYTES = 64 };
 
-// What both must say: the version of rill, and the sizes of what they lay out alike, since while
-// one version is worked on, a shared object left from yesterday has other ones.
+// What both must say: the version of rill, and a hash (FNV-1a) of the sizes of what they lay out
+// alike, since while one version is worked on, a shared object left from yesterday has other ones.
 static inline void rill__cuda_library_version(const char *version,
                                               char out[RILL_CUDA_VERSION_BYTES]) {
-    size_t arguments = sizeof(rill__pass) + sizeof(rill__attention) + sizeof(rill__experts) +
-                       sizeof(rill_device_options);
-    snprintf(out, RILL_CUDA_VERSION_BYTES, "%s (%zu, %zu)", version, sizeof(rill__backend_ops),
-             arguments);
+    const size_t sizes[] = {sizeof(rill__backend_ops), sizeof(rill_device_options),
+                            sizeof(rill__tensor),      sizeof(rill__row),
+                            sizeof(rill__kv),          sizeof(rill__rope),
+                            sizeof(rill__run),         sizeof(rill__projection),
+                            sizeof(rill__stage),       sizeof(rill__attention),
+                            sizeof(rill__experts),     sizeof(rill__adjustment),
+                            sizeof(rill__choice),      sizeof(rill__pass),
+                            sizeof(rill_roof),         sizeof(rill_product),
+                            sizeof(rill_error)};
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        hash = (hash ^ sizes[i]) * 1099511628211u;
+    snprintf(out, RILL_CUDA_VERSION_BYTES, "%s (%016llx)", version, (unsigned long long)hash);
 }
 
 // Opens GPU `device` through the shared object: of $RILL_CUDA_LIBRARY if that is set, otherwise the

@@ -201,6 +201,8 @@ static rill_status observe(const pass *p, uint32_t layer) {
     rill_status status = p->ops->synchronize(p->be, p->err);
     if (status != RILL_OK) return status;
     p->ops->buffer_read(p->be, o->weights, 0, o->copy, n * sizeof *o->copy);
+    status = p->ops->synchronize(p->be, p->err);
+    if (status != RILL_OK) return status;
     o->see(o->user, layer, p->batch->rows, p->batch->n_rows, o->copy, o->stride);
     return RILL_OK;
 }
@@ -428,10 +430,13 @@ static rill_status read_logits(const pass *p, size_t first, size_t n) {
     rill__workspace *ws = p->ws;
     size_t bytes = p->d->vocab_size * sizeof(float);
     rill_status status = p->ops->synchronize(p->be, p->err);
-    for (size_t i = 0; status == RILL_OK && i < n; i++)
-        if (!ws->choices[first + i])
-            p->ops->buffer_read(p->be, ws->logits, i * bytes, ws->wanted_logits[first + i], bytes);
-    return status;
+    bool reads = false;
+    for (size_t i = 0; status == RILL_OK && i < n; i++) {
+        if (ws->choices[first + i]) continue;
+        p->ops->buffer_read(p->be, ws->logits, i * bytes, ws->wanted_logits[first + i], bytes);
+        reads = true;
+    }
+    return reads ? p->ops->synchronize(p->be, p->err) : status;
 }
 
 rill_status rill__forward(const rill__network *net, rill__workspace *ws, const rill__batch *batch,

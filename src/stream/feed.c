@@ -83,11 +83,12 @@ rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err) {
     return s->logits_valid ? RILL_OK : recompute(s, err);
 }
 
-void rill__stream_read_logits(const rill_stream *s) {
+rill_status rill__stream_read_logits(const rill_stream *s, rill_error *err) {
     rill__backend *be = s->model->network.backend;
-    if (s->logits_kept)
-        be->ops->buffer_read(be, s->kept_logits, 0, s->logits,
-                             s->model->model->description.vocab_size * sizeof *s->logits);
+    if (!s->logits_kept) return RILL_OK;
+    be->ops->buffer_read(be, s->kept_logits, 0, s->logits,
+                         s->model->model->description.vocab_size * sizeof *s->logits);
+    return be->ops->synchronize(be, err);
 }
 
 // What the next token will see by this policy, the stream's own or a copy of it.
@@ -192,9 +193,9 @@ static void feed_remembered(rill_feed *f) {
         remember(s, f->tokens[f->n_read], &row);
         s->logits_valid = false;
         if (f->logits) f->status = rill__stream_compute_logits(s, &f->error);
+        if (f->status == RILL_OK) f->status = rill__stream_read_logits(s, &f->error);
         if (f->status != RILL_OK) return;
         size_t size = vocabulary(s);
-        rill__stream_read_logits(s);
         if (f->logits) memcpy(f->logits + f->n_read * size, s->logits, size * sizeof *s->logits);
         f->n_read++;
     }
@@ -266,17 +267,17 @@ static rill_status need_logits(rill_stream *s, rill_error *err) {
 
 rill_status rill_stream_logits(rill_stream *stream, const float **logits, rill_error *err) {
     rill_status status = need_logits(stream, err);
-    if (status != RILL_OK) return status;
-    rill__stream_read_logits(stream);
-    *logits = stream->logits;
-    return RILL_OK;
+    if (status == RILL_OK) status = rill__stream_read_logits(stream, err);
+    if (status == RILL_OK) *logits = stream->logits;
+    return status;
 }
 
 rill_status rill_stream_sample(rill_stream *stream, rill_token *out, rill_error *err) {
     stream->samples = true;
     rill_status status = need_logits(stream, err);
     if (status != RILL_OK || rill__sampler_take(&stream->sampler, out)) return status;
-    rill__stream_read_logits(stream);
+    status = rill__stream_read_logits(stream, err);
+    if (status != RILL_OK) return status;
     return rill__sampler_choose(&stream->sampler, stream->logits, &stream->history, out, err);
 }
 

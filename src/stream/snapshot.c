@@ -253,6 +253,8 @@ static void put_cache(rill__archive *a, const image *im) {
     put_rows(a, cache, 0, n_first, scratch);
     put_rows(a, cache, p->first_recent, held - n_first, scratch);
     rill__free(scratch);
+    // What could not be read is no snapshot.
+    if (a->status == RILL_OK) a->status = cache->backend->ops->synchronize(cache->backend, a->err);
 }
 
 static void walk_cache(rill__archive *a, image *im, const rill__description *d) {
@@ -291,7 +293,8 @@ rill_status rill_stream_save(const rill_stream *stream, const char *path, rill_e
     memcpy(im.random, stream->sampler.random, sizeof im.random);
     const rill__model *model = stream->model->model;
     rill__archive archive;
-    rill__stream_read_logits(stream);
+    rill_status status = rill__stream_read_logits(stream, err);
+    if (status != RILL_OK) return status;
     if (rill__archive_save(&archive, path, magic, err) == RILL_OK) {
         walk_header(&archive, model, &im.version);
         walk_options(&archive, im.version, &im.plan.options);

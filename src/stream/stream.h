@@ -61,7 +61,7 @@ void rill__stream_accept(rill_stream *s, rill_token token, const float *logits);
 
 // Computes the logits after the last token, which must exist, unless they are there.
 RILL_NODISCARD rill_status rill__stream_compute_logits(rill_stream *s, rill_error *err);
-// Brings logits that are kept by the backend to s->logits.
-void rill__stream_read_logits(const rill_stream *s);
+// Brings logits that are kept by the backend to s->logits. RILL_EDEVICE.
+RILL_NODISCARD rill_status rill__stream_read_logits(const rill_stream *s, rill_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 // The CUDA backend: its device, memory, weights, errors, and its table of operations. How a pass
 // comes to the device and is replayed is in pass.cu.
 #include "backend/cuda/host.h"
+#include "backend/cuda/wgmma.cuh"
 
 extern "C" {
 #include "backend/cuda_library.h"
@@ -16,6 +17,7 @@ enum { LOGITS_ROWS = 256 };
 bool rill__cuda_failed(rill__cuda *cu, cudaError_t error, const char *call, const char *file,
                        int line) {
     if (error == cudaSuccess) return false;
+    cudaGetLastError();                      // told here: the next call's success is its own
     if (cu->failed != RILL_OK) return true;  // the first one tells why the others followed
     const char *name = strrchr(file, '/');
     bool memory = error == cudaErrorMemoryAllocation;
@@ -49,37 +51,42 @@ static void unlock(rill__cuda *cu) {
     pthread_mutex_unlock(&cu->host->lock);
 }
 
-static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, size_t bytes) {
+static rill_status no_memory(rill__cuda *cu, rill_error *err, const char *what, const char *fits,
+                             size_t bytes) {
     size_t available = 0, total = 0;
     cudaGetLastError();  // clears it: this failure is told here
     cudaMemGetInfo(&available, &total);
     return rill__fail(err, RILL_ENOMEM,
-                      "cuda:%d: %s of %zu MiB: %zu of the card's %zu MiB are free; fewer streams, "
-                      "a smaller window or a smaller cache type fit",
-                      cu->device, what, bytes >> 20, available >> 20, total >> 20);
+                      "cuda:%d: %s of %zu MiB: %zu of the card's %zu MiB are free; %s fit",
+                      cu->device, what, bytes >> 20, available >> 20, total >> 20, fits);
 }
 
-rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, void **out,
-                            rill_error *err) {
+rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, const char *fits,
+                            void **out, rill_error *err) {
     // In steps that the card gives it in anyway: rows are read 16 bytes at a time, and the last
     // ones of a cache need not end at a multiple of that.
     bytes = (bytes / 256 + 1) * 256;
     lock(cu);
+    *out = nullptr;
     rill_status status = RILL_OK;
-    if (cudaMalloc(out, bytes) != cudaSuccess) {
-        *out = nullptr;
-        status = no_memory(cu, err, what, bytes);
-    } else if (!RILL_CUDA_TRY(cu, cudaMemsetAsync(*out, 0, bytes, cu->stream))) {
+    cudaError_t error = cudaMalloc(out, bytes);
+    if (error == cudaErrorMemoryAllocation)
+        status = no_memory(cu, err, what, fits, bytes);
+    else if (!rill__cuda_failed(cu, error, what, __FILE__, __LINE__) &&
+             !RILL_CUDA_TRY(cu, cudaMemsetAsync(*out, 0, bytes, cu->stream)))
         RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
-    }
     if (status == RILL_OK) status = take_failure(cu, err);
+    if (status != RILL_OK) {
+        cudaFree(*out);
+        *out = nullptr;
+    }
     unlock(cu);
     return status;
 }
 
 static void cuda_close(rill__backend *be) {
     rill__cuda *cu = rill__cuda_of(be);
-    cudaSetDevice(cu->device);
+    if (cudaSetDevice(cu->device) != cudaSuccess) cudaGetLastError();
     if (cu->stream) cudaStreamSynchronize(cu->stream);
     rill__cuda_pass_close(cu);
     cudaFree(cu->attend_scratch);
@@ -133,7 +140,8 @@ static rill_status buffer_new(rill__backend *be, size_t bytes, rill__buffer **ou
     rill__buffer *b = (rill__buffer *)rill__calloc(1, sizeof *b);
     if (!b) return rill__fail_memory(err, "a buffer", sizeof *b);
     void *data;
-    rill_status status = rill__cuda_take(rill__cuda_of(be), bytes, "a buffer", &data, err);
+    rill_status status = rill__cuda_take(rill__cuda_of(be), bytes, "a buffer",
+                                         RILL_CUDA_SMALLER_STREAMS, &data, err);
     if (status != RILL_OK) {
         rill__free(b);
         return status;
@@ -148,7 +156,7 @@ static void buffer_free(rill__backend *be, rill__buffer *buffer) {
     if (!buffer) return;
     rill__cuda *cu = rill__cuda_of(be);
     lock(cu);
-    rill__cuda_forget_graphs(cu);  // some may read it
+    if (!buffer->in_step) rill__cuda_forget_graphs(cu);  // some may have its address
     cudaFree(buffer->data);
     cudaFree(buffer->half);
     unlock(cu);
@@ -191,7 +199,7 @@ static rill_status reserve(rill__backend *be, size_t max_rows, size_t max_visibl
         size_t width = max_width > cu->max_width ? max_width : cu->max_width;
         void *scratch = nullptr;
         status = rill__cuda_take(cu, rill__cuda_attend_scratch_bytes(rows, visible, width),
-                                 "attention's scratch", &scratch, err);
+                                 "attention's scratch", RILL_CUDA_SMALLER_STREAMS, &scratch, err);
         if (status == RILL_OK) {
             rill__cuda_forget_graphs(cu);
             cudaFree(cu->attend_scratch);
@@ -219,6 +227,7 @@ static rill_status synchronize(rill__backend *be, rill_error *err) {
     if (!RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream))) hand_out_choices(cu);
     cu->n_choices = 0;
     rill_status status = take_failure(cu, err);
+    if (status != RILL_OK) rill__cuda_forget_graphs(cu);  // what was recorded may lack a kernel
     unlock(cu);
     return status;
 }
@@ -243,7 +252,8 @@ static rill_status take_vector(rill__cuda *cu, rill__weight *w, const rill__tens
     if (!floats) return rill__fail_memory(err, tensor->name, bytes);
     rill__type_traits_get(w->type)->to_float(tensor->data, floats, w->columns);
     void *vector;
-    rill_status status = rill__cuda_take(cu, bytes, tensor->name, &vector, err);
+    rill_status status =
+        rill__cuda_take(cu, bytes, tensor->name, RILL_CUDA_SMALLER_WEIGHTS, &vector, err);
     if (status == RILL_OK) {
         w->vector = (float *)vector;
         RILL_CUDA_TRY(cu,
@@ -259,7 +269,8 @@ static rill_status take_matrix(rill__cuda *cu, rill__weight *w, const rill__tens
                                rill_error *err) {
     void *raw;
     size_t bytes = w->rows * w->row_bytes;
-    rill_status status = rill__cuda_take(cu, bytes, tensor->name, &raw, err);
+    rill_status status =
+        rill__cuda_take(cu, bytes, tensor->name, RILL_CUDA_SMALLER_WEIGHTS, &raw, err);
     if (status != RILL_OK) return status;
     w->raw = (uint8_t *)raw;
     RILL_CUDA_TRY(cu,
@@ -297,6 +308,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
         status = take_matrix(cu, w, tensor, err);
         if (status == RILL_OK && is_packed(cu, w->type, use_))
             status = rill__cuda_pack(cu, w, use_ == RILL_USE_BOTH, tensor->name, err);
+        if (status == RILL_OK) status = take_failure(cu, err);
     }
     unlock(cu);
     if (status != RILL_OK) {
@@ -307,8 +319,8 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
     return RILL_OK;
 }
 
-static const rill__backend_ops *cuda_ops() {
-    static rill__backend_ops ops;
+static rill__backend_ops make_ops() {
+    rill__backend_ops ops = {};
     ops.name = "cuda";
     ops.close = cuda_close;
     ops.describe = cuda_describe;
@@ -342,7 +354,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.add = rill__cuda_add;
     ops.select_rows = rill__cuda_select_rows;
     ops.choose = rill__cuda_choose;
-    return &ops;
+    return ops;
 }
 
 // Whoever began a pass reads and synchronizes within it.
@@ -352,6 +364,34 @@ static void init_lock(pthread_mutex_t *mutex) {
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(mutex, &attributes);
     pthread_mutexattr_destroy(&attributes);
+}
+
+// What the code that runs here was compiled for, which the card need not be: it may be older code,
+// or what the driver made of intermediate code. Hopper's own instructions are in that of 90a alone.
+static __global__ void compiled_for(int *architecture) {
+#if defined(RILL_WGMMA)
+    *architecture = 90;
+#elif __CUDA_ARCH__ >= 900
+    *architecture = 89;
+#elif defined(__CUDA_ARCH__)
+    *architecture = __CUDA_ARCH__ / 10;
+#endif
+}
+
+static rill_status find_architecture(rill__cuda *cu, const cudaDeviceProp *p, rill_error *err) {
+    int *architecture = cu->chosen;  // some memory that both sides see
+    compiled_for<<<1, 1, 0, cu->stream>>>(architecture);
+    cudaError_t error = cudaGetLastError();
+    if (error == cudaErrorNoKernelImageForDevice)
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "device: cuda:%d is a %s of compute capability %d.%d, and this %s was "
+                          "built for %s; meson configure -Dgpu_arch=%d%d is right",
+                          cu->device, p->name, p->major, p->minor, RILL_CUDA_LIBRARY, RILL_GPU_ARCH,
+                          p->major, p->minor);
+    if (!rill__cuda_failed(cu, error, "compiled_for", __FILE__, __LINE__) &&
+        !RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream)))
+        cu->architecture = *architecture;
+    return take_failure(cu, err);
 }
 
 static rill_status open_device(rill__cuda *cu, rill_error *err) {
@@ -371,12 +411,13 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
         return take_failure(cu, err);
     cu->processors = p.multiProcessorCount;
     cu->shared_bytes = p.sharedMemPerMultiprocessor;
-    cu->architecture = p.major * 10 + p.minor;
-    if (cu->architecture < 80)
+    if (p.major < 8)
         return rill__fail(err, RILL_EUNSUPPORTED,
                           "device: cuda:%d is a %s of compute capability %d.%d; 8.0 or later is "
                           "right",
                           cu->device, p.name, p.major, p.minor);
+    rill_status status = find_architecture(cu, &p, err);
+    if (status != RILL_OK) return status;
     snprintf(cu->host->tier, sizeof cu->host->tier, cu->exact ? "exact" : "sm_%d",
              cu->architecture);
     snprintf(cu->host->description, sizeof cu->host->description, "cuda:%d %s, %s", cu->device,
@@ -385,9 +426,14 @@ static rill_status open_device(rill__cuda *cu, rill_error *err) {
 }
 
 extern "C" __attribute__((visibility("default"))) const char *rill__cuda_backend_version(void) {
-    static char version[RILL_CUDA_VERSION_BYTES];
-    rill__cuda_library_version(RILL_VERSION, version);
-    return version;
+    struct version {
+        char text[RILL_CUDA_VERSION_BYTES];
+        version() {
+            rill__cuda_library_version(RILL_VERSION, text);
+        }
+    };
+    static const version own;
+    return own.text;
 }
 
 extern "C" __attribute__((visibility("default"))) rill_status
@@ -395,7 +441,8 @@ rill__cuda_backend_open(const rill_device_options *options, int device, rill__ba
                         rill_error *err) {
     rill__cuda *cu = (rill__cuda *)rill__calloc(1, sizeof *cu);
     if (!cu) return rill__fail_memory(err, "a backend", sizeof *cu);
-    cu->base.ops = cuda_ops();
+    static const rill__backend_ops ops = make_ops();
+    cu->base.ops = &ops;
     cu->device = device;
     cu->exact = options->exact;
     cu->host = (rill__cuda_host *)rill__calloc(1, sizeof *cu->host);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Loops of reads, and of tensor cores' products, and nothing else: the roofs that figures are shares of.
+// Loops of reads, and of tensor cores' products, and nothing else: the roofs that figures are
+// shares of.
 #ifndef RILL_BACKEND_CUDA_BURN_CUH
 #define RILL_BACKEND_CUDA_BURN_CUH
 

@@ -28,6 +28,7 @@ struct rill__buffer {
     __half *half;      // as many numbers as `data` has floats, or NULL: nobody multiplies it
     bool half_fresh;   // `half` is what `data` is
     float half_scale;  // of what is in `half`
+    bool in_step;      // kernels find it through `step` alone: no graph has its address
 };
 
 // A matrix or a vector on the device. Vectors are float32. A matrix is kept as the file has it

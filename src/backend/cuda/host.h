@@ -46,9 +46,13 @@ struct rill__cuda_host {
     uint64_t n_passes;
 };
 
-// Zeroed device memory; RILL_ENOMEM says what is free.
-rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, void **out,
-                            rill_error *err);
+// What to do where memory does not suffice.
+#define RILL_CUDA_SMALLER_WEIGHTS "weights of a smaller type (rill convert --type q4_0)"
+#define RILL_CUDA_SMALLER_STREAMS "fewer streams, a smaller window or a smaller cache type"
+
+// Zeroed device memory; RILL_ENOMEM says what is free, and what `fits`.
+rill_status rill__cuda_take(rill__cuda *cu, size_t bytes, const char *what, const char *fits,
+                            void **out, rill_error *err);
 
 // pass.cu
 bool rill__cuda_begin(rill__backend *be, const rill__pass *pass);

@@ -277,21 +277,21 @@ rill_status rill__cuda_pack(rill__cuda *cu, rill__weight *w, bool keep, const ch
     w->packed = p;
     size_t n_tiles = row_tiles * p->column_tiles;
     target to = target_of_kind(p->kind);
-    rill_status status = rill__cuda_take(cu, n_tiles * to.bytes, name, (void **)&p->tiles, err);
+    rill_status status = rill__cuda_take(cu, n_tiles * to.bytes, name, RILL_CUDA_SMALLER_WEIGHTS,
+                                         (void **)&p->tiles, err);
     if (status == RILL_OK)
         status = rill__cuda_take(cu, row_tiles * RILL_TILE_ROWS * sizeof(float), name,
-                                 (void **)&p->row_scales, err);
+                                 RILL_CUDA_SMALLER_WEIGHTS, (void **)&p->row_scales, err);
     if (status != RILL_OK) return status;
     to.tile = p->tiles;
     const source from = {w->raw, w->row_bytes, w->type, p->rows, p->columns};
     find_row_scales<<<p->rows, 256, 0, cu->stream>>>(from, p->row_scales);
     pack<<<(unsigned)((n_tiles + 7) / 8), 256, 0, cu->stream>>>(from, *p, to, n_tiles);
-    RILL_CUDA_STARTED(cu, "pack");
-    if (!keep) {
-        RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
-        cudaFree(w->raw);
-        w->raw = nullptr;
-    }
+    RILL_CUDA_STARTED(cu, name);
+    RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));
+    if (keep) return RILL_OK;
+    cudaFree(w->raw);
+    w->raw = nullptr;
     return RILL_OK;
 }
 

@@ -13,6 +13,9 @@
 #include <cstring>
 
 static const size_t ALIGNMENT = 256;
+// Memory for a part of a step at least: adjustments, of which there are more as an answer grows,
+// should not ask for more of it in its midst.
+static const size_t LEAST_STEP = 1 << 20;
 
 // Lays one array behind another; with memory, fills in where.
 struct layout {
@@ -72,6 +75,7 @@ static void fill_choices(const rill__pass *pass, const rill__cuda_step *s) {
         *c = rill__cuda_choice{};
         if (!from) continue;
         c->kept = rill__cuda_floats(from->kept);
+        from->kept->in_step = true;
         c->draw = from->draw;
         c->temperature = from->temperature;
         c->top_p = from->top_p;
@@ -95,6 +99,7 @@ static void fill_rows(const rill__pass *pass, const rill__cuda_step *s) {
 
 static rill__cuda_kv kv_of(const rill__kv *kv) {
     rill__cuda_kv k = {};
+    kv->keys->in_step = kv->values->in_step = true;
     k.keys = kv->keys->data;
     k.values = kv->values->data;
     k.key_type = kv->key_type;
@@ -140,7 +145,7 @@ static void fill_streams(const rill__pass *pass, const rill__cuda_step *s) {
 static bool grow(rill__cuda *cu, int part, size_t bytes) {
     rill__cuda_host *h = cu->host;
     if (bytes <= h->bytes[part]) return true;
-    bytes *= 2;
+    bytes = 2 * bytes > LEAST_STEP ? 2 * bytes : LEAST_STEP;
     rill__cuda_forget_graphs(cu);
     cudaFree(h->device[part]);
     cudaFreeHost(h->staging[part]);
@@ -248,7 +253,8 @@ void rill__cuda_launch_recorded(rill__cuda *cu) {
     if (!g) return;
     cudaGraph_t graph = nullptr;
     if (RILL_CUDA_TRY(cu, cudaStreamEndCapture(cu->stream, &graph))) return;
-    if (!RILL_CUDA_TRY(cu, cudaGraphInstantiate(&g->exec, graph, 0)))
+    // A kernel that could not be started is not in it: `synchronize` tells, and forgets graphs.
+    if (cu->failed == RILL_OK && !RILL_CUDA_TRY(cu, cudaGraphInstantiate(&g->exec, graph, 0)))
         RILL_CUDA_TRY(cu, cudaGraphLaunch(g->exec, cu->stream));
     cudaGraphDestroy(graph);
 }

@@ -3,7 +3,8 @@
 #include "backend/cuda/burn.cuh"
 #include "backend/cuda/host.h"
 
-static const size_t READ_BYTES = (size_t)2 << 30;
+// Read at once: far more than the second-level cache has, if that much is free.
+static const size_t MOST_READ = (size_t)2 << 30, LEAST_READ = (size_t)256 << 20;
 
 // Fused multiply-adds in independent chains.
 static __global__ void burn_f32(float *out, int rounds) {
@@ -53,15 +54,21 @@ static double shortest(rill__cuda *cu, cudaEvent_t begin, cudaEvent_t end, Start
 
 rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *err) {
     rill__cuda *cu = rill__cuda_of(be);
-    void *memory;
-    rill_status status = rill__cuda_take(cu, READ_BYTES, "a roof's memory", &memory, err);
+    void *memory = nullptr;
+    size_t n_bytes = 2 * MOST_READ;
+    rill_status status = RILL_ENOMEM;
+    while (status == RILL_ENOMEM && n_bytes > LEAST_READ) {
+        n_bytes /= 2;
+        status = rill__cuda_take(cu, n_bytes, "what is read for the roof",
+                                 RILL_CUDA_SMALLER_STREAMS, &memory, err);
+    }
     if (status != RILL_OK) return status;
-    cudaEvent_t begin, end;
+    cudaEvent_t begin = nullptr, end = nullptr;
     RILL_CUDA_TRY(cu, cudaEventCreate(&begin));
     RILL_CUDA_TRY(cu, cudaEventCreate(&end));
     unsigned blocks = (unsigned)cu->processors * 4, rounds = 20000;
     double read = shortest(cu, begin, end, [&] {
-        read_all<<<blocks, 512, 0, cu->stream>>>((const uint4 *)memory, READ_BYTES / 16,
+        read_all<<<blocks, 512, 0, cu->stream>>>((const uint4 *)memory, n_bytes / 16,
                                                  (uint32_t *)memory);
     });
     double f32 = shortest(cu, begin, end, [&] {
@@ -80,7 +87,7 @@ rill_status rill__cuda_measure(rill__backend *be, rill_roof *out, rill_error *er
     });
     RILL_CUDA_STARTED(cu, "roof");
     double lanes = (double)blocks * 256 * rounds;
-    out->read_bytes_per_second = (double)READ_BYTES / read;
+    out->read_bytes_per_second = (double)n_bytes / read;
     out->f32_flops_per_second = lanes * 16 * 2 / f32;
     double product =
         wgmma ? burnt_by_wgmma(cu->processors, (int)rounds) : lanes / 32 * 8 * (16 * 8 * 16 * 2);
