@@ -85,7 +85,7 @@ typedef struct rill_roof {
     double f32_flops_per_second;   // multiply and add count as two
     // Products of 16 bits (bfloat16; a GPU's float16) summed in float32, by the tier's best way.
     double bf16_flops_per_second;
-    double int8_ops_per_second;    // products of bytes summed in 32 bits, by the tier's best way
+    double int8_ops_per_second;  // products of bytes summed in 32 bits, by the tier's best way
 } rill_roof;
 
 // How products with weights of a type are computed: which of a roof's arithmetic is theirs.

@@ -24,7 +24,7 @@ enum {
     FIRST = 1070,
     SINKS = 5,
     RECENT = 1100,
-    MAX_DIM = 80
+    MAX_DIM = 256
 };
 enum { LOOKED_AT = TOKENS - FIRST };
 
@@ -319,6 +319,54 @@ static void every_option_is_what_the_text_says(void **state) {
     free(weights);
 }
 
+// What a cache of such a type keeps of the numbers.
+static void round_to(rill_type type, float *x, size_t n) {
+    const rill__type_traits *t = rill__type_traits_get(type);
+    uint8_t *kept = calloc(n / t->block, t->block_bytes);
+    assert_non_null(kept);
+    t->from_float(x, kept, n);
+    t->to_float(kept, x, n);
+    free(kept);
+}
+
+// Heads as models have them and caches in use, at each option, in chunks of a token, a few, and
+// more than attention takes at once: what tensor cores do.
+static void heads_of_models_are_what_the_text_says(void **state) {
+    static const rill_type types[][2] = {{RILL_TYPE_F16, RILL_TYPE_F16},
+                                         {RILL_TYPE_BF16, RILL_TYPE_BF16},
+                                         {RILL_TYPE_Q8_0, RILL_TYPE_Q8_0},
+                                         {RILL_TYPE_Q4_0, RILL_TYPE_Q4_0},
+                                         {RILL_TYPE_Q8_0, RILL_TYPE_Q4_0}};
+    static const uint32_t dims[] = {64, 128, 256};
+    static const size_t chunks[] = {1, 3, 65, LOOKED_AT};
+    const rill_type any = RILL_TYPE_F16;
+    const setting options[] = {{any, any, 0, 0, 1, 1, false, false, false, false, 0},
+                               {any, any, 0, 700, 1, 1, true, false, false, false, 0},
+                               {any, any, 0, 1102, 2.5f, 1, false, false, true, false, 0},
+                               {any, any, 0, 0, 1, 0.001f, true, false, false, false, 0},
+                               {any, any, 0, 0, 1.5f, 1, false, true, false, false, 0},
+                               {any, any, 0, 0, 1, 1, false, false, false, false, 1105}};
+    enum { OPTIONS = sizeof options / sizeof *options };
+    const double noise = strcmp(*state, DEVICE) == 0 ? 2000 : 20;
+    size_t turn = 0;
+    for (size_t i = 0; i < (sizeof dims / sizeof *dims) * (sizeof types / sizeof *types); i++)
+        for (size_t o = 0; o < OPTIONS; o++, turn++) {
+            setting s = options[o];
+            const rill_type *type = types[i / (sizeof dims / sizeof *dims)];
+            s.dim = dims[i % (sizeof dims / sizeof *dims)];
+            s.key_type = type[0];
+            s.value_type = type[1];
+            inputs *in = make_inputs(&s);
+            round_to(s.key_type, in->k, (size_t)TOKENS * KV_HEADS * s.dim);
+            round_to(s.value_type, in->v, (size_t)TOKENS * KV_HEADS * s.dim);
+            const way w = {2, chunks[turn % (sizeof chunks / sizeof *chunks)], 0};
+            float *out = run(*state, in, &s, &w, NULL);
+            compare(i * OPTIONS + o, &s, in, out, NULL, noise);
+            free(out);
+            free_inputs(in);
+        }
+}
+
 static void bits_do_not_move(void **state) {
     static const way ways[] = {{1, 7, 0}, {2, 1, 9}, {3, 64, 30}, {2, 512, 1}, {4, 5, 100}};
     static const setting cases[] = {
@@ -328,6 +376,10 @@ static void bits_do_not_move(void **state) {
         {RILL_TYPE_Q8_0, RILL_TYPE_Q4_0, 80, 0, 1, 1, false, false, false, false, 0},
         {RILL_TYPE_Q4_0, RILL_TYPE_Q8_0, 20, 130, 1, 1, false, true, false, false, 0},
         {RILL_TYPE_F16, RILL_TYPE_F32, 20, 0, 1, 1, false, false, false, false, 1105},
+        {RILL_TYPE_F16, RILL_TYPE_F16, 128, 0, 1, 1, false, false, true, false, 0},
+        {RILL_TYPE_Q8_0, RILL_TYPE_Q8_0, 128, 700, 1, 1, false, false, false, false, 0},
+        {RILL_TYPE_F16, RILL_TYPE_F16, 256, 0, 1, 1, false, false, false, false, 0},
+        {RILL_TYPE_Q4_0, RILL_TYPE_Q4_0, 256, 0, 1, 1, false, false, false, false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         inputs *in = make_inputs(&cases[i]);
@@ -370,6 +422,8 @@ int main(void) {
     const struct CMUnitTest device[] = {
         TEST_ON(every_option_is_what_the_text_says, DEVICE_EXACT),
         TEST_ON(every_option_is_what_the_text_says, DEVICE),
+        TEST_ON(heads_of_models_are_what_the_text_says, DEVICE_EXACT),
+        TEST_ON(heads_of_models_are_what_the_text_says, DEVICE),
         TEST_ON(bits_do_not_move, DEVICE_EXACT),
         TEST_ON(bits_do_not_move, DEVICE),
         TEST_ON(what_is_not_seen_changes_no_bit, DEVICE_EXACT),
@@ -378,6 +432,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_ON(every_option_is_what_the_text_says, "exact"),
         TEST_ON_TIERS(every_option_is_what_the_text_says),
+        TEST_ON_TIERS(heads_of_models_are_what_the_text_says),
         TEST_ON(bits_do_not_move, "ref"),
         TEST_ON_TIERS(bits_do_not_move),
         TEST_ON(what_is_not_seen_changes_no_bit, "ref"),
