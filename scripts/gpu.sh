@@ -114,9 +114,9 @@ run_sanitizer() {
             "$build/tests/kernels/backend_test"
         step "$tool stage" "$sanitizer" --tool $tool --error-exitcode 9 \
             "$build/tests/cuda/stage_test" "${SEED:-1}" small
+        step "$tool attend" "$sanitizer" --tool $tool --error-exitcode 9 \
+            "$build/tests/kernels/attend_test" small
     done
-    step "memcheck attend" "$sanitizer" --tool memcheck --error-exitcode 9 \
-        "$build/tests/kernels/attend_test"
 }
 
 run_bench() {

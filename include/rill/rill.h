@@ -83,9 +83,8 @@ RILL_API const char *rill_device_tier(const rill_device *device);
 typedef struct rill_roof {
     double read_bytes_per_second;  // streaming reads of memory much larger than the caches
     double f32_flops_per_second;   // multiply and add count as two
-    // Products of 16 bits (bfloat16; a GPU's float16) summed in float32, by the tier's best way.
-    double bf16_flops_per_second;
-    double int8_ops_per_second;  // products of bytes summed in 32 bits, by the tier's best way
+    double bf16_flops_per_second;  // products of bfloat16 (a GPU's: float16) summed in float32
+    double int8_ops_per_second;  // products of bytes summed in 32 bits; all by the tier's best way
 } rill_roof;
 
 // How products with weights of a type are computed: which of a roof's arithmetic is theirs.
@@ -106,8 +105,8 @@ typedef struct rill_product {
 // of bfloat16 that do not divide by 32 go as floats where others go by tiles.) Threads: any.
 RILL_API rill_product rill_device_product(const rill_device *device, rill_type weights);
 
-// Measures for about a second with all threads of the device. Takes 512 MiB for the time, of a
-// GPU's memory 2 GiB, or less where less is free. RILL_ENOMEM, RILL_EDEVICE.
+// Measures for about a second with all threads of the device. Takes 512 MiB for the time; of a
+// GPU's memory 2 GiB, or less where less is free.
 RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, rill_roof *out,
                                                         rill_error *err);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The backend's table: everything the forward pass asks of a processor.
 //
-// The engine writes the forward pass once, against this table; a backend (cpu/, later cuda/) fills
+// The engine writes the forward pass once, against this table; a backend (cpu/, cuda/) fills
 // it. Operations are coarse: each works on all rows of a batch, and a backend fuses and tiles
 // inside. Memory is opaque: the engine never looks into a buffer, it reads and writes through the
 // table.
@@ -279,6 +279,9 @@ typedef struct rill__backend_ops {
     // told by the next `synchronize`.
     rill_status (*buffer_new)(rill__backend *be, size_t bytes, rill__buffer **out, rill_error *err);
     void (*buffer_free)(rill__backend *be, rill__buffer *buffer);
+    // Takes half as many bytes more for a buffer of floats that products read, where they read
+    // numbers of 16 bits, so that no pass has to. NULL: they do not.
+    rill_status (*buffer_halves)(rill__backend *be, rill__buffer *buffer, rill_error *err);
     void (*buffer_write)(rill__backend *be, rill__buffer *buffer, size_t offset, const void *src,
                          size_t bytes);
     void (*buffer_read)(rill__backend *be, const rill__buffer *buffer, size_t offset, void *dst,

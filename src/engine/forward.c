@@ -12,7 +12,8 @@
 typedef struct workspace_part {
     size_t field;  // offset in rill__workspace
     size_t rows;
-    size_t width;  // floats a row
+    size_t width;     // floats a row
+    bool multiplied;  // products read it
 } workspace_part;
 
 enum { N_PARTS = 18 };
@@ -29,26 +30,26 @@ static void workspace_parts(const rill__network *net, size_t max_rows,
     size_t parallel = d->residual == RILL_RESIDUAL_SEQUENTIAL ? 0 : max_rows;
     size_t routed = max_rows * d->n_experts_used, ffn = d->n_experts ? routed : max_rows;
     const workspace_part all[N_PARTS] = {
-        {offsetof(rill__workspace, x), max_rows, d->hidden_size},
-        {offsetof(rill__workspace, h), max_rows, d->hidden_size},
-        {offsetof(rill__workspace, h_ffn), parallel, d->hidden_size},
-        {offsetof(rill__workspace, q), max_rows, queries},
-        {offsetof(rill__workspace, q_sink), max_rows, queries},
-        {offsetof(rill__workspace, q_previous), frames > 2 ? max_rows : 0, queries},
-        {offsetof(rill__workspace, k), max_rows, keys},
-        {offsetof(rill__workspace, v), max_rows, keys},
-        {offsetof(rill__workspace, attended), max_rows, queries},
-        {offsetof(rill__workspace, gate), ffn, d->ffn_size},
-        {offsetof(rill__workspace, up), ffn, d->ffn_size},
-        {offsetof(rill__workspace, router), d->n_experts ? max_rows : 0, d->n_experts},
-        {offsetof(rill__workspace, gathered), routed, d->hidden_size},
+        {offsetof(rill__workspace, x), max_rows, d->hidden_size, false},
+        {offsetof(rill__workspace, h), max_rows, d->hidden_size, true},
+        {offsetof(rill__workspace, h_ffn), parallel, d->hidden_size, true},
+        {offsetof(rill__workspace, q), max_rows, queries, false},
+        {offsetof(rill__workspace, q_sink), max_rows, queries, false},
+        {offsetof(rill__workspace, q_previous), frames > 2 ? max_rows : 0, queries, false},
+        {offsetof(rill__workspace, k), max_rows, keys, false},
+        {offsetof(rill__workspace, v), max_rows, keys, false},
+        {offsetof(rill__workspace, attended), max_rows, queries, true},
+        {offsetof(rill__workspace, gate), ffn, d->ffn_size, true},
+        {offsetof(rill__workspace, up), ffn, d->ffn_size, false},
+        {offsetof(rill__workspace, router), d->n_experts ? max_rows : 0, d->n_experts, false},
+        {offsetof(rill__workspace, gathered), routed, d->hidden_size, true},
         {offsetof(rill__workspace, routes), d->n_experts ? routed + d->n_experts : 0,
-         RILL_ROUTE_BYTES / sizeof(float)},
-        {offsetof(rill__workspace, table), max_rows, frames * d->rope.n_dims},
+         RILL_ROUTE_BYTES / sizeof(float), false},
+        {offsetof(rill__workspace, table), max_rows, frames * d->rope.n_dims, false},
         {offsetof(rill__workspace, local_table), d->local_rope ? max_rows : 0,
-         frames * d->rope.n_dims},
-        {offsetof(rill__workspace, ends), max_logits, d->hidden_size},
-        {offsetof(rill__workspace, logits), max_logits, d->vocab_size},
+         frames * d->rope.n_dims, false},
+        {offsetof(rill__workspace, ends), max_logits, d->hidden_size, true},
+        {offsetof(rill__workspace, logits), max_logits, d->vocab_size, false},
     };
     memcpy(parts, all, sizeof all);
 }
@@ -65,8 +66,12 @@ bool rill__workspace_bytes(const rill__network *net, size_t max_rows, uint64_t *
     workspace_part parts[N_PARTS];
     workspace_parts(net, max_rows, parts);
     size_t total = 0, one;
-    for (int i = 0; i < N_PARTS; i++)
+    const rill__backend_ops *ops = net->backend->ops;
+    for (int i = 0; i < N_PARTS; i++) {
         if (!part_bytes(&parts[i], &one) || !rill__add_size(total, one, &total)) return false;
+        if (ops->buffer_halves && parts[i].multiplied && !rill__add_size(total, one / 2, &total))
+            return false;
+    }
     *bytes = total;
     return true;
 }
@@ -93,6 +98,8 @@ rill_status rill__workspace_open(const rill__network *net, size_t max_rows, rill
             status = rill__fail_memory(err, "a workspace", SIZE_MAX);
         else if (parts[i].rows > 0)
             status = be->ops->buffer_new(be, bytes, part_buffer(&ws, &parts[i]), err);
+        if (status == RILL_OK && be->ops->buffer_halves && parts[i].multiplied && parts[i].rows > 0)
+            status = be->ops->buffer_halves(be, *part_buffer(&ws, &parts[i]), err);
     }
     if (status != RILL_OK) {
         rill__workspace_close(&ws);

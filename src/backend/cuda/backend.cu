@@ -163,6 +163,14 @@ static void buffer_free(rill__backend *be, rill__buffer *buffer) {
     rill__free(buffer);
 }
 
+static rill_status buffer_halves(rill__backend *be, rill__buffer *buffer, rill_error *err) {
+    void *half;
+    rill_status status = rill__cuda_take(rill__cuda_of(be), buffer->bytes / 2, "a buffer",
+                                         RILL_CUDA_SMALLER_STREAMS, &half, err);
+    if (status == RILL_OK) buffer->half = (__half *)half;
+    return status;
+}
+
 bool rill__cuda_take_halves(rill__cuda *cu, rill__buffer *buffer) {
     return buffer->half || !RILL_CUDA_TRY(cu, cudaMalloc(&buffer->half, buffer->bytes / 2));
 }
@@ -319,7 +327,7 @@ static rill_status weight_new(rill__backend *be, const rill__tensor *tensor, ril
     return RILL_OK;
 }
 
-static rill__backend_ops make_ops() {
+static rill__backend_ops make_ops(bool exact) {
     rill__backend_ops ops = {};
     ops.name = "cuda";
     ops.close = cuda_close;
@@ -331,6 +339,7 @@ static rill__backend_ops make_ops() {
     ops.memory = cuda_memory;
     ops.buffer_new = buffer_new;
     ops.buffer_free = buffer_free;
+    if (!exact) ops.buffer_halves = buffer_halves;
     ops.buffer_write = buffer_write;
     ops.buffer_read = buffer_read;
     ops.logits_rows = LOGITS_ROWS;
@@ -441,8 +450,8 @@ rill__cuda_backend_open(const rill_device_options *options, int device, rill__ba
                         rill_error *err) {
     rill__cuda *cu = (rill__cuda *)rill__calloc(1, sizeof *cu);
     if (!cu) return rill__fail_memory(err, "a backend", sizeof *cu);
-    static const rill__backend_ops ops = make_ops();
-    cu->base.ops = &ops;
+    static const rill__backend_ops ops = make_ops(false), exact_ops = make_ops(true);
+    cu->base.ops = options->exact ? &exact_ops : &ops;
     cu->device = device;
     cu->exact = options->exact;
     cu->host = (rill__cuda_host *)rill__calloc(1, sizeof *cu->host);

@@ -203,8 +203,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
         }
     }
     bool left = i == S::deep - 1 || t + 1 == n_tiles;
-    __syncwarp();  // all lanes have taken theirs
-    arrive_if(lane == 0 && left, r.weights.empty());
+    arrive_if(left, r.weights.empty());  // each lane for what it has read itself
     if (left) r.weights.next();
     wgmma_wait<AT_ONCE ? 1 : 3>();  // the tile before is done, up to its end
     if (t % SEGMENT_TILES > 0) leave_rows<S>(r.x, r.last, lane);
@@ -391,7 +390,7 @@ static __global__ void __launch_bounds__(S::threads, S::blocks)
     let_next_begin();
     if (threadIdx.x == 0) {
         xs.make(1, S::row_tiles * S::cluster);
-        ws.make(1, S::row_tiles);
+        ws.make(1, 32 * S::row_tiles);
         barriers_made();
     }
     S::cluster > 1 ? cluster_sync() : __syncthreads();
