@@ -105,8 +105,7 @@ typedef struct rill_product {
 // of bfloat16 that do not divide by 32 go as floats where others go by tiles.) Threads: any.
 RILL_API rill_product rill_device_product(const rill_device *device, rill_type weights);
 
-// Measures for about a second with all threads of the device. Takes 512 MiB for the time; of a
-// GPU's memory 2 GiB, or less where less is free.
+// Measures for about a second, with all threads of the device. Takes 512 MiB, a GPU's up to 2 GiB.
 RILL_NODISCARD RILL_API rill_status rill_device_measure(rill_device *device, rill_roof *out,
                                                         rill_error *err);
 
