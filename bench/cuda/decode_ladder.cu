@@ -48,25 +48,37 @@ static __device__ uint32_t hash(uint64_t i) {
     i = (i ^ i >> 27) * 0x94d049bb133111eb;
     return (uint32_t)(i >> 32);
 }
-// A pair of halves within +-most, or any bits.
-static __device__ uint32_t random_bits(size_t i, uint32_t seed, float most) {
+// A pair of halves within +-most.
+static __device__ uint32_t random_halves(size_t i, uint32_t seed, float most) {
     uint32_t h = hash(i + ((uint64_t)seed << 40));
-    if (most == 0) return h;
     return as_bits(__floats2half2_rn(((float)(h & 0xffff) / 32768 - 1) * most,
                                      ((float)(h >> 16) / 32768 - 1) * most));
 }
 static __global__ void fill_halves(uint32_t *out, size_t n, uint32_t seed, float most) {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n;
          i += (size_t)gridDim.x * blockDim.x)
-        out[i] = random_bits(i, seed, most);
+        out[i] = random_halves(i, seed, most);
+}
+// Weights within about +-0.02 of rows whose scales are `row_scale`: see pack.h.
+template <int KIND> static constexpr float greatest_scale = 1 << 14;
+template <int KIND> static float row_scale(uint32_t row) {
+    using L = rill__cuda_layout<KIND>;
+    float greatest = KIND == RILL_KIND_8 ? 128 : 8;
+    return L::half ? 1 : 0.02f / greatest / greatest_scale<KIND> * L::unit(row % 16);
 }
 template <int KIND> static __global__ void fill_tiles(uint32_t *out, size_t n, uint32_t seed) {
     using L = rill__cuda_layout<KIND>;
-    constexpr float most = L::half ? 0.02f : KIND == RILL_KIND_8 ? 2e-4f : 3e-3f;
-    constexpr uint32_t words = L::bytes / 4, first_half = L::scales_at / 4;
+    constexpr uint32_t words = L::bytes / 4, scales = L::scales_at / 4;
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n * words;
-         i += (size_t)gridDim.x * blockDim.x)
-        out[i] = random_bits(i, seed, L::half || i % words >= first_half ? most : 0);
+         i += (size_t)gridDim.x * blockDim.x) {
+        float most = L::half ? 0.02f : greatest_scale<KIND>;
+        if (!L::half && i % words < scales)
+            out[i] = hash(i + ((uint64_t)seed << 40));
+        else if (L::min && (i % words - scales) % (2 * L::blocks) >= L::blocks)
+            out[i] = random_halves(i, seed, most * 8 / L::unit(0));
+        else
+            out[i] = random_halves(i, seed, most);
+    }
 }
 static __global__ void fill_floats(float *out, size_t n, uint32_t seed, float middle, float most) {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n;
@@ -86,8 +98,10 @@ template <int KIND> static rill__cuda_packed matrix(uint32_t rows, uint32_t colu
     p.column_tiles = (columns + RILL_TILE_COLUMNS - 1) / RILL_TILE_COLUMNS;
     size_t tiles = (size_t)(rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS * p.column_tiles;
     p.tiles = take(tiles * L::bytes);
+    std::vector<float> row_scales(rows);
+    for (uint32_t r = 0; r < rows; r++) row_scales[r] = row_scale<KIND>(r);
     p.row_scales = (float *)take((rows + 15) * 4);
-    fill_floats<<<264, 256>>>(p.row_scales, rows, ++seed, 1, 0.5f);
+    check(cudaMemcpy(p.row_scales, row_scales.data(), rows * 4, cudaMemcpyHostToDevice), "scales");
     fill_tiles<KIND><<<1056, 512>>>((uint32_t *)p.tiles, tiles, ++seed);
     bytes_read += tiles * L::bytes;
     return p;

@@ -27,8 +27,11 @@ static constexpr size_t STREAM_MOST = 224 << 10, STREAM_RINGS = 48 << 10;
 // Of it for sums of segments, at most.
 static constexpr size_t STREAM_SUMS = 16 << 10;
 
-// Tiles that are sent at once: one or two kilobytes.
-template <int KIND> static constexpr uint32_t chunk_tiles = KIND == RILL_KIND_HALF ? 1 : 2;
+// Tiles that are sent at once: about two kilobytes.
+template <int KIND>
+static constexpr uint32_t chunk_tiles = KIND == RILL_KIND_HALF                      ? 1
+                                        : rill__cuda_layout<KIND>::bytes * 4 > 2560 ? 2
+                                                                                    : 4;
 template <int KIND>
 static constexpr uint32_t chunk_bytes = chunk_tiles<KIND> *rill__cuda_layout<KIND>::bytes;
 
@@ -123,61 +126,66 @@ static __device__ __forceinline__ stream_place place_in(const product_args &a, c
     return {m, u.item - a.first_tile[m], u.part};
 }
 
-// A warp's ring. All lanes know all of it, one copies.
+// A warp's units from one on.
+struct stream_order {
+    const product_args &a;
+    const stream_plan &p;
+    stream_unit unit;
+
+    __device__ __forceinline__ bool take(const uint8_t **tiles, uint32_t *n, uint32_t tile_bytes) {
+        if (unit.item >= p.n_items) return false;
+        stream_place at = place_in(a, p, unit);
+        const rill__cuda_packed &w = a.weights[at.matrix];
+        size_t tile = (size_t)at.tile * w.column_tiles + at.segment * SEGMENT_TILES;
+        *tiles = w.tiles + tile * tile_bytes;
+        *n = segment_tiles(w, at.segment);
+        unit = unit_at(unit.item, unit.part + STREAM_WARPS, p);
+        return true;
+    }
+};
+
+// A warp's ring of chunks. All lanes know all of it, one copies. The chunk whose turn it is is
+// read, and sent for again.
 template <int KIND> struct stream_ring {
     static constexpr uint32_t TILES = chunk_tiles<KIND>, BYTES = rill__cuda_layout<KIND>::bytes;
     uint32_t memory;    // [depth] chunks
     uint32_t barriers;  // [depth]
+    uint32_t depth;
     uint64_t policy;
-    stream_unit next;      // after what is being sent
-    const uint8_t *tiles;  // of what is being sent
+    const uint8_t *tiles;  // to send, of a unit
     uint32_t left;         // of them
-    uint32_t sent;         // the slot that is sent to
-    uint32_t taken;        // the slot that is read
+    uint32_t slot;         // whose turn it is
     uint32_t parity;       // of its barrier
 
-    __device__ __forceinline__ void begin(const product_args &a, const stream_plan &p) {
+    template <class Order> __device__ __forceinline__ void begin(Order &order) {
         policy = read_once_policy();
-        left = sent = taken = parity = 0;
+        left = slot = 0;
         if (is_leader()) {
-            for (uint32_t i = 0; i < p.depth; i++) barrier_new(barriers + 8 * i, 1);
+            for (uint32_t i = 0; i < depth; i++) barrier_new(barriers + 8 * i, 1);
             barriers_made();
         }
         __syncwarp();
-        for (uint32_t i = 0; i < p.depth; i++) send(a, p);
+        for (uint32_t i = 0; i < depth; i++) send(order);
+        parity = 0;
     }
 
-    // The next chunk, where there is one.
-    __device__ __forceinline__ void send(const product_args &a, const stream_plan &p) {
-        if (left == 0) {
-            if (next.item >= p.n_items) return;
-            stream_place at = place_in(a, p, next);
-            const rill__cuda_packed &w = a.weights[at.matrix];
-            size_t tile = (size_t)at.tile * w.column_tiles + at.segment * SEGMENT_TILES;
-            tiles = w.tiles + tile * BYTES;
-            left = segment_tiles(w, at.segment);
-            next = unit_at(next.item, next.part + STREAM_WARPS, p);
+    __device__ __forceinline__ void arrive() const {
+        await(barriers + 8 * slot, parity);
+    }
+
+    // The next chunk, where there is one, to the slot whose turn it was.
+    template <class Order> __device__ __forceinline__ void send(Order &order) {
+        if (left > 0 || order.take(&tiles, &left, BYTES)) {
+            uint32_t n = min(left, TILES) * BYTES, barrier = barriers + 8 * slot;
+            if (is_leader()) {
+                arrive_expecting(barrier, n);
+                copy_bulk_once(memory + slot * chunk_bytes<KIND>, tiles, n, barrier, policy);
+            }
+            tiles += chunk_bytes<KIND>;
+            left -= min(left, TILES);
         }
-        uint32_t n = min(left, TILES), barrier = barriers + 8 * sent;
-        if (is_leader()) {
-            arrive_expecting(barrier, n * BYTES);
-            copy_bulk_once(memory + sent * chunk_bytes<KIND>, tiles, n * BYTES, barrier, policy);
-        }
-        tiles += n * BYTES;
-        left -= n;
-        if (++sent == p.depth) sent = 0;
-    }
-
-    __device__ __forceinline__ void arrive() {
-        await(barriers + 8 * taken, parity);
-    }
-
-    // The chunk is read: its slot is another's.
-    __device__ __forceinline__ void release(const product_args &a, const stream_plan &p) {
-        __syncwarp();
-        send(a, p);
-        if (++taken < p.depth) return;
-        taken = 0;
+        if (++slot < depth) return;
+        slot = 0;
         parity ^= 1;
     }
 };
@@ -200,22 +208,27 @@ multiply_pairs(const tile_words<KIND> &words, const uint32_t *x, uint32_t half_w
 
 // A segment: `x` are the lane's pairs of its first tile, the sums go to part [row of x, 16].
 template <int KIND>
-static __device__ __forceinline__ void sum_unit(const product_args &a, const stream_plan &p,
-                                                stream_ring<KIND> &ring, const uint8_t *chunks,
+static __device__ __forceinline__ void sum_unit(const product_args &a, stream_ring<KIND> &ring,
+                                                stream_order &order, const uint8_t *chunks,
                                                 const uint32_t *x, uint32_t n_tiles, float *part) {
     constexpr uint32_t TILES = chunk_tiles<KIND>;
     uint32_t lane = threadIdx.x % 32, half_words = a.n_rows * 16;
     float c[4] = {};
-    for (uint32_t i = 0; i < n_tiles; i += TILES) {
-        const uint8_t *from = chunks + ring.taken * chunk_bytes<KIND>;
+    auto multiply = [&](const uint8_t *tile) {
+        multiply_pairs<KIND>(tile_at<KIND>(tile, (int)lane), x, half_words, c);
+        x += 2 * half_words;
+    };
+    for (uint32_t left = n_tiles; left > 0; left -= min(left, TILES)) {
+        const uint8_t *from = chunks + ring.slot * chunk_bytes<KIND>;
         ring.arrive();
+        if (left >= TILES) {
 #pragma unroll
-        for (uint32_t j = 0; j < TILES; j++) {
-            if (i + j >= n_tiles) break;
-            multiply_pairs<KIND>(tile_at<KIND>(from + j * ring.BYTES, (int)lane), x, half_words, c);
-            x += 2 * half_words;
+            for (uint32_t j = 0; j < TILES; j++) multiply(from + j * ring.BYTES);
+        } else {
+            for (uint32_t j = 0; j < left; j++) multiply(from + j * ring.BYTES);
         }
-        ring.release(a, p);
+        __syncwarp();
+        ring.send(order);
     }
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
@@ -271,8 +284,9 @@ static __global__ void __launch_bounds__(STREAM_THREADS, 2)
     stream_ring<KIND> ring;
     ring.memory = (uint32_t)__cvta_generic_to_shared(chunks);
     ring.barriers = (uint32_t)__cvta_generic_to_shared(barriers + warp * p.depth);
-    ring.next = unit;
-    ring.begin(a, p);
+    ring.depth = p.depth;
+    stream_order order = {a, p, unit};
+    ring.begin(order);
     stream_number number = number_of(a, p, blockIdx.x);
     if (a.normed)
         norm_to_pairs(a, column_tiles * RILL_TILE_COLUMNS, pairs);
@@ -287,7 +301,7 @@ static __global__ void __launch_bounds__(STREAM_THREADS, 2)
             number.operands.before = a.out[number.matrix][number.at];
         for (; in_turn < p.turn * p.n_units && unit.item < p.n_items; in_turn += STREAM_WARPS) {
             uint32_t segment = unit.part < p.n_segments ? unit.part : unit.part - p.n_segments;
-            sum_unit<KIND>(a, p, ring, chunks, x + segment * SEGMENT_TILES * tile_words,
+            sum_unit<KIND>(a, ring, order, chunks, x + segment * SEGMENT_TILES * tile_words,
                            segment_tiles(a.weights[0], segment), parts + in_turn * unit_floats);
             unit = unit_at(unit.item, unit.part + STREAM_WARPS, p);
         }
