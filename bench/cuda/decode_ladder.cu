@@ -7,23 +7,28 @@
 //
 // v3, product_stream: a block a multiprocessor, whose warps have rings that bulk copies keep full.
 //
+// v4, product_wide: up to 32 rows by wgmma.
+//
 // A layer is four stages (norm, q, k and v; o, added; norm, gate and up, activated; down, added);
 // LAYERS of them and a head, of weights that differ and together exceed the second-level cache by
 // far, are one CUDA graph. What is printed is the time of a pass and of each stage by itself, and
 // the share of what reading alone reaches (the read roof, measured first).
 //
-//   decode_ladder [TYPES]
+//   decode_ladder [TYPES] [ROWS]      of f16, q8_0, q4_0, q4_K and 1, 2, 8, 16, 32
 #include "backend/cuda/burn.cuh"
+#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_stream.cuh"
+#include "backend/cuda/product_wide.cuh"
 
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <vector>
 
-enum { HIDDEN = 4096, FFN = 11008, VOCABULARY = 32000, LAYERS = 6, MOST_ROWS = 8 };
+enum { HIDDEN = 4096, FFN = 11008, VOCABULARY = 32000, LAYERS = 6, MOST_ROWS = 32 };
 
 static void check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
@@ -277,8 +282,13 @@ template <int KIND> static bool start(rill__cuda *cu, const variant &v, const pr
         product_simple<KIND><<<dim3(tiles, a.n_rows), 32, 0, cu->stream>>>(a);
     else if (v.version == 2)
         start_few<KIND>(cu, &a, tiles, 0);
+    else if (v.version == 4 && a.normed)
+        return false;
+    else if (v.version == 4)
+        a.after == AFTER_ACTIVATE ? start_wide<wide_shape<KIND, 32, 2, 1>>(cu, &a)
+                                  : start_wide<wide_shape<KIND, 32, 1, 1>>(cu, &a);
     else
-        return start_stream<KIND>(cu, &a);
+        return a.n_rows <= MOST_STREAM_ROWS && start_stream<KIND>(cu, &a);
     return true;
 }
 
@@ -405,10 +415,12 @@ int main(int n_arguments, char **arguments) {
     check(cudaStreamCreateWithFlags(&cu.stream, cudaStreamNonBlocking), "stream");
     double roof = read_roof(&cu);
     printf("%s, read roof %.2f TB/s\n", p.name, roof * 1e-6);
-    std::vector<variant> all = {{"v1", 1}, {"v2 few", 2}, {"v3 stream", 3}};
+    std::vector<variant> all = {{"v1", 1}, {"v2 few", 2}, {"v3 stream", 3}, {"v4 wide", 4}};
     std::string types = n_arguments > 1 ? arguments[1] : "f16 q8_0 q4_0 q4_K";
+    std::string numbers = n_arguments > 2 ? arguments[2] : "1 2 8 16 32";
     auto wanted = [&](const char *type) { return types.find(type) != std::string::npos; };
-    for (uint32_t rows : {1u, 2u, 8u}) {
+    std::istringstream all_rows(numbers);
+    for (uint32_t rows; all_rows >> rows;) {
         if (wanted("f16")) compare<RILL_KIND_HALF>(&cu, "f16", rows, roof, all);
         if (wanted("q8_0")) compare<RILL_KIND_8>(&cu, "q8_0", rows, roof, all);
         if (wanted("q4_0")) compare<RILL_KIND_4>(&cu, "q4_0", rows, roof, all);

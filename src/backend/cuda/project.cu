@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Products of activations with weights: which kernel does what. See product.cuh.
 #include "backend/cuda/product_many.cuh"
+#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_stream.cuh"
 
 template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
-    if (cu->architecture == 90 && !n_routed && a->n_rows <= MOST_STREAM_ROWS &&
-        start_stream<KIND>(cu, a))
-        return;
+    if (cu->architecture == 90 && !n_routed && start_stream<KIND>(cu, a)) return;
     if (n_routed || a->n_rows <= MOST_FEW_ROWS) {
         start_few<KIND>(cu, a, n_tiles, n_routed);
         return;
@@ -18,7 +17,7 @@ static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsig
 
 // Whether products of so many rows go through wgmma.
 static bool is_wide(const rill__cuda *cu, size_t n_rows) {
-    return cu->architecture == 90 && n_rows > MOST_FEW_ROWS;
+    return cu->architecture == 90 && n_rows > MOST_STREAM_ROWS;
 }
 
 static void start_kind(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
