@@ -7,23 +7,28 @@
 //
 // v3, product_stream: a block a multiprocessor, whose warps have rings that bulk copies keep full.
 //
+// v4, product_wide: up to 32 rows by wgmma.
+//
 // A layer is four stages (norm, q, k and v; o, added; norm, gate and up, activated; down, added);
 // LAYERS of them and a head, of weights that differ and together exceed the second-level cache by
 // far, are one CUDA graph. What is printed is the time of a pass and of each stage by itself, and
 // the share of what reading alone reaches (the read roof, measured first).
 //
-//   decode_ladder [TYPES]
+//   decode_ladder [TYPES] [ROWS]      of f16, q8_0, q4_0, q4_K and 1, 2, 8, 16, 32
 #include "backend/cuda/burn.cuh"
+#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_stream.cuh"
+#include "backend/cuda/product_wide.cuh"
 
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <vector>
 
-enum { HIDDEN = 4096, FFN = 11008, VOCABULARY = 32000, LAYERS = 6, MOST_ROWS = 8 };
+enum { HIDDEN = 4096, FFN = 11008, VOCABULARY = 32000, LAYERS = 6, MOST_ROWS = 32 };
 
 static void check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
@@ -48,25 +53,37 @@ static __device__ uint32_t hash(uint64_t i) {
     i = (i ^ i >> 27) * 0x94d049bb133111eb;
     return (uint32_t)(i >> 32);
 }
-// A pair of halves within +-most, or any bits.
-static __device__ uint32_t random_bits(size_t i, uint32_t seed, float most) {
+// A pair of halves within +-most.
+static __device__ uint32_t random_halves(size_t i, uint32_t seed, float most) {
     uint32_t h = hash(i + ((uint64_t)seed << 40));
-    if (most == 0) return h;
     return as_bits(__floats2half2_rn(((float)(h & 0xffff) / 32768 - 1) * most,
                                      ((float)(h >> 16) / 32768 - 1) * most));
 }
 static __global__ void fill_halves(uint32_t *out, size_t n, uint32_t seed, float most) {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n;
          i += (size_t)gridDim.x * blockDim.x)
-        out[i] = random_bits(i, seed, most);
+        out[i] = random_halves(i, seed, most);
+}
+// Weights within about +-0.02 of rows whose scales are `row_scale`: see pack.h.
+template <int KIND> static constexpr float greatest_scale = 1 << 14;
+template <int KIND> static float row_scale(uint32_t row) {
+    using L = rill__cuda_layout<KIND>;
+    float greatest = KIND == RILL_KIND_8 ? 128 : 8;
+    return L::half ? 1 : 0.02f / greatest / greatest_scale<KIND> * L::unit(row % 16);
 }
 template <int KIND> static __global__ void fill_tiles(uint32_t *out, size_t n, uint32_t seed) {
     using L = rill__cuda_layout<KIND>;
-    constexpr float most = L::half ? 0.02f : KIND == RILL_KIND_8 ? 2e-4f : 3e-3f;
-    constexpr uint32_t words = L::bytes / 4, first_half = L::scales_at / 4;
+    constexpr uint32_t words = L::bytes / 4, scales = L::scales_at / 4;
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n * words;
-         i += (size_t)gridDim.x * blockDim.x)
-        out[i] = random_bits(i, seed, L::half || i % words >= first_half ? most : 0);
+         i += (size_t)gridDim.x * blockDim.x) {
+        float most = L::half ? 0.02f : greatest_scale<KIND>;
+        if (!L::half && i % words < scales)
+            out[i] = hash(i + ((uint64_t)seed << 40));
+        else if (L::min && (i % words - scales) % (2 * L::blocks) >= L::blocks)
+            out[i] = random_halves(i, seed, most * 8 / L::unit(0));
+        else
+            out[i] = random_halves(i, seed, most);
+    }
 }
 static __global__ void fill_floats(float *out, size_t n, uint32_t seed, float middle, float most) {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n;
@@ -86,8 +103,10 @@ template <int KIND> static rill__cuda_packed matrix(uint32_t rows, uint32_t colu
     p.column_tiles = (columns + RILL_TILE_COLUMNS - 1) / RILL_TILE_COLUMNS;
     size_t tiles = (size_t)(rows + RILL_TILE_ROWS - 1) / RILL_TILE_ROWS * p.column_tiles;
     p.tiles = take(tiles * L::bytes);
+    std::vector<float> row_scales(rows);
+    for (uint32_t r = 0; r < rows; r++) row_scales[r] = row_scale<KIND>(r);
     p.row_scales = (float *)take((rows + 15) * 4);
-    fill_floats<<<264, 256>>>(p.row_scales, rows, ++seed, 1, 0.5f);
+    check(cudaMemcpy(p.row_scales, row_scales.data(), rows * 4, cudaMemcpyHostToDevice), "scales");
     fill_tiles<KIND><<<1056, 512>>>((uint32_t *)p.tiles, tiles, ++seed);
     bytes_read += tiles * L::bytes;
     return p;
@@ -263,8 +282,13 @@ template <int KIND> static bool start(rill__cuda *cu, const variant &v, const pr
         product_simple<KIND><<<dim3(tiles, a.n_rows), 32, 0, cu->stream>>>(a);
     else if (v.version == 2)
         start_few<KIND>(cu, &a, tiles, 0);
+    else if (v.version == 4 && a.normed)
+        return false;
+    else if (v.version == 4)
+        a.after == AFTER_ACTIVATE ? start_wide<wide_shape<KIND, 32, 2, 1>>(cu, &a)
+                                  : start_wide<wide_shape<KIND, 32, 1, 1>>(cu, &a);
     else
-        return start_stream<KIND>(cu, &a);
+        return a.n_rows <= MOST_STREAM_ROWS && start_stream<KIND>(cu, &a);
     return true;
 }
 
@@ -391,10 +415,12 @@ int main(int n_arguments, char **arguments) {
     check(cudaStreamCreateWithFlags(&cu.stream, cudaStreamNonBlocking), "stream");
     double roof = read_roof(&cu);
     printf("%s, read roof %.2f TB/s\n", p.name, roof * 1e-6);
-    std::vector<variant> all = {{"v1", 1}, {"v2 few", 2}, {"v3 stream", 3}};
+    std::vector<variant> all = {{"v1", 1}, {"v2 few", 2}, {"v3 stream", 3}, {"v4 wide", 4}};
     std::string types = n_arguments > 1 ? arguments[1] : "f16 q8_0 q4_0 q4_K";
+    std::string numbers = n_arguments > 2 ? arguments[2] : "1 2 8 16 32";
     auto wanted = [&](const char *type) { return types.find(type) != std::string::npos; };
-    for (uint32_t rows : {1u, 2u, 8u}) {
+    std::istringstream all_rows(numbers);
+    for (uint32_t rows; all_rows >> rows;) {
         if (wanted("f16")) compare<RILL_KIND_HALF>(&cu, "f16", rows, roof, all);
         if (wanted("q8_0")) compare<RILL_KIND_8>(&cu, "q8_0", rows, roof, all);
         if (wanted("q4_0")) compare<RILL_KIND_4>(&cu, "q4_0", rows, roof, all);

@@ -48,7 +48,7 @@ static void workspace_parts(const rill__network *net, size_t max_rows,
         {offsetof(rill__workspace, table), max_rows, frames * d->rope.n_dims, false},
         {offsetof(rill__workspace, local_table), d->local_rope ? max_rows : 0,
          frames * d->rope.n_dims, false},
-        {offsetof(rill__workspace, ends), max_logits, d->hidden_size, true},
+        {offsetof(rill__workspace, ends), max_logits, d->hidden_size, false},
         {offsetof(rill__workspace, logits), max_logits, d->vocab_size, false},
     };
     memcpy(parts, all, sizeof all);
@@ -417,16 +417,24 @@ static rill_status run_layers(const pass *p) {
     return RILL_OK;
 }
 
-// Logits of the wanted rows [first, first + n): the last norm and the vocabulary's projection.
+// Logits of the wanted rows [first, first + n): the last norm and the vocabulary's projection. As
+// many as there are rows are all of them, in order.
 static void compute_logits(const pass *p, size_t first, size_t n) {
     const rill__description *d = p->d;
     rill__workspace *ws = p->ws;
     rill__projection output =
         projection(p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0,
                    ws->logits);
-    p->ops->select_rows(p->be, ws->ends, ws->x, ws->wanted + first, n, d->hidden_size);
-    norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
-    p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
+    rill__stage stage = normed_stage(p, RILL_WEIGHT_OUTPUT_NORM, 0);
+    if (n < p->batch->n_rows) {
+        p->ops->select_rows(p->be, ws->ends, ws->x, ws->wanted + first, n, d->hidden_size);
+        stage.in = ws->ends;
+    }
+    stage.n_rows = n;
+    stage.projections = &output;
+    stage.n_projections = 1;
+    stage.precision = RILL_PRECISION_FINE;
+    rill__run_stage(p->be, &stage);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
     if (p->choices) p->ops->choose(p->be, ws->logits, ws->choices + first, n, d->vocab_size);
 }

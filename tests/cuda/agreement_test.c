@@ -63,8 +63,8 @@ static void compare_alone(rill__backend *be, rill__weight *const *w, const produ
 }
 
 static void check_product(rill__backend *be, rill__backend *cpu, const product *p, double bound) {
-    static const size_t batches[] = {1, 2, 7, 33, 200};
-    size_t n_batches = small ? 4 : 5, most = batches[n_batches - 1];
+    static const size_t batches[] = {1, 2, 7, 12, 32, 33, 200};
+    size_t n_batches = small ? 6 : 7, most = batches[n_batches - 1];
     float *x = random_floats(most * p->columns);
     const rill__tensor t[] = {random_tensor(p->type, p->outs[0], p->columns),
                               random_tensor(p->type, p->outs[1], p->columns),

@@ -109,10 +109,10 @@ static void check_stages(rill__backend *be, feed_forward f) {
 }
 
 static void stages_have_the_bits_of_their_steps(void **state) {
-    static const size_t batches[] = {1, 5, 33, 70, 200, 400};
+    static const size_t batches[] = {1, 5, 20, 32, 33, 70, 200, 400};
     rill__backend *be = open_test_backend(*state);
     for (size_t i = 0; i < N_TYPES; i++)
-        for (size_t b = 0; b < (small ? 3 : 6); b++)
+        for (size_t b = 0; b < (small ? 5 : 8); b++)
             check_stages(be, (feed_forward){.type = types[i],
                                             .n_rows = batches[b],
                                             .width = 512,

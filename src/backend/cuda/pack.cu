@@ -82,6 +82,11 @@ static __device__ float float_at(int type, const uint8_t *row, size_t column) {
     return __uint_as_float((uint32_t)(p[0] | p[1] << 8) << 16);
 }
 
+// Of the first 8 rows of a tile, and of the others.
+struct units {
+    float rows[2];
+};
+
 struct source {
     const uint8_t *raw;
     size_t row_bytes;
@@ -90,9 +95,9 @@ struct source {
     uint32_t columns;
 };
 
-// The power of two that the greatest scale of a row (or its greatest bfloat16) is relative to. A
-// block a row.
-static __global__ void find_row_scales(source from, float *row_scales) {
+// Powers of two that bring the greatest scale of a row (or a 16th of its greatest min, or its
+// greatest bfloat16) to [2^14, 2^15). A block a row.
+static __global__ void find_row_scales(source from, units of, float *row_scales) {
     __shared__ float greatest[256];
     const uint8_t *row = from.raw + blockIdx.x * from.row_bytes;
     float most = 0;
@@ -101,7 +106,7 @@ static __global__ void find_row_scales(source from, float *row_scales) {
             most = fmaxf(most, fabsf(float_at(from.type, row, c)));
         } else {
             coded n = coded_at(from.type, row, c);
-            most = fmaxf(most, fmaxf(fabsf(n.scale), fabsf(n.min)));
+            most = fmaxf(most, fmaxf(fabsf(n.scale), fabsf(n.min) / 16));
         }
     }
     greatest[threadIdx.x] = most;
@@ -110,8 +115,8 @@ static __global__ void find_row_scales(source from, float *row_scales) {
     for (uint32_t i = 1; i < blockDim.x; i++) most = fmaxf(most, greatest[i]);
     int exponent = 0;
     if (most > 0 && isfinite(most)) frexpf(most, &exponent);
-    if (from.type == RILL_TYPE_BF16) exponent -= 15;  // the greatest in [2^14, 2^15)
-    row_scales[blockIdx.x] = from.type == RILL_TYPE_F16 ? 1 : ldexpf(1, exponent);
+    row_scales[blockIdx.x] =
+        from.type == RILL_TYPE_F16 ? 1 : ldexpf(of.rows[blockIdx.x % 16 / 8], exponent - 15);
 }
 
 static __device__ uint32_t bits_of(float x) {
@@ -132,6 +137,8 @@ struct target {
     uint32_t high_at;
     uint32_t scales_at;
     uint32_t bytes;
+    int low;
+    units of;
 };
 
 static __device__ void pack_half(const source &from, const rill__cuda_packed &to, uint8_t *tile,
@@ -149,15 +156,16 @@ static __device__ void pack_half(const source &from, const rill__cuda_packed &to
         }
 }
 
-// Where a code's bits go: see `unpack` in weights.cuh. Low nibble j of a fragment's word is the
-// first number of register j, nibble j + 4 the second.
-static __device__ void place_code(const rill__cuda_packed &to, int f, int j, int i, uint32_t code,
-                                  uint32_t *codes, uint32_t *high) {
+// Where a code's bits go: see `codes_of` in weights.cuh. A nibble of a fragment's word is moved by
+// whole bytes and around its end.
+static __device__ void place_code(const rill__cuda_packed &to, int low, int f, int j, int i,
+                                  uint32_t code, uint32_t *codes, uint32_t *high) {
     if (to.kind == RILL_KIND_8) {
         codes[2 * f + j / 2] |= code << (16 * (j % 2) + 8 * i);
         return;
     }
-    codes[f] |= (code & 15) << (4 * j + 16 * i);
+    uint32_t word = (code & 15) << (low + 4 * (j % 2) + 16 * i);
+    codes[f] |= __funnelshift_l(word, word, j / 2 * 8);
     if (to.kind == RILL_KIND_6)
         high[f / 2] |= (code >> 4) << (2 * (f % 2 * 4 + j) + 16 * i);
     else if (to.kind == RILL_KIND_5 || to.kind == RILL_KIND_5_MIN)
@@ -174,7 +182,7 @@ static __device__ void pack_codes(const source &from, const rill__cuda_packed &t
                 uint32_t column = column0 + column_of(lane, f, j) + i;
                 if (column >= from.columns) continue;
                 coded n = coded_at(from.type, from.raw + row * from.row_bytes, column);
-                place_code(to, f, j, i, n.code, codes, high);
+                place_code(to, tile.low, f, j, i, n.code, codes, high);
             }
         }
     int words = to.kind == RILL_KIND_8 ? 8 : 4;
@@ -197,7 +205,7 @@ static __device__ void pack_scales(const source &from, const rill__cuda_packed &
             uint32_t row = row0 + g + 8 * i;
             if (row >= from.rows || column >= from.columns) continue;
             coded n = coded_at(from.type, from.raw + row * from.row_bytes, column);
-            scales |= bits_of(n.scale / to.row_scales[row]) << (16 * i);
+            scales |= bits_of(n.scale / to.row_scales[row] * tile.of.rows[i]) << (16 * i);
             mins |= bits_of(n.min / to.row_scales[row]) << (16 * i);
         }
         out[b] = scales;
@@ -246,7 +254,7 @@ bool rill__cuda_packs(rill_type type) {
 
 template <int KIND> static target target_of() {
     using L = rill__cuda_layout<KIND>;
-    return {nullptr, L::high_at, L::scales_at, L::bytes};
+    return {nullptr, L::high_at, L::scales_at, L::bytes, L::low, {{L::unit(0), L::unit(8)}}};
 }
 
 static target target_of_kind(int kind) {
@@ -285,7 +293,7 @@ rill_status rill__cuda_pack(rill__cuda *cu, rill__weight *w, bool keep, const ch
     if (status != RILL_OK) return status;
     to.tile = p->tiles;
     const source from = {w->raw, w->row_bytes, w->type, p->rows, p->columns};
-    find_row_scales<<<p->rows, 256, 0, cu->stream>>>(from, p->row_scales);
+    find_row_scales<<<p->rows, 256, 0, cu->stream>>>(from, to.of, p->row_scales);
     pack<<<(unsigned)((n_tiles + 7) / 8), 256, 0, cu->stream>>>(from, *p, to, n_tiles);
     RILL_CUDA_STARTED(cu, name);
     RILL_CUDA_TRY(cu, cudaStreamSynchronize(cu->stream));

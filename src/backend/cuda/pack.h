@@ -8,10 +8,12 @@
 // tiles at once. A tile's scales follow it, and tiles of a row of tiles one another, so that any
 // number of them is one piece of memory: small pieces cost more than their bytes.
 //
-// A number is row_scale * (scale * (code - bias) + min): codes as in the file, their order changed;
-// scales and mins of blocks as float16, relative to the row's greatest (a power of two), so that
-// none is too small for 16 bits. float16 stays as it is; bfloat16 becomes float16 times a power of
-// two of its row, which keeps all of its bits down to 2^-31 of the row's greatest number.
+// A number is row_scale * (scale * (code - bias) / unit + min): codes as in the file, their order
+// changed; scales and mins of blocks as float16, relative to the row's greatest scale, which is in
+// [2^14, 2^15). Codes lie at the lower end of halves, a unit of them a 1, so a mask makes a float16
+// of each: a number is rounded once, to the 11 bits of float16 or within 2^-18 of the row's
+// greatest. float16 stays as it is; bfloat16 becomes float16 times a power of two of its row, which
+// keeps all of its bits down to 2^-31 of the row's greatest number.
 #ifndef RILL_BACKEND_CUDA_PACK_H
 #define RILL_BACKEND_CUDA_PACK_H
 
@@ -46,6 +48,15 @@ template <int KIND> struct rill__cuda_layout {
                                       : KIND == RILL_KIND_5 || KIND == RILL_KIND_5_MIN ? 1
                                                                                        : 0;
     static constexpr int blocks = KIND == RILL_KIND_6 ? 4 : 2;  // of a tile's columns
+    // Where a nibble of even registers begins in a half; of odd ones 4 bits above.
+    static constexpr int low = four && high_words == 0 && KIND != RILL_KIND_FP4 ? 2 : 0;
+    // Codes of a row of a tile that make a 1. Registers are even for its first 8 rows.
+    static constexpr __host__ __device__ float unit(int row) {
+        return half                    ? 1
+               : KIND == RILL_KIND_FP4 ? 1 << 14
+               : KIND == RILL_KIND_8   ? 1 << 24
+                                       : 1 << ((row < 8 ? 24 : 20) - low);
+    }
     // Halves of a row pair g, g + 8: [blocks][2], mins behind scales.
     static constexpr int scale_words = half ? 0 : blocks * (min ? 2 : 1);
     // A tile in memory: codes [code_words / 4, 32 lanes, 4], high bits [32 lanes, high_words] and

@@ -25,7 +25,13 @@ template <int KIND> static void start(rill__cuda *cu, const product_args *a) {
     using more = wide_shape<KIND, 128, 1, 1>;
     using some = wide_shape<KIND, 64, 1, 1>;
     using some_activated = wide_shape<KIND, 64, 2, 2>;
+    using few = wide_shape<KIND, 32, 1, 1>;
+    using few_activated = wide_shape<KIND, 32, 2, 1>;
     bool activates = a->after == AFTER_ACTIVATE;
+    if (a->n_rows <= 32) {
+        activates ? start_wide<few_activated>(cu, a) : start_wide<few>(cu, a);
+        return;
+    }
     if (a->n_rows <= 64) {
         activates ? start_wide<some_activated>(cu, a) : start_wide<some>(cu, a);
         return;

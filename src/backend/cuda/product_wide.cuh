@@ -30,7 +30,7 @@ template <int KIND, int N_ROWS, int N_GROUPS, int N_CLUSTER> struct wide_shape {
     // What is activated passes through: of blocks of two warpgroups alone.
     static constexpr uint32_t swap_bytes = groups == 2 ? 16 << 10 : 0;
     static constexpr uint32_t room = (groups == 1 ? 112 << 10 : 226 << 10) - 1024 - 512;
-    static constexpr int x_stages = groups == 1 ? (rows == 64 ? 5 : 3) : rows == 192 ? 5 : 7;
+    static constexpr int x_stages = groups == 1 ? (rows <= 64 ? 320 / rows : 3) : rows == 192 ? 5 : 7;
     static constexpr int weight_stages = (room - swap_bytes - x_stages * x_bytes) / weights_bytes;
     static constexpr uint32_t weights_at = x_stages * x_bytes,
                               swap_at = weights_at + weight_stages * weights_bytes,

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Products of activations with weights: which kernel does what. See product.cuh.
 #include "backend/cuda/product_many.cuh"
+#include "backend/cuda/product_few.cuh"
 #include "backend/cuda/product_stream.cuh"
 
 template <int KIND>
 static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles,
                   const rill__cuda_routes *routes) {
-    if (cu->architecture == 90 && !routes && a->n_rows <= MOST_STREAM_ROWS &&
-        start_stream<KIND>(cu, a))
-        return;
+    if (cu->architecture == 90 && !routes && start_stream<KIND>(cu, a)) return;
     bool by_expert = routes && routes->by_expert;
     if (!by_expert && (routes || a->n_rows <= MOST_FEW_ROWS)) {
         start_few<KIND>(cu, a, n_tiles, routes ? (unsigned)routes->n : 0);
@@ -24,7 +23,7 @@ static void start(rill__cuda *cu, const product_args *a, unsigned n_tiles,
 
 // Whether products of so many rows go through wgmma.
 static bool is_wide(const rill__cuda *cu, size_t n_rows) {
-    return cu->architecture == 90 && n_rows > MOST_FEW_ROWS;
+    return cu->architecture == 90 && n_rows > MOST_STREAM_ROWS;
 }
 
 // `routes`: of a mixture, else NULL.

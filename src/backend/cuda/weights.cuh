@@ -82,53 +82,36 @@ static __device__ __forceinline__ uint32_t as_bits(__half2 h) {
     return *reinterpret_cast<uint32_t *>(&h);
 }
 
-// x & mask | bits, as one instruction: of two constants the compiler makes two.
-static __device__ __forceinline__ uint32_t with_bits(uint32_t x, uint32_t mask, uint32_t bits) {
-    uint32_t y;
-    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(y) : "r"(x), "r"(mask), "r"(bits));
-    return y;
+static __device__ __forceinline__ uint32_t shifted(uint32_t x, int left) {
+    return left < 0 ? x >> -left : x << left;
 }
 
-static __device__ __forceinline__ uint32_t shifted(uint32_t x, int right) {
-    return right < 0 ? x << -right : x >> right;
-}
-
-// The two codes of register j of fragment f inside of float16 numbers whose last ten bits are a
-// whole number: 1024 + code, or for nibbles of odd registers 1024 + 16 code, so that two registers
-// take one shift.
+// The two codes of register j of fragment f, as the lowest bits of float16 numbers: those are as
+// many steps of 2^-24, below which float16 has none. Of odd registers 2^4 steps each, where a code
+// does not end at the lowest bit, so that two registers take one shift; L::low moves both up.
 template <int KIND>
 static __device__ __forceinline__ uint32_t codes_of(const tile_words<KIND> &t, int f, int j) {
+    using L = rill__cuda_layout<KIND>;
     if constexpr (KIND == RILL_KIND_8)
-        return __byte_perm(t.codes[2 * f + j / 2], 0x64646464u, j % 2 ? 0x4342 : 0x4140);
-    uint32_t q =
-        with_bits(t.codes[f] >> (j / 2 * 8), j % 2 ? 0x00f000f0u : 0x000f000fu, 0x64006400u);
+        return __byte_perm(t.codes[2 * f + j / 2], 0, j % 2 ? 0x4342 : 0x4140);
+    uint32_t word = t.codes[f], q;
+    if (j / 2) word = __funnelshift_r(word, word, 8);
+    q = word & (j % 2 ? 0x00f000f0u : 0x000f000fu) << L::low;
     // The bits above a nibble come to its upper end.
     int to = j % 2 ? 8 : 4;
     if constexpr (KIND == RILL_KIND_6)
-        q |= shifted(t.high[f / 2], 2 * (f % 2 * 4 + j) - to) & 0x00030003u << to;
+        q |= shifted(t.high[f / 2], to - 2 * (f % 2 * 4 + j)) & 0x00030003u << to;
     if constexpr (KIND == RILL_KIND_5 || KIND == RILL_KIND_5_MIN)
-        q |= shifted(t.high[0], 4 * f + j - to) & 0x00010001u << to;
+        q |= shifted(t.high[0], to - 4 * f - j) & 0x00010001u << to;
     return q;
 }
 
-// code - bias of both, exactly.
-template <int KIND>
-static __device__ __forceinline__ __half2 numbers_of(const tile_words<KIND> &t, int f, int j) {
-    using L = rill__cuda_layout<KIND>;
-    __half2 h = as_half2(codes_of(t, f, j));
-    // h / 16 - (64 + bias), or h - (1024 + bias)
-    if (L::four && j % 2)
-        return __hfma2(h, as_half2(0x2c002c00u), as_half2((0xd400u + 16 * L::bias) * 0x10001u));
-    return __hsub2(h, as_half2((0x6400u + L::bias) * 0x10001u));
-}
-
 // e2m1 as float16: its exponent and mantissa in the same places, 2^14 too small.
-static __device__ __forceinline__ __half2 from_e2m1(uint32_t codes) {
-    uint32_t bits = (codes & 0x00080008u) << 12 | (codes & 0x00070007u) << 9;
-    return __hmul2(as_half2(bits), __float2half2_rn(16384));
+static __device__ __forceinline__ uint32_t bits_of_e2m1(uint32_t codes) {
+    return (codes & 0x00080008u) << 12 | (codes & 0x00070007u) << 9;
 }
 
-// Fragment f of a tile.
+// Fragment f of a tile: a code times its block's scale, plus its block's min, rounded once.
 template <int KIND>
 static __device__ __forceinline__ void unpack(const tile_words<KIND> &t, int f, uint32_t a[4]) {
     using L = rill__cuda_layout<KIND>;
@@ -137,24 +120,21 @@ static __device__ __forceinline__ void unpack(const tile_words<KIND> &t, int f, 
         for (int j = 0; j < 4; j++) a[j] = t.codes[4 * f + j];
     } else {
         int block = f * L::blocks / 4;
-        __half2 scales = as_half2(t.scales[block]);
-        __half2 of_row[2] = {__low2half2(scales), __high2half2(scales)}, mins[2];
-        if constexpr (L::min) {
-            __half2 m = as_half2(t.scales[L::blocks + block]);
-            mins[0] = __low2half2(m);
-            mins[1] = __high2half2(m);
-        }
+        __half2 scales = as_half2(t.scales[block]), mins = {};
+        if constexpr (L::min)
+            mins = as_half2(t.scales[L::blocks + block]);
+        else if constexpr (L::bias != 0)
+            mins = __hmul2(scales, __floats2half2_rn(-L::bias / L::unit(0), -L::bias / L::unit(8)));
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            __half2 q;
-            if constexpr (KIND == RILL_KIND_FP4)
-                q = from_e2m1(t.codes[f] >> (4 * j) & 0x000f000fu);
-            else
-                q = numbers_of(t, f, j);
-            if constexpr (L::min)
-                a[j] = as_bits(__hfma2(q, of_row[j % 2], mins[j % 2]));
-            else
-                a[j] = as_bits(__hmul2(q, of_row[j % 2]));
+            __half2 scale = j % 2 ? __high2half2(scales) : __low2half2(scales);
+            __half2 min = j % 2 ? __high2half2(mins) : __low2half2(mins);
+            if constexpr (KIND == RILL_KIND_FP4) {
+                uint32_t q = bits_of_e2m1(t.codes[f] >> (4 * j));
+                a[j] = as_bits(__hmul2(as_half2(q), scale));
+            } else {
+                a[j] = as_bits(__hfma2(as_half2(codes_of<KIND>(t, f, j)), scale, min));
+            }
         }
     }
 }

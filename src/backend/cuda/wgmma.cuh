@@ -32,7 +32,18 @@ template <int PENDING> static __device__ __forceinline__ void wgmma_wait() {
 #define RILL_4(d, i)  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define RILL_16(d, i) RILL_4(d, i), RILL_4(d, i + 4), RILL_4(d, i + 8), RILL_4(d, i + 12)
 
-// d[64, 64] {+}= a[64, 16] b[64, 16]: a in registers, as mma.m16n8k16 has it, b in shared memory.
+// d[64, 32] {+}= a[64, 16] b[32, 16]: a in registers, as mma.m16n8k16 has it, b in shared memory.
+static __device__ __forceinline__ void wgmma(float (&d)[16], const uint32_t (&a)[4], uint64_t b,
+                                             int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %21, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+                 "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n}"
+                 : RILL_16(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+// The same of 64 columns, and more below.
 static __device__ __forceinline__ void wgmma(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
                                              int add) {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
