@@ -76,6 +76,16 @@ static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], uint64_t a, 
                  : "l"(a), "l"(b), "r"(add));
 }
 
+// The same with a in registers, as mma.m16n8k16 has it.
+static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], const uint32_t (&a)[4],
+                                                  uint64_t b, int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
+                 ", {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}"
+                 : RILL_WGMMA_ALL(d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
 // d[64, 64] {+}= a[64, 16] b[16, 64]: a in registers, b in shared memory, 16 rows of columns of d.
 static __device__ __forceinline__ void wgmma_columns(float (&d)[8][4], const uint32_t (&a)[4],
                                                      uint64_t b, int add) {
