@@ -92,7 +92,7 @@ static __global__ void __launch_bounds__(STEP_THREADS, 1)
         wgmma_fence();
 #pragma unroll
         for (int f = 0; f < 4; f++)
-            wgmma(sum, v[f], swizzled_rows(stage + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+            wgmma(sum, v[f], swizzled_rows(stage).at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
         wgmma_commit();
         wgmma_wait<0>();  // the other warpgroup's products go on meanwhile
         if (t % SEGMENT_TILES == SEGMENT_TILES - 1 || t + 1 == n_tiles) add_segment(total, sum);
@@ -171,10 +171,7 @@ static product_args arguments(rill__cuda *cu, const matrix &m, uint32_t n_rows) 
 }
 
 static void free_arguments(const product_args &a) {
-    const void *all[] = {a.x,
-                         a.out[0],
-                         a.weights[0].tiles,
-                         a.weights[0].row_scales};
+    const void *all[] = {a.x, a.out[0], a.weights[0].tiles, a.weights[0].row_scales};
     for (const void *p : all) cudaFree((void *)p);
 }
 

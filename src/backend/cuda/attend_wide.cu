@@ -31,14 +31,34 @@ template <int D> constexpr uint32_t RECENT_BYTES = QUERIES *D *(uint32_t)sizeof(
 
 #ifdef RILL_WGMMA
 
-// What a block of threads has in shared memory, as the same for all of them. Of two frames: the
-// recent tokens, and then the sinks.
-struct common {
+// What a block of threads knows of a tile, in two frames: the recent tokens, and then the sinks.
+struct tile_facts {
     tile t;
     cache_rows keys, values;
     view views[2];
     sight sights[2][QUERIES];
-    alignas(8) uint64_t barriers[2 * STAGES];
+};
+
+// In shared memory. Facts of a tile are found while the one before is worked on.
+struct common {
+    tile_facts of[2];
+    alignas(8) uint64_t stages[2 * STAGES];
+    alignas(8) uint64_t facts[2 * 2];
+};
+
+// A block's tiles. Those of many tokens, a run's last ones, come first, so that the device is busy
+// to the end.
+struct turns {
+    uint32_t n_heads;
+    uint32_t n_tiles;
+    uint32_t number;
+
+    __device__ __forceinline__ bool are() const {
+        return number < n_heads * n_tiles;
+    }
+    __device__ __forceinline__ void next() {
+        number += gridDim.x;
+    }
 };
 
 // Blocks that queries see, [begin, end).
@@ -54,19 +74,24 @@ static __device__ __forceinline__ blocks blocks_of(int begin, int end) {
 // ------------------------------------------------------------------------------------
 
 // By a warp for each of the frames, and one more.
-static __device__ __forceinline__ void prepare(const attend_args &a, const tile &t, common &c) {
+static __device__ __forceinline__ void find_facts(const attend_args &a, const tile_list &list,
+                                                  const turns &turn, tile_facts &f) {
     uint32_t warp = threadIdx.x % BRINGERS / 32, lane = threadIdx.x % 32;
+    const tile t = find_tile(a, list, turn.n_tiles - 1 - turn.number / turn.n_heads,
+                             turn.number % turn.n_heads, QUERIES);
     const rill__cuda_kv &kv = a.caches[t.run];
     if (warp < 2) {
         bool sinks = warp == 1;
         span seen = seen_by_tile<QUERIES>(a, t, sinks);
         uint64_t base = seen.begin / PART_KEYS * PART_KEYS;
         if (lane == 0)
-            c.views[warp] = {(int)(seen.begin - base), (int)(seen.end - base),
+            f.views[warp] = {(int)(seen.begin - base), (int)(seen.end - base),
                              seen.end ? (uint32_t)rill__cuda_kv_row(&kv, seen.begin) : 0};
-        write_sights<QUERIES>(a, t, sinks, base, kv.sink_scale, c.sights[warp]);
+        write_sights<QUERIES>(a, t, sinks, base, kv.sink_scale, f.sights[warp]);
     } else if (warp == 2 && lane < 2) {
-        (lane ? c.values : c.keys) = rows_of(kv, a.n_kv_heads, t.kv_head, lane == 1);
+        (lane ? f.values : f.keys) = rows_of(kv, a.n_kv_heads, t.kv_head, lane == 1);
+    } else if (warp == 3 && lane == 0) {
+        f.t = t;
     }
 }
 
@@ -142,22 +167,32 @@ template <int D> struct converter {
         wait_for_copies<0>();
         meet(2, BRINGERS);
         if (rows) announce(rows, seen, raw);
+        rows = nullptr;
     }
 };
 
-// Keys of a block, then, block for block, keys of the next one and values: as they are wanted.
+// Of each tile of queries keys of a block, then, block for block, keys of the next one and values:
+// as they are wanted.
 template <class Bringer>
-static __device__ __forceinline__ void bring_frames(Bringer b, const common &c) {
-    for (int frame = 0; frame < 2; frame++) {
-        const view v = c.views[frame];
-        blocks all = blocks_of(v.begin, v.end);
-        if (all.begin < all.end) b.bring(c.keys, v, all.begin);
-        for (int block = all.begin; block < all.end; block++) {
-            b.bring(c.keys, v, block + 1);
-            b.bring(c.values, v, block);
+static __device__ __forceinline__ void bring_all(const attend_args &a, const tile_list &list,
+                                                 turns turn, common &c, ring<2> facts, Bringer b) {
+    for (; turn.are(); turn.next(), facts.next()) {
+        tile_facts &f = c.of[facts.stage];
+        await(facts.empty(), facts.phase ^ 1);
+        find_facts(a, list, turn, f);
+        meet(2, BRINGERS);
+        arrive_if(threadIdx.x % BRINGERS == 0, facts.full());
+        for (int frame = 0; frame < 2; frame++) {
+            const view v = f.views[frame];
+            blocks all = blocks_of(v.begin, v.end);
+            if (all.begin < all.end) b.bring(f.keys, v, all.begin);
+            for (int block = all.begin; block < all.end; block++) {
+                b.bring(f.keys, v, block + 1);
+                b.bring(f.values, v, block);
+            }
         }
+        b.end();
     }
-    b.end();
 }
 
 // ---- Multiplying
@@ -197,10 +232,11 @@ static __device__ __forceinline__ void take_queries(const attend_args &a, const 
 template <int D>
 static __device__ __forceinline__ void begin_scores(float (&s)[8][4], const query_fragments<D> &q,
                                                     uint32_t keys) {
+    const swizzled rows = swizzled_rows(keys);
     wgmma_fence();
 #pragma unroll
     for (uint32_t d = 0; d < D / 16; d++)
-        wgmma_rows(s, q.x[d], swizzled_rows(keys + d / 4 * BLOCK_KEYS * 128 + d % 4 * 32), d > 0);
+        wgmma_rows(s, q.x[d], rows.at(d / 4 * BLOCK_KEYS * 128 + d % 4 * 32), d > 0);
     wgmma_commit();
 }
 
@@ -208,13 +244,14 @@ static __device__ __forceinline__ void begin_scores(float (&s)[8][4], const quer
 template <int D>
 static __device__ __forceinline__ void
 begin_values(float (&x)[D / 64][8][4], const uint32_t (&weights)[4][4], uint32_t values) {
+    const swizzled rows = swizzled_rows(values);
     wgmma_fence();
 #pragma unroll
     for (uint32_t panel = 0; panel < D / 64; panel++)
 #pragma unroll
         for (uint32_t k = 0; k < 4; k++)
-            wgmma_columns(x[panel], weights[k],
-                          swizzled_rows(values + panel * BLOCK_KEYS * 128 + k * 16 * 128), k > 0);
+            wgmma_columns(x[panel], weights[k], rows.at(panel * BLOCK_KEYS * 128 + k * 16 * 128),
+                          k > 0);
     wgmma_commit();
 }
 
@@ -295,7 +332,7 @@ meet_block(const attend_args &a, worker &w, const query_fragments<D> &q, const s
 
 template <int D>
 static __device__ __forceinline__ void
-attend_frame(const attend_args &a, const common &c, int frame, worker &w,
+attend_frame(const attend_args &a, const tile_facts &c, int frame, worker &w,
              const query_fragments<D> &q, float *recent_values, two_states &recent, sums<D> &part) {
     const sight *of_group = c.sights[frame] + threadIdx.x / 128 * GROUP_QUERIES;
     const sight *sights = c.sights[frame] + threadIdx.x / 32 * WARP_QUERIES;
@@ -328,27 +365,37 @@ attend_frame(const attend_args &a, const common &c, int frame, worker &w,
 }
 
 template <int D>
-static __device__ __forceinline__ void multiply(const attend_args &a, const tile &t,
-                                                const common &c, worker &w, float *recent_values) {
-    const rill__cuda_kv &kv = a.caches[t.run];
-    bool apart = is_packed(kv.key_type);
+static __device__ __forceinline__ void multiply(const attend_args &a, const tile_facts &f,
+                                                worker &w, float *recent_values) {
+    const rill__cuda_kv &kv = a.caches[f.t.run];
+    bool apart = f.keys.apart;
     query_fragments<D> q;
-    take_queries<D>(a, t, false, kv.sink_scale, apart, q);
-    meet(1, THREADS);
+    take_queries<D>(a, f.t, false, kv.sink_scale, apart, q);
     for (uint32_t i = 0; i < D / 2; i++) recent_values[i * WORKERS + threadIdx.x] = 0;
     two_states recent = no_states();
     sums<D> part;
     clear(part);
-    attend_frame<D>(a, c, 0, w, q, recent_values, recent, part);
-    take_queries<D>(a, t, true, kv.sink_scale, apart, q);
-    attend_frame<D>(a, c, 1, w, q, recent_values, recent, part);
-    write(a, t, kv.sink_cap, 0, part, recent,
+    attend_frame<D>(a, f, 0, w, q, recent_values, recent, part);
+    take_queries<D>(a, f.t, true, kv.sink_scale, apart, q);
+    attend_frame<D>(a, f, 1, w, q, recent_values, recent, part);
+    write(a, f.t, kv.sink_cap, 0, part, recent,
           [&](int n, int i) { return recent_values[(n * 4 + i) * WORKERS + threadIdx.x]; });
+}
+
+template <int D>
+static __device__ __forceinline__ void multiply_all(const attend_args &a, turns turn,
+                                                    const common &c, ring<2> facts, worker w,
+                                                    float *recent_values) {
+    for (; turn.are(); turn.next(), facts.next()) {
+        await(facts.full(), facts.phase);
+        multiply<D>(a, c.of[facts.stage], w, recent_values);
+        __syncwarp();
+        arrive_if(threadIdx.x % 32 == 0, facts.empty());
+    }
 }
 #endif
 
-// Recent tokens first, part by part, then the sinks, which are one part. Tiles of many tokens, a
-// run's last ones, come first, so that the device is busy to the end.
+// Recent tokens first, part by part, then the sinks, which are one part.
 template <int D, bool CONVERTED>
 static __global__ void __launch_bounds__(THREADS, 1)
     attend_wide_kernel(const __grid_constant__ attend_args a,
@@ -359,28 +406,33 @@ static __global__ void __launch_bounds__(THREADS, 1)
     let_next_begin();
     uint8_t *shared = unaligned + (-shared_address(unaligned) & 1023);
     uint8_t *tiles = shared + RECENT_BYTES<D>;
-    ring<STAGES> r = {shared_address(c.barriers)};
-    const tile t = find_tile(a, list, gridDim.y - 1 - blockIdx.y, blockIdx.x, QUERIES);
-    if (a.head_dim != D) clear_shared(tiles, STAGES * TILE_BYTES<D>, threadIdx.x, THREADS);
+    ring<STAGES> stages = {shared_address(c.stages)};
+    ring<2> facts = {shared_address(c.facts)};
+    const turns turn = {a.n_kv_heads, list.first[list.n_runs], blockIdx.x};
+    if (a.head_dim != D) {
+        clear_shared(tiles, STAGES * TILE_BYTES<D>, threadIdx.x, THREADS);
+        wgmma_fence_shared();
+    }
     if (threadIdx.x == 0) {
-        r.make(BRINGERS / 32, WORKERS / 32);
+        stages.make(BRINGERS / 32, WORKERS / 32);
+        facts.make(1, WORKERS / 32);
         barriers_made();
     }
+    __syncthreads();
+    wait_for_previous();
     if (threadIdx.x >= WORKERS) {
-        leave_registers<CONVERTED ? 56 : 24>();
-        prepare(a, t, c);
-        wait_for_previous();
-        meet(1, THREADS);
+        leave_registers<56>();  // of 168 that all begin with
+
         uint8_t *rows = tiles + STAGES * TILE_BYTES<D>;
         if constexpr (CONVERTED)
-            bring_frames(converter<D>{tiles, a.head_dim, r, rows, raw_bytes}, c);
+            bring_all(a, list, turn, c, facts,
+                      converter<D>{tiles, a.head_dim, stages, rows, raw_bytes});
         else
-            bring_frames(bringer<D>{tiles, a.head_dim, r, r}, c);
+            bring_all(a, list, turn, c, facts, bringer<D>{tiles, a.head_dim, stages, stages});
     } else {
-        take_registers<CONVERTED ? 224 : 240>();
-        wait_for_previous();
-        worker w = {r, shared_address(tiles), TILE_BYTES<D>};
-        multiply<D>(a, t, c, w, (float *)shared);
+        take_registers<224>();
+        worker w = {stages, shared_address(tiles), TILE_BYTES<D>};
+        multiply_all<D>(a, turn, c, facts, w, (float *)shared);
     }
 #endif
 }
@@ -389,8 +441,9 @@ template <int D, bool CONVERTED>
 static bool launch(rill__cuda *cu, const attend_args &args, const tile_list &list, uint32_t raw) {
     size_t bytes = 1024 + RECENT_BYTES<D> + STAGES * TILE_BYTES<D> + (CONVERTED ? 2 * raw : 0);
     if (!allow_shared(cu, (const void *)attend_wide_kernel<D, CONVERTED>, bytes)) return false;
-    dim3 grid(args.n_kv_heads, list.first[list.n_runs]);
-    if (!grid.y) return true;
+    uint32_t all = args.n_kv_heads * list.first[list.n_runs];
+    if (!all) return true;
+    uint32_t grid = all < (uint32_t)cu->processors ? all : (uint32_t)cu->processors;
     rill__cuda_start(cu, "attend_wide", attend_wide_kernel<D, CONVERTED>, grid, THREADS, bytes,
                      args, list, raw);
     return true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Loops of reads, and of tensor cores' products, and nothing else: the roofs that figures are shares of.
+// Loops of reads, and of tensor cores' products, and nothing else: the roofs that figures are
+// shares of.
 #ifndef RILL_BACKEND_CUDA_BURN_CUH
 #define RILL_BACKEND_CUDA_BURN_CUH
 
@@ -37,10 +38,11 @@ static __global__ void __launch_bounds__(256, 1) burn_wgmma(float *out, int roun
     float d[WGMMA_COLUMNS / 2] = {};
     uint32_t a[4];
     for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
+    const swizzled rows = swizzled_rows(shared_address(shared));
     for (int r = 0; r < rounds; r++) {
         wgmma_fence();
 #pragma unroll
-        for (int f = 0; f < 4; f++) wgmma(d, a, swizzled_rows(shared_address(shared) + 32 * f), 1);
+        for (int f = 0; f < 4; f++) wgmma(d, a, rows.at(32 * f), 1);
         wgmma_commit();
         wgmma_wait<1>();
     }

@@ -180,7 +180,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
     uint32_t i = t % S::deep;
     if (i == 0) await(r.weights.full(), r.weights.phase);
     const uint8_t *from = r.row + r.weights.stage * S::weights_bytes;
-    uint32_t x = r.stages + r.x.stage * S::x_bytes;
+    const swizzled x = swizzled_rows(r.stages + r.x.stage * S::x_bytes);
     tile_words<S::kind> words;
     if (AT_ONCE) {
 #pragma unroll
@@ -188,8 +188,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
         await(r.x.full(), r.x.phase);
         wgmma_fence();
 #pragma unroll
-        for (int f = 0; f < 4; f++)
-            wgmma(sum, v[f], swizzled_rows(x + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+        for (int f = 0; f < 4; f++) wgmma(sum, v[f], x.at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
         wgmma_commit();
     } else {
         await(r.x.full(), r.x.phase);
@@ -198,7 +197,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
             wgmma_wait<3>();  // nobody reads v[f] any more
             take_fragment<S>(from, i, f, lane, words, v[f]);
             wgmma_fence();
-            wgmma(sum, v[f], swizzled_rows(x + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+            wgmma(sum, v[f], x.at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
             wgmma_commit();
         }
     }

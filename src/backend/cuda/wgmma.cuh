@@ -9,10 +9,17 @@
 #define RILL_WGMMA 1
 
 // Rows of 64 halves in shared memory, 128 bytes each, whose 16-byte pieces lie exclusive-ored with
-// the row's number modulo 8 (the 128-byte swizzle): 8 rows are 1024 bytes, aligned to as many.
-static __device__ __forceinline__ uint64_t swizzled_rows(uint32_t shared_address) {
-    return (uint64_t)((shared_address & 0x3ffff) >> 4) | (uint64_t)1 << 16 |
-           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+// the row's number modulo 8 (the 128-byte swizzle): 8 rows are 1024 bytes, aligned to as many. What
+// is some bytes further on takes one addition, so that products of one address follow closely.
+struct swizzled {
+    uint32_t address;  // in 16 bytes
+
+    __device__ __forceinline__ uint64_t at(uint32_t bytes) const {
+        return (uint64_t)(address + (bytes >> 4)) | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    }
+};
+static __device__ __forceinline__ swizzled swizzled_rows(uint32_t shared_address) {
+    return {shared_address >> 4 | 1 << 16};
 }
 
 static __device__ __forceinline__ void wgmma_fence() {
