@@ -103,6 +103,22 @@ static __device__ __forceinline__ void wgmma_columns(float (&d)[8][4], const uin
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
+static __device__ __forceinline__ void wgmma(float (&d)[88], const uint32_t (&a)[4], uint64_t b,
+                                             int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %93, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n176k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+                 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+                 "%80, %81, %82, %83, %84, %85, %86, %87}, "
+                 "{%88, %89, %90, %91}, %92, p, 1, 1, 0;\n}"
+                 : RILL_16(d, 0), RILL_16(d, 16), RILL_16(d, 32), RILL_16(d, 48), RILL_16(d, 64),
+                   RILL_4(d, 80), RILL_4(d, 84)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
 static __device__ __forceinline__ void wgmma(float (&d)[96], const uint32_t (&a)[4], uint64_t b,
                                              int add) {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %101, 0;\n"
