@@ -288,6 +288,8 @@ typedef struct rill__backend_ops {
                            rill_error *err);
     // Rows whose logits are computed at once, at most: a batch of more takes several turns.
     size_t logits_rows;
+    // Rows that a pass gains from: more of them take as long each.
+    uint32_t chunk_rows;
     // Announces a pass to a backend that keeps what its operations are given where it computes: its
     // operations are called between begin and end, and the tokens, rows, runs and wanted rows that
     // they are given are the pass's own. If begin returns true, the backend has queued all that
