@@ -49,8 +49,12 @@ static const shape SHAPES[] = {
     {"8B f16 192 x 4+1020", 32, 8, 128, 4, 1020, RILL_TYPE_F16, 192, 1},
     {"7B f16 4+2044, 8 rows", 32, 32, 128, 4, 2044, RILL_TYPE_F16, 1, 8},
     {"7B f16 4+2044, 512 rows", 32, 32, 128, 4, 2044, RILL_TYPE_F16, 1, 512},
+    {"7B f16 4+2044, 2048 rows", 32, 32, 128, 4, 2044, RILL_TYPE_F16, 1, 2048},
     {"8B f16 4+2044, 512 rows", 32, 8, 128, 4, 2044, RILL_TYPE_F16, 1, 512},
     {"7B q8_0 4+2044, 512 rows", 32, 32, 128, 4, 2044, RILL_TYPE_Q8_0, 1, 512},
+    {"1B f16 4+2044, 512 rows", 32, 8, 64, 4, 2044, RILL_TYPE_F16, 1, 512},
+    {"1B bf16 4+2044, 512 rows", 32, 8, 64, 4, 2044, RILL_TYPE_BF16, 1, 512},
+    {"7B q4_0 4+2044, 512 rows", 32, 32, 128, 4, 2044, RILL_TYPE_Q4_0, 1, 512},
 };
 
 static void check(cudaError_t error, const char *what) {

@@ -6,11 +6,12 @@
 //   v2  wgmma, 128 x 128 numbers a block, rows of x by cp.async, one __syncthreads for 64 columns:
 //       both warpgroups unpack at the same time, and the tensor cores wait for them.
 //   v3  product_wide without clusters: copies by warps of their own, barriers that tell what is
-//       full and empty, 128 x 192 numbers, the next fragment taken while three are in work, blocks
-//       that go from piece to piece.
+//       full and empty, 128 x 192 numbers, two fragments taken while two are in work, blocks that
+//       go from piece to piece.
 //   v4  the same with two blocks that bring each other half of the rows of x.
-//   Shapes for fewer rows: 128 or 64 rows of x; and 64 rows of weights a block ("by 64"), two such
-//   blocks a multiprocessor. src chooses (product_wide.cu): the step "src" is what it takes.
+//   Shapes for fewer rows, or to fill the device to the end: 176, 128 or 64 rows of x; and 64 rows
+//   of weights a block ("by 64"), two such blocks a multiprocessor. src chooses (product_wide.cu):
+//   the step "src" is what it takes.
 //
 //   prefill_ladder [ROWS ...]       2048 and 512 rows if none is said
 #include "backend/cuda/burn.cuh"
@@ -92,7 +93,7 @@ static __global__ void __launch_bounds__(STEP_THREADS, 1)
         wgmma_fence();
 #pragma unroll
         for (int f = 0; f < 4; f++)
-            wgmma(sum, v[f], swizzled_rows(stage + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+            wgmma(sum, v[f], swizzled_rows(stage).at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
         wgmma_commit();
         wgmma_wait<0>();  // the other warpgroup's products go on meanwhile
         if (t % SEGMENT_TILES == SEGMENT_TILES - 1 || t + 1 == n_tiles) add_segment(total, sum);
@@ -246,6 +247,7 @@ static void climb(rill__cuda *cu, const char *type, uint32_t n_rows, double roof
                           {"v2", start_steps<KIND>},
                           {"v3", start_wide<wide_shape<KIND, 192, 2, 1>>},
                           {"v4", start_wide<wide_shape<KIND, 192, 2, 2>>},
+                          {"v4, 176 rows", start_wide<wide_shape<KIND, 176, 2, 2>>},
                           {"v4, 128 rows", start_wide<wide_shape<KIND, 128, 2, 2>>},
                           {"v4, 64 rows", start_wide<wide_shape<KIND, 64, 2, 2>>},
                           {"v3, 128 by 64", start_wide<wide_shape<KIND, 128, 1, 1>>},

@@ -256,7 +256,7 @@ typedef struct rill_stream_options {
     float sink_cap;        // most that sinks may take of a softmax's mass, 0 < cap <= 1; default 1:
                            // no cap
     uint32_t chunk;  // tokens computed together when reading, at most 65536; a result never depends
-                     // on it; default 0: half the window, at least 32, at most 512
+                     // on it; 0: half the window, 32-512; dense, recompute: all, to 512 (GPU 4096)
     uint64_t start;  // position of the first token in the stream frame; default 0. It
                      // changes no result but by rounding
     rill_rope_scaling rope_scaling;  // default: as the model has it

@@ -293,6 +293,8 @@ typedef struct rill__backend_ops {
                            rill_error *err);
     // Rows whose logits are computed at once, at most: a batch of more takes several turns.
     size_t logits_rows;
+    // Rows that a pass gains from: more of them take as long each.
+    uint32_t chunk_rows;
     // Announces a pass to a backend that keeps what its operations are given where it computes: its
     // operations are called between begin and end, and the tokens, rows, runs and wanted rows that
     // they are given are the pass's own. If begin returns true, the backend has queued all that
@@ -337,9 +339,9 @@ typedef struct rill__backend_ops {
     void (*rotary_table)(rill__backend *be, rill__buffer *out, const rill__row *rows, size_t n_rows,
                          const rill__run *runs, size_t n_runs, bool local);
     // Rotates q ([n_rows, n_heads, head_dim]) into the stream frame in place, into q_sink for the
-    // sink frame, and into q_previous (NULL without xPos) for the block before; rotates k ([n_rows,
-    // n_kv_heads, head_dim], stream frame), and stores k and v in the layer's cache of the row's
-    // run, each token in its own row (rill__kv_row).
+    // sink frame, and into q_previous (NULL without xPos) for the block before; stores k ([n_rows,
+    // n_kv_heads, head_dim]), rotated into the stream frame, and v in the layer's cache of the
+    // row's run, each token in its own row (rill__kv_row). Nobody reads k afterwards.
     void (*rotate_store)(rill__backend *be, const rill__buffer *table, rill__buffer *q,
                          rill__buffer *q_sink, rill__buffer *q_previous, rill__buffer *k,
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,

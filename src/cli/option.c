@@ -252,7 +252,7 @@ const rill__option rill__options[] = {
     CUSTOM("pin", "WHAT", RILL_FOR_CHAT, "system|none", memory, "what is kept for ever (system)", parse_pin),
     REAL("sink-scale", TUNED, stream.sink_scale, memory, "multiply the attention logits of sinks by X (1)"),
     REAL("sink-cap", TUNED, stream.sink_cap, memory, "most of the attention that sinks may take, 0 to 1 (1)"),
-    U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY | RILL_FOR_BENCHES, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32 to 512)"),
+    U32("chunk", TUNED | RILL_FOR_LATENCY | RILL_FOR_MEMORY | RILL_FOR_BENCHES, stream.chunk, 1, ANY_U32, memory, "tokens read at once (half the window, 32-512; no ring: all, GPU 4096)"),
     CHOICE("rope-scaling", "HOW", TUNED & ~RILL_FOR_COMPARE, stream.rope_scaling, "model|linear|ntk", memory, "how RoPE is stretched past the trained context (model: not)"),
     REAL("rope-factor", TUNED, stream.rope_factor, memory, "how far it is stretched (capacity / trained context)"),
     FLAG("over-context", 0, MEMORY | LISTS, stream.over_context, memory, "let dense attention pass the trained context"),

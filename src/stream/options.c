@@ -26,6 +26,11 @@ void rill_stream_options_default(rill_stream_options *options) {
     };
 }
 
+// Whether tokens leave the cache one by one, so that it is a ring.
+static bool rolls(const rill_stream_options *o) {
+    return o->method == RILL_METHOD_STREAMING || o->method == RILL_METHOD_WINDOW;
+}
+
 // What the model can make sense of at once: its trained context, or less where every layer has a
 // window.
 static uint32_t useful_context(const rill__description *d) {
@@ -153,10 +158,13 @@ static rill_status check_rest(const rill_stream_options *o, rill_error *err) {
     return RILL_OK;
 }
 
-// Half the window keeps the ring small beside what it holds, and 512 rows fill a processor.
-static uint32_t default_chunk(uint32_t window) {
-    uint32_t chunk = window / 2;
-    return chunk < 32 ? 32 : chunk > 512 ? 512 : chunk;
+// Half the window keeps the ring small beside what it holds; without a ring all of it is read at
+// once, or what the device gains from.
+static uint32_t default_chunk(const rill_model *model, const rill_stream_options *o) {
+    uint32_t most = model->network.backend->ops->chunk_rows;
+    uint32_t chunk = rolls(o) ? o->window / 2 : o->sinks + o->window;
+    if (rolls(o) && most > 512) most = 512;
+    return chunk < 32 ? 32 : chunk > most ? most : chunk;
 }
 
 static rill_status resolve(const rill_model *model, rill_stream_options *o, rill_error *err) {
@@ -169,7 +177,7 @@ static rill_status resolve(const rill_model *model, rill_stream_options *o, rill
     if (status != RILL_OK) return status;
     if (o->default_types)
         o->key_type = o->value_type = model->device->exact ? RILL_TYPE_F32 : RILL_TYPE_F16;
-    if (o->chunk == 0) o->chunk = default_chunk(o->window);
+    if (o->chunk == 0) o->chunk = default_chunk(model, o);
     status = resolve_positions(&model->model->description, o, err);
     return status == RILL_OK ? check_rest(o, err) : status;
 }
@@ -186,7 +194,7 @@ rill_status rill__stream_plan_make(const rill_model *model, const rill_stream_op
     if (status != RILL_OK) return status;
 
     const rill__description *d = &model->model->description;
-    plan.rolls = o->method == RILL_METHOD_STREAMING || o->method == RILL_METHOD_WINDOW;
+    plan.rolls = rolls(o);
     plan.capacity = o->sinks + o->window;
     plan.history =
         plan.capacity > RILL_MAX_PENALTY_WINDOW ? plan.capacity : RILL_MAX_PENALTY_WINDOW;

@@ -244,6 +244,7 @@ static const rill__backend_ops cpu_ops = {
     // From 32 rows on a matrix product gains nothing more, and a chunk's logits would be large: of
     // a vocabulary of 150,000 a row takes 600 KB.
     .logits_rows = 32,
+    .chunk_rows = 512,
     .reserve = reserve,
     .synchronize = synchronize,
     .weight_new = weight_new,

@@ -13,6 +13,7 @@
 #define RILL_BACKEND_CUDA_ATTEND_ROWS_CUH
 
 #include "backend/cuda/attend.cuh"
+#include "backend/cuda/shared.cuh"
 
 // Halves behind a row of a tile: eight rows begin in eight groups of banks.
 enum { TILE_PADDING = 8 };
@@ -52,10 +53,6 @@ struct stretch {
     int begin, end;
     uint32_t row;
 };
-
-static __device__ __forceinline__ uint32_t shared_address(const void *p) {
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
 
 // 16 bytes to shared memory, zeros behind the first n.
 static __device__ __forceinline__ void copy_async(uint32_t to, const void *from, int n) {

@@ -12,7 +12,7 @@ extern "C" {
 #include <cstdlib>
 #include <cstring>
 
-enum { LOGITS_ROWS = 256 };
+enum { LOGITS_ROWS = 256, CHUNK_ROWS = 4096 };
 
 bool rill__cuda_failed(rill__cuda *cu, cudaError_t error, const char *call, const char *file,
                        int line) {
@@ -343,6 +343,7 @@ static rill__backend_ops make_ops(bool exact) {
     ops.buffer_write = buffer_write;
     ops.buffer_read = buffer_read;
     ops.logits_rows = LOGITS_ROWS;
+    ops.chunk_rows = CHUNK_ROWS;
     ops.begin = rill__cuda_begin;
     ops.end = rill__cuda_end;
     ops.reserve = reserve;

@@ -5,15 +5,13 @@
 #ifndef RILL_BACKEND_CUDA_BULK_CUH
 #define RILL_BACKEND_CUDA_BULK_CUH
 
+#include "backend/cuda/shared.cuh"
+
 #include <cuda.h>
 #include <stdint.h>
 
 #if __CUDA_ARCH__ >= 900
 #define RILL_BULK 1
-
-static __device__ __forceinline__ uint32_t shared_address(const void *p) {
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
 
 // ---- Barriers -----------------------------------------------------------------------------------
 

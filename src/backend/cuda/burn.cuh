@@ -8,40 +8,50 @@
 #include "backend/cuda/mma.cuh"
 #include "backend/cuda/wgmma.cuh"
 
-// Products of tensor cores, m16n8k16 as mma.sync has them, on numbers that are not zero: zeros cost
-// less power and clock higher.
+// Two halves of either sign from 1/32 to 1/2, any of their bits as likely set as not. What toggles
+// no bits takes less power, so that the card clocks higher than with any real product.
+static __device__ __forceinline__ uint32_t any_halves(uint32_t i) {
+    uint32_t z = i * 0x9e3779b1u;
+    z = (z ^ z >> 15) * 0x85ebca6bu;
+    z = (z ^ z >> 13) * 0xc2b2ae35u;
+    z ^= z >> 16;
+    return (z & 0x83ff83ffu) + 0x28002800u + (z >> 4 & 0x0c000c00u);
+}
+
+// Products of tensor cores, m16n8k16 as mma.sync has them.
 static __global__ void burn_halves(float *out, int rounds) {
     float c[8][4] = {};
-    uint32_t a[4], b[2];
-    for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
-    for (int i = 0; i < 2; i++) b[i] = 0x2d112e00u + threadIdx.x * 104729u % 512u * 0x10001u;
+    uint32_t a[4], b[8][2], first = (blockIdx.x * 256 + threadIdx.x) * 20;
+    for (uint32_t i = 0; i < 4; i++) a[i] = any_halves(first + i);
+    for (uint32_t i = 0; i < 16; i++) b[i / 2][i % 2] = any_halves(first + 4 + i);
     for (int r = 0; r < rounds; r++)
 #pragma unroll
-        for (int i = 0; i < 8; i++) mma(c[i], a, b[0], b[1]);
+        for (int i = 0; i < 8; i++) mma(c[i], a, b[i][0], b[i][1]);
     float sum = 0;
     for (int i = 0; i < 32; i++) sum += c[i / 4][i % 4];
     if (sum == 1) *out = sum;
 }
 
 // The same with wgmma, which alone reaches what Hopper's tensor cores do: a multiprocessor's two
-// warpgroups, products with 192 columns of either sign in shared memory.
+// warpgroups, products with 192 columns in shared memory.
 enum { WGMMA_COLUMNS = 192, WGMMA_BYTES = WGMMA_COLUMNS * 128 };
 static __global__ void __launch_bounds__(256, 1) burn_wgmma(float *out, int rounds) {
 #ifdef RILL_WGMMA
     extern __shared__ uint8_t unaligned[];
     uint8_t *shared = unaligned + (-shared_address(unaligned) & 1023);
     for (uint32_t i = threadIdx.x; i < WGMMA_BYTES / 4; i += 256)
-        ((uint32_t *)shared)[i] =
-            (0x2e662c00u + i * 7919u % 512u * 0x10001u) ^ (i * 0x9e3779b1u & 0x80008000u);
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        ((uint32_t *)shared)[i] = any_halves(blockIdx.x * WGMMA_BYTES + i);
+    wgmma_fence_shared();
     __syncthreads();
     float d[WGMMA_COLUMNS / 2] = {};
-    uint32_t a[4];
-    for (int i = 0; i < 4; i++) a[i] = 0x2e662c00u + threadIdx.x * 7919u % 512u * 0x10001u;
+    uint32_t a[4][4];
+    for (uint32_t i = 0; i < 16; i++)
+        a[i / 4][i % 4] = any_halves((blockIdx.x * 256 + threadIdx.x) * 16 + i);
+    const swizzled rows = swizzled_rows(shared_address(shared));
     for (int r = 0; r < rounds; r++) {
         wgmma_fence();
 #pragma unroll
-        for (int f = 0; f < 4; f++) wgmma(d, a, swizzled_rows(shared_address(shared) + 32 * f), 1);
+        for (int f = 0; f < 4; f++) wgmma(d, a[f], rows.at(32 * f), r % 16 > 0 || f > 0);
         wgmma_commit();
         wgmma_wait<1>();
     }

@@ -18,40 +18,64 @@ static uint32_t cost_of(const rill__cuda *cu, const product_args *a, block_cost 
     return n / at_once * cost.full + last;
 }
 
-// The cheapest shape. What is activated needs two warpgroups.
+// A shape that can be chosen.
+struct choice {
+    uint32_t cost;
+    void (*start)(rill__cuda *, const product_args *);
+};
+template <class S>
+static choice choice_of(const rill__cuda *cu, const product_args *a, block_cost cost) {
+    return {cost_of<S>(cu, a, cost), start_wide<S>};
+}
+static void start_cheapest(rill__cuda *cu, const product_args *a, const choice *shapes, int n) {
+    const choice *best = shapes;
+    for (int i = 1; i < n; i++)
+        if (shapes[i].cost < best->cost) best = &shapes[i];
+    best->start(cu, a);
+}
+
 template <int KIND> static void start(rill__cuda *cu, const product_args *a) {
-    using most = wide_shape<KIND, 192, 2, 2>;
-    using many = wide_shape<KIND, 128, 2, 2>;
-    using more = wide_shape<KIND, 128, 1, 1>;
     using some = wide_shape<KIND, 64, 1, 1>;
-    using some_activated = wide_shape<KIND, 64, 2, 2>;
-    using few = wide_shape<KIND, 32, 1, 1>;
-    using few_activated = wide_shape<KIND, 32, 2, 1>;
-    bool activates = a->after == AFTER_ACTIVATE;
     if (a->n_rows <= 32) {
-        activates ? start_wide<few_activated>(cu, a) : start_wide<few>(cu, a);
+        start_wide<wide_shape<KIND, 32, 1, 1>>(cu, a);
         return;
     }
     if (a->n_rows <= 64) {
-        activates ? start_wide<some_activated>(cu, a) : start_wide<some>(cu, a);
+        start_wide<some>(cu, a);
         return;
     }
-    struct {
-        uint32_t cost;
-        void (*start)(rill__cuda *, const product_args *);
-    } shapes[] = {{cost_of<most>(cu, a, {12, 12}), start_wide<most>},
-                  {cost_of<many>(cu, a, {10, 10}), start_wide<many>},
-                  {cost_of<more>(cu, a, {10, 8}), start_wide<more>},
-                  {cost_of<some>(cu, a, {7, 5}), start_wide<some>}};
-    int best = 0;
-    for (int i = 1; i < (activates ? 2 : 4); i++)
-        if (shapes[i].cost < shapes[best].cost) best = i;
-    shapes[best].start(cu, a);
+    const choice shapes[] = {choice_of<wide_shape<KIND, 192, 2, 2>>(cu, a, {24, 24}),
+                             choice_of<wide_shape<KIND, 176, 2, 2>>(cu, a, {23, 23}),
+                             choice_of<wide_shape<KIND, 128, 2, 2>>(cu, a, {20, 20}),
+                             choice_of<wide_shape<KIND, 128, 1, 1>>(cu, a, {20, 16}),
+                             choice_of<some>(cu, a, {14, 10})};
+    start_cheapest(cu, a, shapes, 5);
+}
+
+// What is activated needs two warpgroups.
+template <int KIND> static void start_activated(rill__cuda *cu, const product_args *a) {
+    if (a->n_rows <= 32) {
+        start_wide<wide_shape<KIND, 32, 2, 1, true>>(cu, a);
+        return;
+    }
+    if (a->n_rows <= 64) {
+        start_wide<wide_shape<KIND, 64, 2, 2, true>>(cu, a);
+        return;
+    }
+    const choice shapes[] = {choice_of<wide_shape<KIND, 192, 2, 2, true>>(cu, a, {12, 12}),
+                             choice_of<wide_shape<KIND, 128, 2, 2, true>>(cu, a, {10, 10})};
+    start_cheapest(cu, a, shapes, 2);
 }
 
 void rill__cuda_product_wide(rill__cuda *cu, const product_args *a) {
     static void (*const starts[RILL_KINDS])(rill__cuda *, const product_args *) = {
         start<RILL_KIND_HALF>,  start<RILL_KIND_4>, start<RILL_KIND_4_MIN>, start<RILL_KIND_5>,
         start<RILL_KIND_5_MIN>, start<RILL_KIND_6>, start<RILL_KIND_8>,     start<RILL_KIND_FP4>};
-    starts[a->weights[0].kind](cu, a);
+    static void (*const activated[RILL_KINDS])(rill__cuda *, const product_args *) = {
+        start_activated<RILL_KIND_HALF>,  start_activated<RILL_KIND_4>,
+        start_activated<RILL_KIND_4_MIN>, start_activated<RILL_KIND_5>,
+        start_activated<RILL_KIND_5_MIN>, start_activated<RILL_KIND_6>,
+        start_activated<RILL_KIND_8>,     start_activated<RILL_KIND_FP4>};
+    auto *all = a->after == AFTER_ACTIVATE ? activated : starts;
+    all[a->weights[0].kind](cu, a);
 }

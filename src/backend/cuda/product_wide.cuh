@@ -7,83 +7,13 @@
 // brought to shared memory, weights as they are packed and rows of x, stages ahead; barriers tell
 // what is full and what is empty, so nobody waits for a whole block. Two blocks of a cluster have
 // the same rows of x and bring each other half of them. Blocks go from one piece of the output to
-// the next until all is done.
+// the next until all is done; what is activated two more warps send out meanwhile.
 #ifndef RILL_BACKEND_CUDA_PRODUCT_WIDE_CUH
 #define RILL_BACKEND_CUDA_PRODUCT_WIDE_CUH
 
-#include "backend/cuda/bulk.cuh"
-#include "backend/cuda/product.cuh"
-#include "backend/cuda/wgmma.cuh"
-
-// How a block works: GROUPS warpgroups, N rows of x, in clusters of CLUSTER blocks.
-template <int KIND, int N_ROWS, int N_GROUPS, int N_CLUSTER> struct wide_shape {
-    using L = rill__cuda_layout<KIND>;
-    static constexpr int kind = KIND, rows = N_ROWS, groups = N_GROUPS, cluster = N_CLUSTER;
-    static constexpr int threads = 128 * groups + 128, row_tiles = 4 * groups;
-    static constexpr int blocks = groups == 1 ? 2 : 1;  // of a multiprocessor
-    // Registers of 65536 / blocks: warpgroups that multiply take what the copying one leaves.
-    static constexpr int copying = groups == 1 ? 40 : 24, multiplying = groups == 1 ? 216 : 240;
-    // A stage of weights has a few tiles of each row of tiles, 2 KB of codes.
-    static constexpr uint32_t deep = 2048 / (L::code_words * 128);
-    static constexpr uint32_t row_bytes = deep * L::bytes, weights_bytes = row_tiles * row_bytes;
-    static constexpr uint32_t x_bytes = rows * RILL_TILE_COLUMNS * sizeof(__half);
-    // What is activated passes through: of blocks of two warpgroups alone.
-    static constexpr uint32_t swap_bytes = groups == 2 ? 16 << 10 : 0;
-    static constexpr uint32_t room = (groups == 1 ? 112 << 10 : 226 << 10) - 1024 - 512;
-    static constexpr int x_stages = groups == 1 ? (rows <= 64 ? 320 / rows : 3) : rows == 192 ? 5 : 7;
-    static constexpr int weight_stages = (room - swap_bytes - x_stages * x_bytes) / weights_bytes;
-    static constexpr uint32_t weights_at = x_stages * x_bytes,
-                              swap_at = weights_at + weight_stages * weights_bytes,
-                              barriers_at = swap_at + swap_bytes;
-    // Dynamic shared memory, aligned to 1024 bytes by the kernel.
-    static constexpr size_t bytes = barriers_at + 16 * (x_stages + weight_stages) + 1024;
-};
-
-// Pieces of the output: `x` times `weights` of them, neighbours in x first, for their weights are
-// the same.
-struct wide_pieces {
-    uint32_t x;
-    uint32_t weights;  // a multiple of the cluster
-};
+#include "backend/cuda/product_sums.cuh"
 
 #ifdef RILL_WGMMA
-
-// What a block does in its turn.
-struct wide_piece {
-    uint32_t x_row0;
-    uint32_t weights;
-};
-
-template <class S> static __device__ __forceinline__ uint32_t first_piece() {
-    return blockIdx.x / S::cluster;
-}
-template <class S>
-static __device__ __forceinline__ bool take_piece(const wide_pieces &all, uint32_t *turn,
-                                                  wide_piece *p) {
-    if (*turn >= all.x * (all.weights / S::cluster)) return false;
-    p->x_row0 = *turn % all.x * S::rows;
-    p->weights = *turn / all.x * S::cluster + (S::cluster > 1 ? block_in_cluster() : 0);
-    *turn += gridDim.x / S::cluster;
-    return true;
-}
-
-// Gate and up meet in a block: a warpgroup each.
-static __device__ __forceinline__ bool is_paired(const product_args &a) {
-    return a.after == AFTER_ACTIVATE && a.n_matrices > 1;
-}
-
-// A warpgroup's matrix, and its first row tile there.
-struct wide_place {
-    uint32_t matrix;
-    uint32_t tile;
-};
-template <class S>
-static __device__ __forceinline__ wide_place place_of_group(const product_args &a, uint32_t piece,
-                                                            uint32_t group) {
-    if (is_paired(a)) return {group, 4 * piece};
-    uint32_t tile = S::row_tiles * piece, m = matrix_of(a, tile);
-    return {m, tile - a.first_tile[m] + 4 * group};
-}
 
 // A warp whose lanes have a row of tiles each.
 template <class S>
@@ -172,7 +102,7 @@ template <class S> struct wide_rings {
 };
 
 // Tile t's products, queued behind those of the tile before: once all of its fragments are taken,
-// or one by one as soon as no more than three are in work.
+// or two by two while the two before are in work.
 template <class S, bool AT_ONCE>
 static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t t, uint32_t n_tiles,
                                                      int lane, float (&sum)[S::rows / 2],
@@ -180,7 +110,7 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
     uint32_t i = t % S::deep;
     if (i == 0) await(r.weights.full(), r.weights.phase);
     const uint8_t *from = r.row + r.weights.stage * S::weights_bytes;
-    uint32_t x = r.stages + r.x.stage * S::x_bytes;
+    const swizzled x = swizzled_rows(r.stages + r.x.stage * S::x_bytes);
     tile_words<S::kind> words;
     if (AT_ONCE) {
 #pragma unroll
@@ -188,31 +118,32 @@ static __device__ __forceinline__ void multiply_tile(wide_rings<S> &r, uint32_t 
         await(r.x.full(), r.x.phase);
         wgmma_fence();
 #pragma unroll
-        for (int f = 0; f < 4; f++)
-            wgmma(sum, v[f], swizzled_rows(x + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+        for (int f = 0; f < 4; f++) wgmma(sum, v[f], x.at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
         wgmma_commit();
     } else {
         await(r.x.full(), r.x.phase);
 #pragma unroll
-        for (int f = 0; f < 4; f++) {
-            wgmma_wait<3>();  // nobody reads v[f] any more
+        for (int f = 0; f < 4; f += 2) {
+            wgmma_wait<1>();  // nobody reads v[f] and v[f + 1] any more
             take_fragment<S>(from, i, f, lane, words, v[f]);
+            take_fragment<S>(from, i, f + 1, lane, words, v[f + 1]);
             wgmma_fence();
-            wgmma(sum, v[f], swizzled_rows(x + 32 * f), f > 0 || t % SEGMENT_TILES > 0);
+            wgmma(sum, v[f], x.at(32 * f), f > 0 || t % SEGMENT_TILES > 0);
+            wgmma(sum, v[f + 1], x.at(32 * (f + 1)), 1);
             wgmma_commit();
         }
     }
     bool left = i == S::deep - 1 || t + 1 == n_tiles;
     arrive_if(left, r.weights.empty());  // each lane for what it has read itself
     if (left) r.weights.next();
-    wgmma_wait<AT_ONCE ? 1 : 3>();  // the tile before is done, up to its end
+    wgmma_wait<AT_ONCE ? 1 : 2>();  // the tile before is done, up to its end
     if (t % SEGMENT_TILES > 0) leave_rows<S>(r.x, r.last, lane);
     r.last = r.x.stage;
     r.x.next();
 }
 
 // A warpgroup's sums: as product.cuh has them. Where registers suffice for two tiles' fragments, a
-// tile is taken while the one before is multiplied; else a fragment while three are.
+// tile is taken while the one before is multiplied; else half of one.
 template <class S>
 static __device__ __forceinline__ void sum_rows(wide_rings<S> &r, uint32_t n_tiles, int lane,
                                                 float (&total)[S::rows / 2]) {
@@ -237,124 +168,44 @@ static __device__ __forceinline__ void sum_rows(wide_rings<S> &r, uint32_t n_til
     }
 }
 
-// What a thread's sums become: number i is of row `row` + 8 (i % 4 / 2) of the matrix and row
-// `x_row` + 8 (i / 4) + i % 2 of x.
-struct wide_sums {
-    uint32_t matrix;
-    uint32_t rows;  // of the matrix
-    uint32_t row;
-    uint32_t x_row;
-    uint32_t n_rows;  // of x
-
-    __device__ __forceinline__ size_t at(uint32_t i) const {
-        return (size_t)(x_row + 8 * (i / 4) + i % 2) * rows + row + 8 * (i % 4 / 2);
-    }
-    __device__ __forceinline__ bool inside(uint32_t i) const {
-        return x_row + 8 * (i / 4) + i % 2 < n_rows && row + 8 * (i % 4 / 2) < rows;
-    }
-};
-
-template <int N>
-static __device__ __forceinline__ void finish_sums(const product_args &a, const wide_sums &s,
-                                                   float (&y)[N]) {
-    const rill__cuda_packed &w = a.weights[s.matrix];
-    const float *bias = a.bias[s.matrix];
-    float scales[2], biases[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        bool inside = s.row + 8 * i < s.rows;
-        scales[i] = inside ? w.row_scales[s.row + 8 * i] : 0;
-        biases[i] = inside && bias ? bias[s.row + 8 * i] : 0;
-    }
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-        y[i] = finished(y[i], scales[i % 4 / 2], a.inverse, nullptr, 0);
-        if (bias) y[i] = __fadd_rn(y[i], biases[i % 4 / 2]);
+// Two warps that send out a piece's sums while the next piece is multiplied.
+enum { SENDERS = 64 };
+template <class S>
+static __device__ void send_pieces(const product_args &a, const wide_pieces &all, const float *sums,
+                                   ring<1> r) {
+    wide_piece p;
+    wait_for_previous();
+    for (uint32_t turn = first_piece<S>(); take_piece<S>(all, &turn, &p) && !is_end<S>(all, turn);
+         r.next()) {
+        await(r.full(), r.phase);
+        activate_sums<S>(a, place_of_group<S>(a, p.weights, 0), p.x_row0, sums,
+                         threadIdx.x % SENDERS, SENDERS);
+        arrive_if(true, r.empty());
     }
 }
 
-// Stored, or added to what is there, which is read many numbers at a time.
-template <int N>
-static __device__ __forceinline__ void store_sums(const product_args &a, const wide_sums &s,
-                                                  const float (&y)[N]) {
-    float *out = a.out[s.matrix];
-#pragma unroll
-    for (int part = 0; part < N; part += 32) {
-        float z[32];
-#pragma unroll
-        for (int i = 0; i < 32; i++)
-            z[i] = a.after == AFTER_ADD && s.inside(part + i) ? out[s.at(part + i)] : 0;
-#pragma unroll
-        for (int i = 0; i < 32; i++) {
-            float value = y[part + i];
-            if (a.after == AFTER_ADD) value = __fadd_rn(z[i], value);
-            if (s.inside(part + i)) out[s.at(part + i)] = value;
-        }
-    }
-}
-
-// Numbers [from, from + 4) of a thread, 16 rows and 8 rows of x of a warp, as float16: transposed,
-// so that a lane has neighbours in memory.
-static __device__ __forceinline__ void store_halves(__half *to, const wide_sums &s, uint32_t from,
-                                                    const float y[4], int lane) {
-    uint32_t pairs[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        pairs[i] = as_bits(__floats2half2_rn(y[2 * i] * RILL_CUDA_GATED_SCALE,
-                                             y[2 * i + 1] * RILL_CUDA_GATED_SCALE));
-        asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(pairs[i]));
-    }
-    uint32_t x_row = s.x_row - 2 * (lane % 4) + 2 * from + lane / 4;
-    uint32_t row = s.row - lane / 4 + 2 * (lane % 4);
-    __half *at = to + (size_t)x_row * s.rows + row;
-#pragma unroll
-    for (int i = 0; i < 2; i++, row += 8, at += 8) {
-        if (x_row >= s.n_rows || row >= s.rows) continue;
-        if (s.rows % 2 == 0) {
-            *(uint32_t *)at = pairs[i];
-            continue;
-        }
-        at[0] = __low2half(as_half2(pairs[i]));
-        if (row + 1 < s.rows) at[1] = __high2half(as_half2(pairs[i]));
-    }
-}
-
-// Numbers pass through shared memory, 16 at a time. Where gate and up meet, a thread of either
-// warpgroup has the same places as one of the other, and activates half of what both bring.
-template <int N>
-static __device__ __forceinline__ void activate_sums(const product_args &a, const wide_sums &s,
-                                                     float *swap, int lane, const float (&y)[N]) {
-    enum { PART = 16, APART = 128, GROUP = PART * APART };
-    bool paired = is_paired(a);
-    uint32_t group = threadIdx.x / 128;
-    float *mine = swap + group * GROUP + threadIdx.x % 128;
-    const float *gates = paired ? mine - group * GROUP : mine, *ups = gates + GROUP;
-    uint32_t first = paired ? group * (PART / 2) : 0, n = paired ? PART / 2 : PART;
-#pragma unroll
-    for (int part = 0; part < N; part += PART) {
-        if (paired) meet(1, 256);  // nobody reads what was there before
-#pragma unroll
-        for (int i = 0; i < PART; i++) mine[i * APART] = y[part + i];
-        if (paired) meet(1, 256);
-#pragma unroll 1
-        for (uint32_t i = first; i < first + n; i += 4) {
-            float z[4];
-#pragma unroll
-            for (uint32_t j = 0; j < 4; j++) {
-                float gate = gates[(i + j) * APART], up = paired ? ups[(i + j) * APART] : 1;
-                z[j] = activated(a.activation, gate, up, a.limit);
-                if (a.out[0] && s.inside(part + i + j)) a.out[0][s.at(part + i + j)] = z[j];
-            }
-            if (a.half) store_halves(a.half, s, part + i, z, lane);
-        }
-    }
+// A piece is left to those that send; after the last there is nothing to multiply, and all that do
+// send.
+template <class S>
+static __device__ __forceinline__ void leave_piece(const product_args &a, const wide_piece &p,
+                                                   bool last, float *sums, ring<1> *r,
+                                                   const float (&total)[S::rows / 2]) {
+    int lane = threadIdx.x % 32;
+    await(r->empty(), r->phase ^ 1);
+    leave_sums<S>(sums, lane, total);
+    arrive_if(!last, r->full());
+    r->next();
+    if (!last) return;
+    meet(1, 128 * S::groups);
+    activate_sums<S>(a, place_of_group<S>(a, p.weights, 0), p.x_row0, sums, threadIdx.x,
+                     128 * S::groups);
 }
 
 // A warpgroup that multiplies.
 template <class S>
 static __device__ __forceinline__ void multiply_rows(const product_args &a, const wide_pieces &all,
                                                      uint8_t *shared, ring<S::x_stages> xs,
-                                                     ring<S::weight_stages> ws) {
+                                                     ring<S::weight_stages> ws, ring<1> out) {
     uint32_t warp = threadIdx.x / 32;
     int lane = threadIdx.x % 32;
     wide_rings<S> r = {xs, ws, shared_address(shared), shared + S::weights_at + warp * S::row_bytes,
@@ -364,15 +215,17 @@ static __device__ __forceinline__ void multiply_rows(const product_args &a, cons
     for (uint32_t turn = first_piece<S>(); take_piece<S>(all, &turn, &p);) {
         float total[S::rows / 2] = {};
         sum_rows<S>(r, a.weights[0].column_tiles, lane, total);
-        wide_place at = place_of_group<S>(a, p.weights, warp / 4);
-        uint32_t rows = a.weights[at.matrix].rows;
-        const wide_sums s = {at.matrix, rows, (at.tile + warp % 4) * RILL_TILE_ROWS + lane / 4,
-                             p.x_row0 + 2 * (lane % 4), a.n_rows};
-        finish_sums(a, s, total);
-        if (S::groups == 2 && a.after == AFTER_ACTIVATE)
-            activate_sums(a, s, (float *)(shared + S::swap_at), lane, total);
-        else
-            store_sums(a, s, total);
+        if constexpr (S::sends) {
+            float *sums = (float *)(shared + S::sums_at);
+            leave_piece<S>(a, p, is_end<S>(all, turn), sums, &out, total);
+        } else {
+            wide_place at = place_of_group<S>(a, p.weights, warp / 4);
+            const wide_sums to = {at.matrix, a.weights[at.matrix].rows,
+                                  (at.tile + warp % 4) * RILL_TILE_ROWS + lane / 4,
+                                  p.x_row0 + 2 * (lane % 4), a.n_rows};
+            finish_sums(a, to, total);
+            store_sums(a, to, total);
+        }
     }
 }
 #endif
@@ -387,20 +240,25 @@ static __global__ void __launch_bounds__(S::threads, S::blocks)
     uint32_t base = shared_address(shared);
     ring<S::x_stages> xs = {base + S::barriers_at};
     ring<S::weight_stages> ws = {base + S::barriers_at + 16 * S::x_stages};
+    ring<1> out = {base + S::barriers_at + 16 * (S::x_stages + S::weight_stages)};
     let_next_begin();
     if (threadIdx.x == 0) {
         xs.make(1, S::row_tiles * S::cluster);
         ws.make(1, 32 * S::row_tiles);
+        out.make(32 * S::row_tiles, SENDERS);
         barriers_made();
     }
     S::cluster > 1 ? cluster_sync() : __syncthreads();
     if (threadIdx.x / 128 == S::groups) {
         leave_registers<S::copying>();
-        if (threadIdx.x / 32 == S::row_tiles) bring_weights<S>(a, all, base + S::weights_at, ws);
-        if (threadIdx.x / 32 == S::row_tiles + 1) bring_rows<S>(a, all, &map, base, xs);
+        uint32_t warp = threadIdx.x / 32 - S::row_tiles;
+        if (warp == 0) bring_weights<S>(a, all, base + S::weights_at, ws);
+        if (warp == 1) bring_rows<S>(a, all, &map, base, xs);
+        if (S::sends && warp >= 2)
+            send_pieces<S>(a, all, (const float *)(shared + S::sums_at), out);
     } else {
         take_registers<S::multiplying>();
-        multiply_rows<S>(a, all, shared, xs, ws);
+        multiply_rows<S>(a, all, shared, xs, ws, out);
     }
     if (S::cluster > 1) cluster_sync();  // nobody's shared memory goes while others reach into it
 #endif

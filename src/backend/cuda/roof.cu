@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What the card can do at most: the roofs that figures are measured against.
+//
+// That of products is measured with random numbers, as real ones are: an H100 of 700 W then clocks
+// to 1.6 GHz, and reaches 855 to 900 Tflop/s, with zeros up to 925 (cuBLAS in the same run, 8192^3
+// of bfloat16 and random numbers: 804 at its best, 708 after some seconds).
 #include "backend/cuda/burn.cuh"
 #include "backend/cuda/host.h"
 

@@ -100,7 +100,7 @@ struct rotate_job {
     float *q;
     float *q_sink;
     float *q_previous;  // NULL without xPos
-    float *k;
+    const float *k;
     const float *v;
     const rill__row *rows;
     const uint32_t *run_of;
@@ -228,7 +228,6 @@ static __global__ void rotate_heads(rotate_job job) {
     for (uint32_t block = 0; 32 * block < job.head_dim; block++) {
         uint32_t c = 32 * block + lane;
         float x = c < job.head_dim ? head[c] : 0;
-        if (key && c < job.head_dim) job.k[at + c] = x;
         rill__cuda_store_block(to.type, to.row, block, lane, job.head_dim, x);
     }
 }
@@ -264,5 +263,4 @@ void rill__cuda_rotate_store(rill__backend *be, const rill__buffer *table, rill_
     rill__cuda_wrote(q);
     rill__cuda_wrote(q_sink);
     if (q_previous) rill__cuda_wrote(q_previous);
-    rill__cuda_wrote(k);
 }

@@ -9,10 +9,17 @@
 #define RILL_WGMMA 1
 
 // Rows of 64 halves in shared memory, 128 bytes each, whose 16-byte pieces lie exclusive-ored with
-// the row's number modulo 8 (the 128-byte swizzle): 8 rows are 1024 bytes, aligned to as many.
-static __device__ __forceinline__ uint64_t swizzled_rows(uint32_t shared_address) {
-    return (uint64_t)((shared_address & 0x3ffff) >> 4) | (uint64_t)1 << 16 |
-           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+// the row's number modulo 8 (the 128-byte swizzle): 8 rows are 1024 bytes, aligned to as many. What
+// is some bytes further on takes one addition, so that products of one address follow closely.
+struct swizzled {
+    uint32_t address;  // in 16 bytes
+
+    __device__ __forceinline__ uint64_t at(uint32_t bytes) const {
+        return (uint64_t)(address + (bytes >> 4)) | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    }
+};
+static __device__ __forceinline__ swizzled swizzled_rows(uint32_t shared_address) {
+    return {shared_address >> 4 | 1 << 16};
 }
 
 static __device__ __forceinline__ void wgmma_fence() {
@@ -87,6 +94,16 @@ static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], uint64_t a, 
                  : "l"(a), "l"(b), "r"(add));
 }
 
+// The same with a in registers, as mma.m16n8k16 has it.
+static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], const uint32_t (&a)[4],
+                                                  uint64_t b, int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
+                 ", {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}"
+                 : RILL_WGMMA_ALL(d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
 // d[64, 64] {+}= a[64, 16] b[16, 64]: a in registers, b in shared memory, 16 rows of columns of d.
 static __device__ __forceinline__ void wgmma_columns(float (&d)[8][4], const uint32_t (&a)[4],
                                                      uint64_t b, int add) {
@@ -94,6 +111,22 @@ static __device__ __forceinline__ void wgmma_columns(float (&d)[8][4], const uin
                  "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
                  ", {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}"
                  : RILL_WGMMA_ALL(d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void wgmma(float (&d)[88], const uint32_t (&a)[4], uint64_t b,
+                                             int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %93, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n176k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+                 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+                 "%80, %81, %82, %83, %84, %85, %86, %87}, "
+                 "{%88, %89, %90, %91}, %92, p, 1, 1, 0;\n}"
+                 : RILL_16(d, 0), RILL_16(d, 16), RILL_16(d, 32), RILL_16(d, 48), RILL_16(d, 64),
+                   RILL_4(d, 80), RILL_4(d, 84)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
