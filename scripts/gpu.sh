@@ -16,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 # The tests that know RILL_TEST_DEVICE.
-tests="cuda/agreement cuda/stage cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
+tests="cuda/agreement cuda/stage cuda/step cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
     model/divergence stream/batch stream/snapshot stream/draft stream/scaling"
 
 usage() {
@@ -117,6 +117,8 @@ run_sanitizer() {
     done
     step "memcheck attend" "$sanitizer" --tool memcheck --error-exitcode 9 \
         "$build/tests/kernels/attend_test"
+    step "memcheck step" "$sanitizer" --tool memcheck --error-exitcode 9 \
+        "$build/tests/cuda/step_test" "${SEED:-1}" small
 }
 
 run_bench() {

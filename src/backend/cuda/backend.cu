@@ -330,6 +330,7 @@ static const rill__backend_ops *cuda_ops() {
     ops.cap = rill__cuda_cap;
     ops.rotary_table = rill__cuda_rotary_table;
     ops.rotate_store = rill__cuda_rotate_store;
+    ops.attend_step = rill__cuda_attend_step;
     ops.attend = rill__cuda_attend;
     ops.activate = rill__cuda_activate;
     ops.experts = rill__cuda_experts;

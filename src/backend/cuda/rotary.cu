@@ -5,6 +5,7 @@
 // The table is the CPU's: 64-bit integers reduce the angle, double evaluates it. `rotate_store` is
 // one kernel, since at one row most of its time is that of a start: a warp takes a head of a row.
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/rotary.cuh"
 #include "backend/cuda/values.cuh"
 
 // ---- Tables -------------------------------------------------------------------------------------
@@ -122,12 +123,6 @@ static __device__ __forceinline__ const float2 *frame_of(const rotate_job &job, 
 // Columns of a pair.
 static __device__ __forceinline__ uint2 columns_of(const rotate_job &job, uint32_t pair) {
     return job.interleaved ? uint2{2 * pair, 2 * pair + 1} : uint2{pair, pair + job.n_pairs};
-}
-
-// a and b become a cos - b sin and b cos + a sin, rounded as the CPU rounds.
-static __device__ __forceinline__ float2 turned(float2 x, float2 turn) {
-    return {__fsub_rn(__fmul_rn(x.x, turn.x), __fmul_rn(x.y, turn.y)),
-            __fadd_rn(__fmul_rn(x.y, turn.x), __fmul_rn(x.x, turn.y))};
 }
 
 // A query into each of its frames; a lane reads and writes the same numbers of `q`.
