@@ -421,8 +421,13 @@ static void compute_logits(const pass *p, size_t first, size_t n) {
         projection(p, d->tied_embeddings ? RILL_WEIGHT_EMBEDDING : RILL_WEIGHT_OUTPUT, 0,
                    ws->logits);
     p->ops->select_rows(p->be, ws->ends, ws->x, ws->wanted + first, n, d->hidden_size);
-    norm(p, ws->ends, ws->ends, RILL_WEIGHT_OUTPUT_NORM, 0, n, d->hidden_size);
-    p->ops->project(p->be, ws->ends, n, &output, 1, RILL_PRECISION_FINE);
+    rill__stage stage = normed_stage(p, RILL_WEIGHT_OUTPUT_NORM, 0);
+    stage.in = stage.normed = ws->ends;
+    stage.n_rows = n;
+    stage.projections = &output;
+    stage.n_projections = 1;
+    stage.precision = RILL_PRECISION_FINE;
+    rill__run_stage(p->be, &stage);
     if (d->logit_cap != 0) p->ops->cap(p->be, ws->logits, d->logit_cap, n, d->vocab_size);
     if (p->choices) p->ops->choose(p->be, ws->logits, ws->choices + first, n, d->vocab_size);
 }

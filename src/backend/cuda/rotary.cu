@@ -39,6 +39,8 @@ static __device__ float2 faded(float2 x, double log_zeta, double offset) {
 
 // A thread has a pair of a row, in all frames: see rill__rope for what they are.
 static __global__ void fill_table(table_job job) {
+    let_next_begin();
+    wait_for_previous();
     size_t index = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= job.n_rows * job.n_pairs) return;
     size_t row_number = index / job.n_pairs, i = index % job.n_pairs;
@@ -85,8 +87,7 @@ void rill__cuda_rotary_table(rill__backend *be, rill__buffer *out, const rill__r
     // Few to a block: double takes its time, and one row shall have many processors for it.
     enum { THREADS = 64 };
     unsigned blocks = (unsigned)((n_rows * rope->n_pairs + THREADS - 1) / THREADS);
-    fill_table<<<blocks, THREADS, 0, cu->stream>>>(job);
-    RILL_CUDA_STARTED(cu, "rotary_table");
+    rill__cuda_start(cu, "rotary_table", fill_table, blocks, THREADS, 0, job);
 }
 
 // ---- Rotating and storing -----------------------------------------------------------------------
