@@ -16,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 # The tests that know RILL_TEST_DEVICE.
-tests="cuda/agreement cuda/stage cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
+tests="cuda/agreement cuda/stage cuda/step cuda/choose kernels/attend kernels/backend kernels/experts model/golden model/oracle
     model/divergence stream/batch stream/snapshot stream/draft stream/scaling"
 
 usage() {
@@ -116,6 +116,8 @@ run_sanitizer() {
             "$build/tests/cuda/stage_test" "${SEED:-1}" small
         step "$tool attend" "$sanitizer" --tool $tool --error-exitcode 9 \
             "$build/tests/kernels/attend_test" small
+        step "$tool step" "$sanitizer" --tool $tool --error-exitcode 9 \
+            "$build/tests/cuda/step_test" "${SEED:-1}" small
     done
 }
 

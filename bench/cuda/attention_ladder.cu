@@ -4,13 +4,14 @@
 //     v1  a block of threads has a row and a head and walks all keys it sees; sums in double. It is
 //         the reference that the others are compared with.
 //     v2  src/backend/cuda/attend*.cu: parts of the keys by blocks of threads, on tensor cores
+//     v3  attend_step.cu: a row of each stream by clusters of blocks, rotate_store with it
 //
-// and v2 with what comes before it in a layer, `rotate_store`. A rung is a CUDA graph of as many
-// layers as hold 256 MB or more of keys and values, so that none is found in the L2 cache; a line
-// says how long one layer takes, the share of the read roof (measured in the same run) at which its
-// cache was read, how far the results are from v1's, and a sum over the results' bits: it stays
-// as it is while the order of sums does. With many rows of a stream at once arithmetic counts, and
-// the line says Tflop/s.
+// and v2 with what comes before it in a layer, `rotate_store`, whose bits v3 must have. A rung is a
+// CUDA graph of as many layers as hold 256 MB or more of keys and values, so that none is found in
+// the L2 cache; a line says how long one layer takes, the share of the read roof (measured in the
+// same run) at which its cache was read, how far the results are from v1's, and a sum over the
+// results' bits: it stays as it is while the order of sums does. With many rows of a stream at once
+// arithmetic counts, and the line says Tflop/s.
 //
 //     attention_ladder [NAME [v1]]   shapes that have NAME in theirs; v1's time, too
 #include "backend/cuda/host.h"
@@ -31,6 +32,7 @@ struct shape {
 
 static const shape SHAPES[] = {
     {"7B f16 4+252", 32, 32, 128, 4, 252, RILL_TYPE_F16, 1, 1},
+    {"7B f16 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_F16, 1, 1},
     {"7B f16 4+2044", 32, 32, 128, 4, 2044, RILL_TYPE_F16, 1, 1},
     {"7B f16 4+4092", 32, 32, 128, 4, 4092, RILL_TYPE_F16, 1, 1},
     {"7B bf16 4+2044", 32, 32, 128, 4, 2044, RILL_TYPE_BF16, 1, 1},
@@ -38,12 +40,16 @@ static const shape SHAPES[] = {
     {"7B q8_0 4+2044", 32, 32, 128, 4, 2044, RILL_TYPE_Q8_0, 1, 1},
     {"7B q8_0 4+4092", 32, 32, 128, 4, 4092, RILL_TYPE_Q8_0, 1, 1},
     {"7B q4_0 4+2044", 32, 32, 128, 4, 2044, RILL_TYPE_Q4_0, 1, 1},
+    {"7B q4_0 4+4092", 32, 32, 128, 4, 4092, RILL_TYPE_Q4_0, 1, 1},
     {"8B f16 4+2044", 32, 8, 128, 4, 2044, RILL_TYPE_F16, 1, 1},
     {"8B q8_0 4+2044", 32, 8, 128, 4, 2044, RILL_TYPE_Q8_0, 1, 1},
     {"8B f16 4+8188", 32, 8, 128, 4, 8188, RILL_TYPE_F16, 1, 1},
     {"1B f16 4+2044", 32, 8, 64, 4, 2044, RILL_TYPE_F16, 1, 1},
+    {"1B q8_0 4+2044", 32, 8, 64, 4, 2044, RILL_TYPE_Q8_0, 1, 1},
+    {"1B q4_0 4+2044", 32, 8, 64, 4, 2044, RILL_TYPE_Q4_0, 1, 1},
     {"7B f16 8 x 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_F16, 8, 1},
     {"7B f16 64 x 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_F16, 64, 1},
+    {"7B f16 32 x 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_F16, 32, 1},
     {"7B q8_0 8 x 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_Q8_0, 8, 1},
     {"7B q8_0 64 x 4+1020", 32, 32, 128, 4, 1020, RILL_TYPE_Q8_0, 64, 1},
     {"8B f16 192 x 4+1020", 32, 8, 128, 4, 1020, RILL_TYPE_F16, 192, 1},
@@ -167,6 +173,7 @@ static void make_streams(world &w) {
     w.kv.resize((size_t)s.streams * w.layers);
     for (size_t i = 0; i < w.caches.size(); i++) {
         w.caches[i].data = (uint8_t *)take(w, bytes);
+        w.caches[i].bytes = bytes;
         fill_cache<<<256, 256>>>((uint16_t *)(void *)w.caches[i].data, bytes / 2, s.type, i << 32);
     }
     for (size_t i = 0; i < w.kv.size(); i++) {
@@ -241,7 +248,7 @@ static void make_world(world &w, const shape &s) {
 
 // ---- Rungs --------------------------------------------------------------------------------------
 
-static void attend(world &w, uint32_t layer) {
+static rill__attention attention(world &w, uint32_t layer) {
     rill__attention a = {};
     a.q = &w.q;
     a.q_sink = &w.q_sink;
@@ -255,6 +262,11 @@ static void attend(world &w, uint32_t layer) {
     a.n_kv_heads = w.s.kv_heads;
     a.head_dim = w.s.dim;
     a.scale = 1 / sqrtf((float)w.s.dim);
+    return a;
+}
+
+static void attend(world &w, uint32_t layer) {
+    rill__attention a = attention(w, layer);
     rill__cuda_attend(&w.cu.base, &a);
 }
 
@@ -262,6 +274,15 @@ static void rotate(world &w, uint32_t layer) {
     rill__cuda_rotate_store(&w.cu.base, &w.table, &w.q, &w.q_sink, nullptr, &w.k, &w.v,
                             w.rows.data(), w.rows.size(), w.runs.data(), w.runs.size(), layer,
                             false, w.s.heads, w.s.kv_heads, w.s.dim);
+}
+
+// v3, or false where it is not for the shape.
+static bool step(world &w, uint32_t layer) {
+    rill__attention a = attention(w, layer);
+    a.table = &w.table;
+    a.k = &w.k;
+    a.v = &w.v;
+    return rill__cuda_attend_step(&w.cu.base, &a);
 }
 
 static __device__ float number(const uint8_t *row, int type, uint32_t i) {
@@ -381,6 +402,33 @@ static void say(const world &w, const char *rung, double us, const rill_roof &ro
                100 * (double)w.cache_bytes / us * 1e6 / roof.read_bytes_per_second);
 }
 
+// What v3 makes of the same queries, keys and values as v2 behind rotate_store, bit for bit, in the
+// cache, too. Without v3: true.
+static bool same_bits(world &w) {
+    size_t q_floats = w.q.bytes / sizeof(float), bytes = w.caches[0].bytes;
+    std::vector<uint8_t> caches[2][2];
+    std::vector<float> out[2];
+    for (int way = 0; way < 2; way++) {
+        for (int i = 0; i < 2; i++)
+            fill_cache<<<256, 256>>>((uint16_t *)(void *)w.caches[i].data, bytes / 2, w.s.type, i);
+        fill_floats<<<256, 256>>>((float *)(void *)w.q.data, q_floats, 2);
+        fill_floats<<<256, 256>>>((float *)(void *)w.k.data, w.k.bytes / sizeof(float), 4);
+        fill_floats<<<256, 256>>>((float *)(void *)w.out.data, q_floats, 6);
+        check(cudaDeviceSynchronize(), "filling");
+        if (way && !step(w, 0)) return true;
+        if (!way) rotate(w, 0), attend(w, 0);
+        out[way] = results(w);
+        for (int i = 0; i < 2; i++) {
+            caches[way][i].resize(bytes);
+            check(cudaMemcpy(caches[way][i].data(), w.caches[i].data, bytes,
+                             cudaMemcpyDeviceToHost),
+                  "copy");
+        }
+    }
+    return !memcmp(out[0].data(), out[1].data(), w.out.bytes) && caches[0][0] == caches[1][0] &&
+           caches[0][1] == caches[1][1];
+}
+
 static void climb(const shape &s, const rill_roof &roof, rill__cuda cu, bool slow) {
     world w = {};
     w.cu = cu;
@@ -415,6 +463,8 @@ static void climb(const shape &s, const rill_roof &roof, rill__cuda cu, bool slo
         roof);
     printf("  %-26s %9.2f us\n", "rotate_store alone",
            measure(w, [&](uint32_t i) { rotate(w, i); }));
+    if (step(w, 0)) say(w, "v3", measure(w, [&](uint32_t i) { step(w, i); }), roof);
+    if (!same_bits(w)) printf("  v3 has other bits  WRONG\n");
     fflush(stdout);
     for (void *p : w.memory) cudaFree(p);
 }

@@ -181,6 +181,10 @@ typedef struct rill__attention {
     // sinks that the layer's own window hides as zeros; the rest of a row is not touched.
     rill__buffer *weights;
     size_t weights_stride;
+    // For `attend_step` alone: what `rotate_store` is given.
+    const rill__buffer *table;
+    const rill__buffer *k;
+    const rill__buffer *v;
 } rill__attention;
 
 // A mixture of experts: each row goes through the n_used experts with the greatest logits (of equal
@@ -347,6 +351,9 @@ typedef struct rill__backend_ops {
                          const rill__buffer *v, const rill__row *rows, size_t n_rows,
                          const rill__run *runs, size_t n_runs, uint32_t layer, bool local,
                          uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim);
+    // Does what `rotate_store` and `attend` do, in fewer steps; false if it knows no better way,
+    // and has done nothing. Afterwards q, q_sink and k are anything. NULL: never.
+    bool (*attend_step)(rill__backend *be, const rill__attention *a);
     // softmax over the visible keys (sinks first, then recent tokens in order), times values. A
     // logit is scale * (q . k) - slope * distance, a sink's sink_scale times that; if their share
     // of the mass (all terms of the denominator counted) exceeds sink_cap and anything else has

@@ -247,9 +247,6 @@ static rill_status attention(const pass *p, uint32_t layer) {
     bool local = d->local_rope && window;
 
     project_qkv(p, layer);
-    p->ops->rotate_store(p->be, local ? ws->local_table : ws->table, ws->q, ws->q_sink,
-                         ws->q_previous, ws->k, ws->v, b->rows, b->n_rows, ws->runs, b->n_parts,
-                         layer, local, d->n_heads, d->n_kv_heads, d->head_dim);
     const rill__attention a = {
         .q = ws->q,
         .q_sink = ws->q_sink,
@@ -271,8 +268,16 @@ static rill_status attention(const pass *p, uint32_t layer) {
         .alibi_slopes = d->alibi_slopes,
         .weights = b->observer ? b->observer->weights : NULL,
         .weights_stride = b->observer ? b->observer->stride : 0,
+        .table = local ? ws->local_table : ws->table,
+        .k = ws->k,
+        .v = ws->v,
     };
-    p->ops->attend(p->be, &a);
+    if (!p->ops->attend_step || !p->ops->attend_step(p->be, &a)) {
+        p->ops->rotate_store(p->be, a.table, ws->q, ws->q_sink, ws->q_previous, ws->k, ws->v,
+                             b->rows, b->n_rows, ws->runs, b->n_parts, layer, local, d->n_heads,
+                             d->n_kv_heads, d->head_dim);
+        p->ops->attend(p->be, &a);
+    }
     rill_status status = b->observer ? observe(p, layer) : RILL_OK;
     if (status != RILL_OK) return status;
     const rill__projection o = projection(p, RILL_WEIGHT_O, layer, ws->h);

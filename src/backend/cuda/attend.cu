@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: MIT
 // Attention over the sinks and the recent keys: which way a call goes.
 //
-// On tensor cores (attend_tile.cuh) keys are met in blocks of 64, cut where
-// token numbers are multiples of 64. Four blocks, cut at multiples of 256, are
-// a part: blocks join their part in order, and then parts of recent tokens join
-// in order; the sinks, however many they are, are one part, which stays apart
-// until the end, for their share may be capped. Two ways do exactly these
+// On tensor cores (attend_tile.cuh) keys are met in blocks of 64, cut where token numbers are
+// multiples of 64. Four blocks, cut at multiples of 256, are a part: blocks join their part in
+// order, and then parts of recent tokens join in order; the sinks, however many they are, are one
+// part, which stays apart until the end, for their share may be capped. These ways do exactly these
 // steps:
 //
-//     whole: a block of threads meets all that many queries see: 64
-//     (attend_whole.cu), or 128 with Hopper's wgmma (attend_wide.cu)
-//     split: a block of threads has one part, and the last one joins them
-//     (attend_split.cu)
+//     whole: a block of threads meets all that many queries see: 64 (attend_whole.cu), or 128 with
+//     Hopper's wgmma (attend_wide.cu)
+//     split: a block of threads has one part, and the last one joins them (attend_split.cu)
+//     step: a row of each stream, on Hopper, from the projections on (attend_step.cu); the engine
+//     asks for it first
 //
-// The first reads the cache less often, the second keeps the device busy with
-// few rows. As all give the same bits, a call is free to choose, run by run.
-// What tensor cores cannot do (exact results, caches of float32, odd heads) and
-// what they would have to do twice (weights that somebody looks at) is done
-// with sums in double (attend_exact.cu).
+// The first reads the cache less often, the others keep the device busy with few rows. As all give
+// the same bits, a call is free to choose, run by run. What tensor cores cannot do (exact results,
+// caches of float32, odd heads) and what they would have to do twice (weights that somebody looks
+// at) is done with sums in double (attend_exact.cu).
 //
-// Queries and weights are rounded to float16, and so are caches of other types;
-// logits, sums and all else are float32.
+// Queries and weights are rounded to float16, and so are caches of other types; logits, sums and
+// all else are float32.
 #include "backend/cuda/attend_launch.cuh"
 
 // Scratch of the split way: counters, and parts of as many tiles as have room;
@@ -28,7 +27,7 @@
 static const size_t MOST_COUNTERS = 1 << 16;
 static const size_t MOST_PARTS_BYTES = 64 << 20;
 
-static attend_args args_of(const rill__cuda *cu, const rill__attention *a) {
+attend_args rill__cuda_attend_args(const rill__cuda *cu, const rill__attention *a) {
     attend_args args = {};
     args.q = rill__cuda_floats(a->q);
     args.q_sink = rill__cuda_floats(a->q_sink);
@@ -169,7 +168,7 @@ void rill__cuda_attend(rill__backend *be, const rill__attention *a) {
                           __LINE__);
         return;
     }
-    attend_args args = args_of(cu, a);
+    attend_args args = rill__cuda_attend_args(cu, a);
     size_t n_narrow = 0;
     for (size_t i = 0; i < a->n_runs; i++) n_narrow += is_narrow_run(a, i);
     bool tensor = !cu->exact && !a->weights && attend_width(a->head_dim) && n_narrow > 0;

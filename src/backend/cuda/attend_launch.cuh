@@ -6,6 +6,9 @@
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/attend_tile.cuh"
 
+// What kernels are told of a call. (attend.cu)
+attend_args rill__cuda_attend_args(const rill__cuda *cu, const rill__attention *a);
+
 // What caches the runs of a call have.
 struct cache_kinds {
     bool converted;                           // some are not float16

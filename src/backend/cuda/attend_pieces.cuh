@@ -30,7 +30,7 @@ struct ring {
 
 // What a warp loads and where to.
 struct job {
-    uint8_t *memory;
+    uint32_t memory;
     ring chunks;
     const cache_rows *keys;  // in shared memory
     const cache_rows *values;
@@ -48,15 +48,20 @@ template <bool PACKED> constexpr int LOAD_KEYS = PACKED ? (int)BLOCK_KEYS : (int
 struct piece {
     const cache_rows &rows;
     stretch seen;
-    uint8_t *at;
+    uint32_t at;
 };
+
+template <bool PACKED>
+static __device__ __forceinline__ uint32_t address_of(const job &j, uint32_t number) {
+    return j.memory + (number & (j.chunks.places - 1)) * j.chunks.place_bytes;
+}
 
 template <bool PACKED>
 static __device__ __forceinline__ piece piece_of(const job &j, uint32_t number) {
     const cache_rows &rows = number < LOADS<PACKED> / 2 ? *j.keys : *j.values;
     int first = j.first + (int)(number % (LOADS<PACKED> / 2)) * LOAD_KEYS<PACKED>;
     return {rows, stretch_of(rows, j.seen, first, LOAD_KEYS<PACKED>),
-            j.memory + (number & (j.chunks.places - 1)) * j.chunks.place_bytes};
+            address_of<PACKED>(j, number)};
 }
 
 template <int D, bool PACKED>
@@ -64,16 +69,16 @@ static __device__ __forceinline__ void load(const job &j, uint32_t number) {
     if (number < LOADS<PACKED>) {
         piece p = piece_of<PACKED>(j, number);
         if (PACKED && is_packed(p.rows.type))
-            load_raw<32>(shared_address(p.at), p.rows, p.seen);
+            load_raw<32>(p.at, p.rows, p.seen);
         else
-            load_halves<LOAD_KEYS<PACKED>, D, 32>(shared_address(p.at), p.rows, p.seen, 0,
-                                                  j.columns);
+            load_halves<LOAD_KEYS<PACKED>, D, 32>(p.at, p.rows, p.seen, 0, j.columns);
     }
     copies_end();
 }
 
-// Waits for a load: all but the last places - 1.
-template <bool PACKED> static __device__ __forceinline__ piece take(const job &j, uint32_t number) {
+// Waits for a load: all but the last places - 1. Returns where it is.
+template <bool PACKED>
+static __device__ __forceinline__ uint32_t take(const job &j, uint32_t number) {
     if (j.chunks.places == 8)
         wait_for_copies<7>();
     else if (j.chunks.places == 4)
@@ -81,7 +86,7 @@ template <bool PACKED> static __device__ __forceinline__ piece take(const job &j
     else
         wait_for_copies<1>();
     __syncwarp();
-    return piece_of<PACKED>(j, number);
+    return address_of<PACKED>(j, number);
 }
 
 // It is done with: another may take its place.
@@ -102,58 +107,60 @@ template <bool PACKED> static __device__ __forceinline__ uint32_t old_loads(cons
     return n;
 }
 
-// Keys of a chunk of a piece.
-template <int D, int TYPE>
-static __device__ __forceinline__ void score_chunk(float low[4], float high[4], uint32_t queries,
-                                                   const piece &p, uint32_t chunk,
-                                                   uint32_t columns) {
-    if (is_packed(TYPE))
-        score_packed<D, TYPE>(low, high, queries, p.at, p.rows, p.seen, (int)chunk * CHUNK_KEYS,
-                              columns);
-    else
-        score<D, TYPE == RILL_TYPE_BF16>(low, high, queries,
-                                         shared_address(p.at) + chunk * TILE_BYTES<D>);
+// What a warp has of keys or values: rows of 16 bits from `at` on, or packed ones.
+struct half_block {
+    int type;
+    uint32_t at;
+    raw_rows packed;
+};
+
+// Half of a block of a packed cache: all keys, or all values.
+template <bool PACKED>
+static __device__ __forceinline__ void take_half(const job &j, uint32_t number, half_block *h) {
+    h->type = (number ? j.values : j.keys)->type;
+    if (!PACKED) return;
+    piece p = piece_of<PACKED>(j, number);
+    h->at = p.at;
+    if (is_packed(h->type)) h->packed = raw_rows_of(p.at, p.rows, p.seen);
 }
 
 template <int D, bool PACKED>
-static __device__ __forceinline__ void score_any(float low[4], float high[4], uint32_t queries,
-                                                 const piece &p, uint32_t chunk, uint32_t columns) {
-    if (PACKED && p.rows.type == RILL_TYPE_Q8_0)
-        score_chunk<D, RILL_TYPE_Q8_0>(low, high, queries, p, chunk, columns);
-    else if (PACKED && p.rows.type == RILL_TYPE_Q4_0)
-        score_chunk<D, RILL_TYPE_Q4_0>(low, high, queries, p, chunk, columns);
-    else if (p.rows.type == RILL_TYPE_BF16)
-        score_chunk<D, RILL_TYPE_BF16>(low, high, queries, p, chunk, columns);
+static __device__ __forceinline__ void score_any(float s[2][4], uint32_t queries,
+                                                 const half_block &keys, uint32_t chunk,
+                                                 uint32_t columns) {
+    uint32_t at = keys.at + (PACKED ? chunk * TILE_BYTES<D> : 0);
+    if (PACKED && keys.type == RILL_TYPE_Q8_0)
+        score_packed<D, RILL_TYPE_Q8_0>(s, queries, keys.packed, (int)chunk * CHUNK_KEYS, columns);
+    else if (PACKED && keys.type == RILL_TYPE_Q4_0)
+        score_packed<D, RILL_TYPE_Q4_0>(s, queries, keys.packed, (int)chunk * CHUNK_KEYS, columns);
+    else if (keys.type == RILL_TYPE_BF16)
+        score<D, true>(s[0], s[1], queries, at);
     else
-        score_chunk<D, RILL_TYPE_F16>(low, high, queries, p, chunk, columns);
+        score<D>(s[0], s[1], queries, at);
 }
 
-// Values of a chunk of a piece.
-template <int D, int TYPE>
+template <int D, bool BF16>
 static __device__ __forceinline__ void mix_chunk(float values[D / 8][4], const uint32_t weights[4],
-                                                 const piece &p, uint32_t chunk, uint32_t columns) {
-    if (is_packed(TYPE)) {
-        mix_packed<D, TYPE>(values, weights, p.at, p.rows, p.seen, (int)chunk * CHUNK_KEYS,
-                            columns);
-        return;
-    }
-    uint32_t at = values_at<D>(shared_address(p.at) + chunk * TILE_BYTES<D>);
+                                                 uint32_t tile) {
+    uint32_t at = values_at<D>(tile);
 #pragma unroll
     for (int n = 0; n < D / 8; n += 2)
-        mix<TYPE == RILL_TYPE_BF16>(values[n], values[n + 1], weights, at + n * 8 * sizeof(__half));
+        mix<BF16>(values[n], values[n + 1], weights, at + n * 8 * sizeof(__half));
 }
 
 template <int D, bool PACKED>
 static __device__ __forceinline__ void mix_any(float values[D / 8][4], const uint32_t weights[4],
-                                               const piece &p, uint32_t chunk, uint32_t columns) {
-    if (PACKED && p.rows.type == RILL_TYPE_Q8_0)
-        mix_chunk<D, RILL_TYPE_Q8_0>(values, weights, p, chunk, columns);
-    else if (PACKED && p.rows.type == RILL_TYPE_Q4_0)
-        mix_chunk<D, RILL_TYPE_Q4_0>(values, weights, p, chunk, columns);
-    else if (p.rows.type == RILL_TYPE_BF16)
-        mix_chunk<D, RILL_TYPE_BF16>(values, weights, p, chunk, columns);
+                                               const half_block &v, uint32_t chunk,
+                                               uint32_t columns) {
+    uint32_t at = v.at + (PACKED ? chunk * TILE_BYTES<D> : 0);
+    if (PACKED && v.type == RILL_TYPE_Q8_0)
+        mix_packed<D, RILL_TYPE_Q8_0>(values, weights, v.packed, (int)chunk * CHUNK_KEYS, columns);
+    else if (PACKED && v.type == RILL_TYPE_Q4_0)
+        mix_packed<D, RILL_TYPE_Q4_0>(values, weights, v.packed, (int)chunk * CHUNK_KEYS, columns);
+    else if (v.type == RILL_TYPE_BF16)
+        mix_chunk<D, true>(values, weights, at);
     else
-        mix_chunk<D, RILL_TYPE_F16>(values, weights, p, chunk, columns);
+        mix_chunk<D, false>(values, weights, at);
 }
 
 // The queries meet the block, whose first loads were asked for; `values` are the sums of its
@@ -164,21 +171,22 @@ static __device__ __forceinline__ two_states meet_block(const job &j, uint32_t q
                                                         const sight *sights, bool alibi,
                                                         bool previous, float values[D / 8][4]) {
     float s[8][4] = {};
+    half_block half;
+    take_half<PACKED>(j, 0, &half);
 #pragma unroll 1
     for (uint32_t i = 0; i < BLOCK_CHUNKS; i++) {
         // Of a packed cache all keys are one piece, and there is nothing else to load.
-        piece p = take<PACKED>(j, PACKED ? 0 : i);
-        uint32_t chunk = PACKED ? i : 0;
+        uint32_t at = take<PACKED>(j, PACKED ? 0 : i);
+        if (!PACKED) half.at = at;
 #pragma unroll
         for (int n = 0; n < 6; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) s[n][e] = s[n + 2][e];
-        score_any<D, PACKED>(s[6], s[7], queries, p, chunk, j.columns);
+        score_any<D, PACKED>(s + 6, queries, half, i, j.columns);
         if (previous)
-            score_previous(
-                s[6], s[7], sights, j.first + (int)i * CHUNK_KEYS, [&](float a[4], float b[4]) {
-                    score_any<D, PACKED>(a, b, queries + QUERIES * STRIDE<D>, p, chunk, j.columns);
-                });
+            score_previous(s + 6, sights, j.first + (int)i * CHUNK_KEYS, [&](float other[2][4]) {
+                score_any<D, PACKED>(other, queries + QUERIES * STRIDE<D>, half, i, j.columns);
+            });
         if (!PACKED) release<D, PACKED>(j, i);
     }
     uint32_t weights[BLOCK_CHUNKS][4];
@@ -188,10 +196,12 @@ static __device__ __forceinline__ two_states meet_block(const job &j, uint32_t q
 #pragma unroll
         for (int i = 0; i < 4; i++) values[n][i] = 0;
     if (PACKED) wait_for_copies<0>();
+    take_half<PACKED>(j, 1, &half);
 #pragma unroll 1
     for (uint32_t i = 0; i < BLOCK_CHUNKS; i++) {
-        piece p = take<PACKED>(j, PACKED ? 1 : BLOCK_CHUNKS + i);
-        mix_any<D, PACKED>(values, weights[0], p, PACKED ? i : 0, j.columns);
+        uint32_t at = take<PACKED>(j, PACKED ? 1 : BLOCK_CHUNKS + i);
+        if (!PACKED) half.at = at;
+        mix_any<D, PACKED>(values, weights[0], half, i, j.columns);
 #pragma unroll
         for (int k = 0; k < BLOCK_CHUNKS - 1; k++)
 #pragma unroll

@@ -110,14 +110,15 @@ static __device__ __forceinline__ void load_halves(uint32_t to, const cache_rows
                                                    const stretch &s, uint32_t first_column,
                                                    uint32_t columns) {
     const uint8_t *data = c.data + first_column * sizeof(__half);
+    const uint32_t row_bytes = c.row_bytes;  // once: `c` lies where copies go
     // As a rule all are seen and lie one behind another, and a thread has a column.
     if (THREADS % (W / 8) == 0 && s.end - s.begin == N && s.row + N <= c.n_rows && columns == W) {
         constexpr uint32_t apart = THREADS / (W / 8);  // rows
         uint32_t at = threadIdx.x % THREADS / (W / 8), column = threadIdx.x % (W / 8);
-        const uint8_t *from = data + (size_t)(s.row + at) * c.row_bytes + column * 16;
+        const uint8_t *from = data + (size_t)(s.row + at) * row_bytes + column * 16;
 #pragma unroll
-        for (uint32_t i = 0; i < N; i += apart)
-            copy_async(to + TILE::at(at + i, column), from + (size_t)i * c.row_bytes, 16);
+        for (uint32_t i = 0; i < N; i += apart, from += apart * row_bytes)
+            copy_async(to + TILE::at(at + i, column), from, 16);
         return;
     }
 #pragma unroll 2
@@ -127,7 +128,7 @@ static __device__ __forceinline__ void load_halves(uint32_t to, const cache_rows
         bool seen = (int)at >= s.begin && (int)at < s.end;
         uint32_t row = s.row + (at - (uint32_t)s.begin);
         if (row >= c.n_rows) row -= c.n_rows - c.n_sinks;
-        const uint8_t *from = seen ? data + (size_t)row * c.row_bytes + column * 16 : c.data;
+        const uint8_t *from = seen ? data + (size_t)row * row_bytes + column * 16 : data;
         copy_async(to + TILE::at(at, column), from, seen ? 16 : 0);
     }
 }

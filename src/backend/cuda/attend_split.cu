@@ -220,7 +220,8 @@ static __global__ void __launch_bounds__(TILE_THREADS, BLOCKS<D>)
     const uint32_t warp = threadIdx.x / 32;
     __half *queries = (__half *)(shared + TILE_WARPS * chunks.warp_bytes);
     job j;
-    j.memory = shared + warp * chunks.warp_bytes;
+    uint8_t *const memory = shared + warp * chunks.warp_bytes;
+    j.memory = shared_address(memory);
     j.chunks = chunks;
     if (threadIdx.x % 32 < 2)
         caches[warp][threadIdx.x % 32] =
@@ -238,7 +239,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, BLOCKS<D>)
         j.first = (round * PART_BLOCKS + (int)warp) * BLOCK_KEYS;
         bool works = j.first < j.seen.end && j.first + BLOCK_KEYS > j.seen.begin;
         if (works && j.columns != D) {
-            clear_shared(j.memory, chunks.places * chunks.place_bytes, threadIdx.x % 32, 32);
+            clear_shared(memory, chunks.places * chunks.place_bytes, threadIdx.x % 32, 32);
             __syncwarp();
         }
         if (round == 0 && warp == 0)
@@ -260,7 +261,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, BLOCKS<D>)
             two_states states = meet_block<D, PACKED>(j, shared_address(queries), sights, a.alibi,
                                                       a.q_previous && !own.sinks, values);
             bool packed = PACKED && is_packed(j.values->type);
-            keep_block<D>(all, (float *)j.memory, t.n, states, values, packed);
+            keep_block<D>(all, (float *)memory, t.n, states, values, packed);
         } else if (threadIdx.x % 32 < QUERIES) {
             all.greatest[warp][threadIdx.x % 32] = -INFINITY;
         }

@@ -277,20 +277,20 @@ static __device__ __forceinline__ void score_block(float s[8][4], uint32_t queri
 }
 
 // xPos: logits of 16 keys from `first` on in place of those that meet q_previous.
-// `score_them(a, b)` makes those.
+// `score_them(logits)` makes those.
 template <class Score>
-static __device__ __forceinline__ void
-score_previous(float low[4], float high[4], const sight *sights, int first, Score score_them) {
+static __device__ __forceinline__ void score_previous(float s[2][4], const sight *sights, int first,
+                                                      Score score_them) {
     uint32_t lane = threadIdx.x % 32;
     int own[2] = {sights[lane / 4].own - first, sights[lane / 4 + 8].own - first};
     if (!__any_sync(~0u, own[0] > 0 || own[1] > 0)) return;
-    float a[4], b[4];
-    score_them(a, b);
+    float previous[2][4];
+    score_them(previous);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int key = (int)(lane % 4) * 2 + i % 2;
-        if (key < own[i / 2]) low[i] = a[i];
-        if (key + 8 < own[i / 2]) high[i] = b[i];
+        if (key < own[i / 2]) s[0][i] = previous[0][i];
+        if (key + 8 < own[i / 2]) s[1][i] = previous[1][i];
     }
 }
 
@@ -304,20 +304,20 @@ static __device__ __forceinline__ two_states no_states() {
     return {{-INFINITY, -INFINITY}, {0, 0}};
 }
 
-static __device__ __forceinline__ void lower_and_mask(float s[8][4], const sight *sights, int first,
-                                                      bool alibi) {
-    int g = (int)(threadIdx.x % 32 / 4), t = (int)(threadIdx.x % 4);
-    int begin[2], end[2];
+// R: how many queries a lane has, of which it sees `seen`.
+template <int R>
+static __device__ __forceinline__ void lower_and_mask(float s[8][2 * R], const sight seen[R],
+                                                      int first, bool alibi) {
+    int t = (int)(threadIdx.x % 4), begin[R], end[R];
     bool all = true;
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const sight &v = sights[g + 8 * r];
-        begin[r] = v.begin - first;
-        end[r] = v.end - first;
+    for (int r = 0; r < R; r++) {
+        begin[r] = seen[r].begin - first;
+        end[r] = seen[r].end - first;
         all = all && begin[r] <= 0 && end[r] >= BLOCK_KEYS;
         if (!alibi) continue;
-        float slope = -v.slope;
-        int farthest = v.place - first - 2 * t;
+        float slope = -seen[r].slope;
+        int farthest = seen[r].place - first - 2 * t;
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -328,20 +328,18 @@ static __device__ __forceinline__ void lower_and_mask(float s[8][4], const sight
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 2 * R; i++) {
             int key = n * 8 + 2 * t + i % 2;
             if (key < begin[i / 2] || key >= end[i / 2]) s[n][i] = -INFINITY;
         }
 }
 
-// Logits of the block at `first` to weights, in the order of A fragments; returns the block's
-// states.
-static __device__ __forceinline__ two_states weigh(float s[8][4], const sight *sights, int first,
-                                                   bool alibi, uint32_t weights[4][4]) {
-    lower_and_mask(s, sights, first, alibi);
-    two_states b;
+// Logits of a block to weights, in the order of A fragments; returns the block's states.
+template <int R>
+static __device__ __forceinline__ two_states soften(float s[8][2 * R], uint32_t weights[4][2 * R]) {
+    two_states b = no_states();
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
+    for (int r = 0; r < R; r++) {
         float greatest = fmaxf(s[0][2 * r], s[0][2 * r + 1]);
 #pragma unroll
         for (int n = 1; n < 8; n++) greatest = fmaxf(greatest, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
@@ -353,13 +351,22 @@ static __device__ __forceinline__ two_states weigh(float s[8][4], const sight *s
             float low = power_of_two(__fsub_rn(s[n][2 * r], from));
             float high = power_of_two(__fsub_rn(s[n][2 * r + 1], from));
             sum = __fadd_rn(sum, __fadd_rn(low, high));
-            weights[n / 2][n % 2 * 2 + r] = half_bits(__floats2half2_rn(low, high));
+            weights[n / 2][n % 2 * R + r] = half_bits(__floats2half2_rn(low, high));
         }
         sum = __fadd_rn(sum, __shfl_xor_sync(~0u, sum, 1));
         b.sum[r] = __fadd_rn(sum, __shfl_xor_sync(~0u, sum, 2));
         b.greatest[r] = greatest;
     }
     return b;
+}
+
+// The same of the block at `first`, with what queries see in shared memory.
+static __device__ __forceinline__ two_states weigh(float s[8][4], const sight *sights, int first,
+                                                   bool alibi, uint32_t weights[4][4]) {
+    uint32_t g = threadIdx.x % 32 / 4;
+    const sight seen[2] = {sights[g], sights[g + 8]};
+    lower_and_mask<2>(s, seen, first, alibi);
+    return soften<2>(s, weights);
 }
 
 // 16 keys' values of 16 columns, times their weights.

@@ -100,8 +100,8 @@ static __device__ __forceinline__ void score_frames(float s[8][4], uint32_t quer
     if (!previous) return;
 #pragma unroll
     for (int n = 0; n < 8; n += 2)
-        score_previous(s[n], s[n + 1], sights, first + n * 8, [&](float a[4], float b[4]) {
-            score<D>(a, b, queries + QUERIES * stride, keys + n * 8 * stride);
+        score_previous(s + n, sights, first + n * 8, [&](float previous[2][4]) {
+            score<D>(previous[0], previous[1], queries + QUERIES * stride, keys + n * 8 * stride);
         });
 }
 

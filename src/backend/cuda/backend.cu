@@ -358,6 +358,7 @@ static rill__backend_ops make_ops(bool exact) {
     ops.cap = rill__cuda_cap;
     ops.rotary_table = rill__cuda_rotary_table;
     ops.rotate_store = rill__cuda_rotate_store;
+    ops.attend_step = rill__cuda_attend_step;
     ops.attend = rill__cuda_attend;
     ops.activate = rill__cuda_activate;
     ops.experts = rill__cuda_experts;

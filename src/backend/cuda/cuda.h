@@ -180,6 +180,7 @@ void rill__cuda_rotate_store(rill__backend *be, const rill__buffer *table, rill_
                              const rill__buffer *v, const rill__row *rows, size_t n_rows,
                              const rill__run *runs, size_t n_runs, uint32_t layer, bool local,
                              uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim);
+bool rill__cuda_attend_step(rill__backend *be, const rill__attention *a);
 void rill__cuda_attend(rill__backend *be, const rill__attention *a);
 void rill__cuda_activate(rill__backend *be, rill__buffer *out, const rill__buffer *gate,
                          const rill__buffer *up, rill__activation act, float limit, size_t n_rows,

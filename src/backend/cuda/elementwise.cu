@@ -22,6 +22,8 @@ static __device__ size_t my_four() {
 
 static __global__ void embed_rows(float *out, rill_type type, const uint8_t *raw, size_t row_bytes,
                                   size_t columns, const rill_token *tokens, float scale) {
+    let_next_begin();
+    wait_for_previous();
     size_t row = blockIdx.x, column = (size_t)blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= columns) return;
     const uint8_t *from = raw + (size_t)tokens[row] * row_bytes;
@@ -33,10 +35,9 @@ void rill__cuda_embed(rill__backend *be, rill__buffer *out, const rill__weight *
     (void)tokens;  // the pass's, which the device has
     rill__cuda *cu = rill__cuda_of(be);
     dim3 grid((unsigned)n_rows, pieces(weight->columns, THREADS));
-    embed_rows<<<grid, THREADS, 0, cu->stream>>>(rill__cuda_floats(out), weight->type, weight->raw,
-                                                 weight->row_bytes, weight->columns,
-                                                 cu->step.tokens, scale);
-    RILL_CUDA_STARTED(cu, "embed");
+    rill__cuda_start(cu, "embed", embed_rows, grid, THREADS, 0, rill__cuda_floats(out),
+                     weight->type, weight->raw, weight->row_bytes, weight->columns, cu->step.tokens,
+                     scale);
     rill__cuda_wrote(out);
 }
 
@@ -176,7 +177,9 @@ void rill__cuda_activate(rill__backend *be, rill__buffer *out, const rill__buffe
 
 static __global__ void copy_rows(float *out, __half *half, const float *in, const uint32_t *rows,
                                  size_t width) {
+    let_next_begin();
     size_t to = blockIdx.x * width, from = rows[blockIdx.x] * width;
+    wait_for_previous();
     size_t at = 4 * ((size_t)blockIdx.y * blockDim.x + threadIdx.x);
     if (at >= width) return;
     rill__cuda_four f = rill__cuda_load4(in + from, at, width);
@@ -190,8 +193,7 @@ void rill__cuda_select_rows(rill__backend *be, rill__buffer *out, const rill__bu
     // Where the device has these row numbers, which are some of the pass's.
     const uint32_t *wanted = cu->step.wanted + (rows - cu->pass->wanted);
     dim3 grid((unsigned)n_rows, pieces(width, 4 * THREADS));
-    copy_rows<<<grid, THREADS, 0, cu->stream>>>(rill__cuda_floats(out), out->half,
-                                                rill__cuda_floats(in), wanted, width);
-    RILL_CUDA_STARTED(cu, "select_rows");
+    rill__cuda_start(cu, "select_rows", copy_rows, grid, THREADS, 0, rill__cuda_floats(out),
+                     out->half, rill__cuda_floats(in), wanted, width);
     rill__cuda_wrote_halves(out, 1);
 }

@@ -5,6 +5,7 @@
 // The table is the CPU's: 64-bit integers reduce the angle, double evaluates it. `rotate_store` is
 // one kernel, since at one row most of its time is that of a start: a warp takes a head of a row.
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/rotary.cuh"
 #include "backend/cuda/values.cuh"
 
 // ---- Tables -------------------------------------------------------------------------------------
@@ -38,6 +39,8 @@ static __device__ float2 faded(float2 x, double log_zeta, double offset) {
 
 // A thread has a pair of a row, in all frames: see rill__rope for what they are.
 static __global__ void fill_table(table_job job) {
+    let_next_begin();
+    wait_for_previous();
     size_t index = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= job.n_rows * job.n_pairs) return;
     size_t row_number = index / job.n_pairs, i = index % job.n_pairs;
@@ -84,8 +87,7 @@ void rill__cuda_rotary_table(rill__backend *be, rill__buffer *out, const rill__r
     // Few to a block: double takes its time, and one row shall have many processors for it.
     enum { THREADS = 64 };
     unsigned blocks = (unsigned)((n_rows * rope->n_pairs + THREADS - 1) / THREADS);
-    fill_table<<<blocks, THREADS, 0, cu->stream>>>(job);
-    RILL_CUDA_STARTED(cu, "rotary_table");
+    rill__cuda_start(cu, "rotary_table", fill_table, blocks, THREADS, 0, job);
 }
 
 // ---- Rotating and storing -----------------------------------------------------------------------
@@ -122,12 +124,6 @@ static __device__ __forceinline__ const float2 *frame_of(const rotate_job &job, 
 // Columns of a pair.
 static __device__ __forceinline__ uint2 columns_of(const rotate_job &job, uint32_t pair) {
     return job.interleaved ? uint2{2 * pair, 2 * pair + 1} : uint2{pair, pair + job.n_pairs};
-}
-
-// a and b become a cos - b sin and b cos + a sin, rounded as the CPU rounds.
-static __device__ __forceinline__ float2 turned(float2 x, float2 turn) {
-    return {__fsub_rn(__fmul_rn(x.x, turn.x), __fmul_rn(x.y, turn.y)),
-            __fadd_rn(__fmul_rn(x.y, turn.x), __fmul_rn(x.x, turn.y))};
 }
 
 // A query into each of its frames; a lane reads and writes the same numbers of `q`.
