@@ -84,17 +84,7 @@ static __device__ __forceinline__ void wgmma(float (&d)[64], const uint32_t (&a)
     RILL_WGMMA_N8(d[0]), RILL_WGMMA_N8(d[1]), RILL_WGMMA_N8(d[2]), RILL_WGMMA_N8(d[3]),            \
         RILL_WGMMA_N8(d[4]), RILL_WGMMA_N8(d[5]), RILL_WGMMA_N8(d[6]), RILL_WGMMA_N8(d[7])
 
-// d[64, 64] {+}= a[64, 16] b[64, 16]: both in shared memory, rows of 16 of what is summed.
-static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], uint64_t a, uint64_t b,
-                                                  int add) {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " RILL_WGMMA_N64
-                 ", %32, %33, p, 1, 1, 0, 0;\n}"
-                 : RILL_WGMMA_ALL(d)
-                 : "l"(a), "l"(b), "r"(add));
-}
-
-// The same with a in registers, as mma.m16n8k16 has it.
+// d[64, 64] {+}= a[64, 16] b[64, 16]: as above, with such accumulators.
 static __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], const uint32_t (&a)[4],
                                                   uint64_t b, int add) {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
