@@ -22,8 +22,7 @@
 // all else are float32.
 #include "backend/cuda/attend_launch.cuh"
 
-// Scratch of the split way: counters, and parts of as many tiles as have room;
-// others go whole.
+// Scratch of the split way: counters, and parts of as many tiles as have room; others go whole.
 static const size_t MOST_COUNTERS = 1 << 16;
 static const size_t MOST_PARTS_BYTES = 64 << 20;
 
@@ -54,16 +53,21 @@ attend_args rill__cuda_attend_args(const rill__cuda *cu, const rill__attention *
     return args;
 }
 
-// Whether tensor cores can do a run, whatever others are in the batch.
-static bool is_narrow_run(const rill__attention *a, size_t run) {
-    const rill__kv *kv = &a->runs[run].kv[a->layer];
-    return kv->key_type != RILL_TYPE_F32 && kv->value_type != RILL_TYPE_F32;
+// Runs from `first` on that go together, for their caches are of the same types: the shared memory
+// that a kernel asks for, and so whether it can run, must not depend on who else is in the batch.
+static size_t count_alike(const rill__attention *a, size_t first) {
+    const rill__kv *kv = &a->runs[first].kv[a->layer];
+    size_t n = 1;
+    for (; n < TILE_RUNS && first + n < a->n_runs; n++) {
+        const rill__kv *next = &a->runs[first + n].kv[a->layer];
+        if (next->key_type != kv->key_type || next->value_type != kv->value_type) break;
+    }
+    return n;
 }
 
 // Parts that the queries of a tile of the split way may see, and the sinks.
 static uint32_t parts_of(size_t visible) {
-    // The rows of a tile are neighbours: together they see less than WARP_QUERIES
-    // more than one.
+    // The rows of a tile are neighbours: together they see less than WARP_QUERIES more than one.
     return (uint32_t)((visible + WARP_QUERIES + 2 * PART_KEYS - 2) / PART_KEYS) + 1;
 }
 
@@ -117,8 +121,8 @@ static void add_cache(cache_kinds *kinds, const rill__kv *kv) {
         kinds->value_row_bytes = (uint32_t)kv->value_row_bytes;
 }
 
-// Runs of so few queries that the split way reads the cache once go that way;
-// others do, too, if the whole way would leave most of the device idle.
+// Runs of so few queries that the split way reads the cache once go that way; others do, too, if
+// the whole way would leave most of the device idle.
 static void make_plan(const rill__cuda *cu, const rill__attention *a, const attend_args &args,
                       size_t first, size_t n, plan *p) {
     uint32_t group = a->n_heads / a->n_kv_heads, wholes = 0, queries = 1;
@@ -127,12 +131,10 @@ static void make_plan(const rill__cuda *cu, const rill__attention *a, const atte
     uint32_t whole_queries = p->wide ? p->wide : rill__cuda_attend_whole_queries();
     for (size_t i = 0; i < n; i++) {
         const rill__run *run = &a->runs[first + i];
-        const rill__kv *kv = &run->kv[a->layer];
-        if (!is_narrow_run(a, first + i)) continue;
         size_t all = run->n_rows * group;
         wholes += tiles_of(run, group, whole_queries);
         if (all > queries) queries = all < WARP_QUERIES ? (uint32_t)all : (uint32_t)WARP_QUERIES;
-        add_cache(&p->kinds, kv);
+        add_cache(&p->kinds, &run->kv[a->layer]);
     }
     uint32_t left = lay_out_scratch(cu, a, queries, &p->scratch);
     bool idle = wholes * a->n_kv_heads * 2 < (uint32_t)cu->processors;
@@ -141,19 +143,20 @@ static void make_plan(const rill__cuda *cu, const rill__attention *a, const atte
     for (size_t i = 0; i < n; i++) {
         const rill__run *run = &a->runs[first + i];
         uint32_t split = tiles_of(run, group, WARP_QUERIES);
-        bool narrow = is_narrow_run(a, first + i);
-        bool splits = narrow && (split <= 1 || idle) && split <= left;
+        bool splits = (split <= 1 || idle) && split <= left;
         if (splits) left -= split;
         p->split.first[i + 1] = p->split.first[i] + (splits ? split : 0);
-        uint32_t whole = splits || !narrow ? 0 : tiles_of(run, group, whole_queries);
+        uint32_t whole = splits ? 0 : tiles_of(run, group, whole_queries);
         p->whole.first[i + 1] = p->whole.first[i] + whole;
     }
 }
 
-// False if the device has too little shared memory for one of the ways: then it
-// has neither.
+// False if tensor cores cannot do these: caches of float32, or too little shared memory for one of
+// the ways.
 static bool attend_runs(rill__cuda *cu, const rill__attention *a, const attend_args &args,
                         size_t first, size_t n) {
+    const rill__kv *kv = &a->runs[first].kv[a->layer];
+    if (kv->key_type == RILL_TYPE_F32 || kv->value_type == RILL_TYPE_F32) return false;
     plan p;
     make_plan(cu, a, args, first, n, &p);
     auto whole = p.wide ? rill__cuda_attend_wide : rill__cuda_attend_whole;
@@ -168,15 +171,14 @@ void rill__cuda_attend(rill__backend *be, const rill__attention *a) {
                           __LINE__);
         return;
     }
-    attend_args args = rill__cuda_attend_args(cu, a);
-    size_t n_narrow = 0;
-    for (size_t i = 0; i < a->n_runs; i++) n_narrow += is_narrow_run(a, i);
-    bool tensor = !cu->exact && !a->weights && attend_width(a->head_dim) && n_narrow > 0;
-    for (size_t first = 0; tensor && first < a->n_runs; first += TILE_RUNS) {
-        size_t left = a->n_runs - first;
-        tensor = attend_runs(cu, a, args, first, left < TILE_RUNS ? left : (size_t)TILE_RUNS);
+    const attend_args args = rill__cuda_attend_args(cu, a);
+    bool tensor = !cu->exact && !a->weights && attend_width(a->head_dim);
+    for (size_t first = 0, n; first < a->n_runs; first += n) {
+        n = count_alike(a, first);
+        if (tensor && attend_runs(cu, a, args, first, n)) continue;
+        const rill__run *last = &a->runs[first + n - 1];
+        size_t row = a->runs[first].first_row;
+        rill__cuda_attend_exact(cu, args, row, last->first_row + last->n_rows - row);
     }
-    args.only_wide = tensor;
-    if (!tensor || n_narrow < a->n_runs) rill__cuda_attend_exact(cu, args, a->n_rows);
     rill__cuda_wrote_halves(a->out, 1);
 }

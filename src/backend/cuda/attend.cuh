@@ -30,7 +30,6 @@ struct attend_args {
     uint32_t window;
     float scale;
     bool off_by_one;
-    bool only_wide;  // exact kernel: runs of narrow caches are others' work
     bool alibi;
     float slopes[RILL_CUDA_ALIBI_HEADS];
 };
@@ -62,7 +61,9 @@ static __device__ __forceinline__ size_t rows_of_head(const rill__cuda_kv &kv) {
     return (size_t)kv.n_sinks + kv.ring_rows;
 }
 
-// Attention with sums in double, for what attend.cu has no better way for. (attend_exact.cu)
-void rill__cuda_attend_exact(rill__cuda *cu, const attend_args &args, size_t n_rows);
+// Attention of rows [first_row, + n_rows) with sums in double, for what attend.cu has no better way
+// for. (attend_exact.cu)
+void rill__cuda_attend_exact(rill__cuda *cu, const attend_args &args, size_t first_row,
+                             size_t n_rows);
 
 #endif

@@ -227,12 +227,10 @@ static size_t memory_bytes(uint32_t head_dim) {
 }
 
 static __global__ void __launch_bounds__(THREADS)
-    attend_exact_kernel(const __grid_constant__ attend_args a, uint32_t n_slices) {
+    attend_exact_kernel(const __grid_constant__ attend_args a, uint32_t first_row,
+                        uint32_t n_slices) {
     extern __shared__ double shared[];
-    uint32_t row = blockIdx.y, head = blockIdx.x, run = a.run_of[row];
-    if (a.only_wide && a.caches[run].key_type != RILL_TYPE_F32 &&
-        a.caches[run].value_type != RILL_TYPE_F32)
-        return;
+    uint32_t row = first_row + blockIdx.x, head = blockIdx.y, run = a.run_of[row];
     const piece p = {a.rows + row, a.caches[run],  row,
                      head,         head / a.group, own_fade_block(a, run, a.rows[row].token),
                      n_slices};
@@ -248,9 +246,10 @@ static __global__ void __launch_bounds__(THREADS)
     write_weights(a, p, m, false, of.greatest, of.recent);
 }
 
-void rill__cuda_attend_exact(rill__cuda *cu, const attend_args &args, size_t n_rows) {
-    dim3 grid(args.n_heads, (unsigned)n_rows);
+void rill__cuda_attend_exact(rill__cuda *cu, const attend_args &args, size_t first_row,
+                             size_t n_rows) {
+    dim3 grid((unsigned)n_rows, args.n_heads);
     attend_exact_kernel<<<grid, THREADS, memory_bytes(args.head_dim), cu->stream>>>(
-        args, slices_of(args.head_dim));
+        args, (uint32_t)first_row, slices_of(args.head_dim));
     RILL_CUDA_STARTED(cu, "attend_exact");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The two ways of attention on tensor cores, and what starting them has in common. See attend.cu.
+// The ways of attention on tensor cores, and what starting them has in common. See attend.cu.
 #ifndef RILL_BACKEND_CUDA_ATTEND_LAUNCH_CUH
 #define RILL_BACKEND_CUDA_ATTEND_LAUNCH_CUH
 
@@ -48,7 +48,7 @@ static inline uint32_t raw_bytes(uint32_t n, uint32_t row_bytes) {
     return (n * row_bytes + 64 + 15) / 16 * 16;
 }
 
-// Lets a kernel have that much shared memory; asked once for each size.
+// Lets a kernel have that much shared memory. False: the device has less.
 static inline bool allow_shared(rill__cuda *cu, const void *kernel, size_t bytes) {
     int most = 0;
     if (RILL_CUDA_TRY(cu, cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin,

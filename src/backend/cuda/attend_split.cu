@@ -287,6 +287,7 @@ template <int D>
 static ring ring_of(const rill__cuda *cu, uint32_t queries_bytes, uint64_t blocks) {
     uint32_t at_once = (uint32_t)((blocks + cu->processors - 1) / cu->processors);
     if (at_once > BLOCKS<D>) at_once = BLOCKS<D>;
+    if (at_once < 1) at_once = 1;
     ring r = {16, TILE_BYTES<D>, 0};
     do {
         r.places /= 2;

@@ -71,6 +71,11 @@ static __device__ __forceinline__ few_place place_of(const product_args &a) {
     return p;
 }
 
+// Matrices that a block multiplies.
+static __host__ __device__ __forceinline__ uint32_t parts_of(const product_args &a) {
+    return a.after == AFTER_ACTIVATE ? a.n_matrices : 1;
+}
+
 // Shared memory of a block: what every architecture from 8.0 on has.
 static constexpr size_t MOST_FEW_SHARED = 99 << 10;
 
@@ -197,7 +202,7 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
     }
     bool inside = p.tile * RILL_TILE_ROWS < w.rows;
     uint32_t part_floats = n_segments * (NT * 8 * 16);
-    uint8_t *sent = (uint8_t *)(parts + a.n_matrices * part_floats);
+    uint8_t *sent = (uint8_t *)(parts + parts_of(a) * part_floats);
     __half *x = (__half *)(sent + blockDim.x / 32 * few_sent_bytes<KIND>);
     sent += threadIdx.x / 32 * few_sent_bytes<KIND>;
     few_tiles<KIND, NT> tiles;
@@ -226,14 +231,14 @@ static __global__ void __launch_bounds__(32 * MOST_WARPS)
 template <int KIND>
 static void start_few(rill__cuda *cu, const product_args *a, unsigned n_tiles, unsigned n_routed) {
     unsigned n_segments = (a->weights[0].column_tiles + SEGMENT_TILES - 1) / SEGMENT_TILES;
-    unsigned at_once = a->after == AFTER_ACTIVATE ? a->n_matrices : 1, most = MOST_WARPS / at_once;
+    unsigned at_once = parts_of(*a), most = MOST_WARPS / at_once;
     int nt = n_routed || a->n_rows <= 8 ? 1 : a->n_rows <= 16 ? 2 : 4;
     unsigned threads;
     size_t bytes;
     do {  // fewer warps where a long row's parts leave too little shared memory
         unsigned rounds = (n_segments + most - 1) / most;
         threads = 32 * at_once * ((n_segments + rounds - 1) / rounds);
-        bytes = (size_t)a->n_matrices * n_segments * nt * 8 * 16 * sizeof(float) +
+        bytes = (size_t)at_once * n_segments * nt * 8 * 16 * sizeof(float) +
                 threads / 32 * few_sent_bytes<KIND>;
         if (a->normed) bytes += a->columns * sizeof(__half);
     } while (bytes > MOST_FEW_SHARED && (most /= 2) > 0);

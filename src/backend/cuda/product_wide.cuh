@@ -264,15 +264,21 @@ static __global__ void __launch_bounds__(S::threads, S::blocks)
 #endif
 }
 
+// The driver's cuTensorMapEncodeTiled; NULL: it has none.
+static inline void *find_map_encoder() {
+    void *encode = nullptr;
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSuccess;
+    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &encode, 12000,
+                                         cudaEnableDefault, &found) == cudaSuccess)
+        return encode;
+    cudaGetLastError();
+    return nullptr;
+}
+
 // Rows of x as their copies see them: boxes of 64 columns and `box` rows, in the 128-byte swizzle.
 // What is beyond the last column or row becomes zeros.
 static inline bool map_rows(rill__cuda *cu, const product_args *a, uint32_t box, CUtensorMap *map) {
-    static void *encode = nullptr;
-    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSuccess;
-    if (!encode &&
-        RILL_CUDA_TRY(cu, cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &encode, 12000,
-                                                           cudaEnableDefault, &found)))
-        return false;
+    static void *const encode = find_map_encoder();
     const cuuint64_t size[] = {a->columns, a->n_rows}, stride[] = {a->columns * sizeof(__half)};
     const cuuint32_t boxes[] = {RILL_TILE_COLUMNS, box}, steps[] = {1, 1};
     CUresult result = CUDA_ERROR_NOT_FOUND;
