@@ -483,7 +483,7 @@ RILL_NODISCARD RILL_API rill_status rill_stream_generate(rill_stream *stream,
 
 // Writes the whole state (tokens, cache, sampler, position) to `path`: to a temporary file beside
 // it first, which is synced and renamed, so that an earlier snapshot there survives a crash or a
-// full disk. RILL_EIO, RILL_ENOMEM.
+// full disk. RILL_EINVAL: a file is there that is no snapshot, and stays. RILL_EIO, RILL_ENOMEM.
 RILL_NODISCARD RILL_API rill_status rill_stream_save(const rill_stream *stream, const char *path,
                                                      rill_error *err);
 

@@ -3,6 +3,7 @@
 #include "backend/cuda_library.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,26 @@ typedef struct library {
 // Never unloaded: the runtime in it has threads and handlers that end with the process.
 static void *load(const char *path) {
     return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+// The loader maps what the file says it has, and dies of a copy that was cut short: its table of
+// sections stands at the end (ELF-64). What cannot be looked at is the loader's to refuse.
+static bool is_cut_short(const char *path) {
+    Elf64_Ehdr head;
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    bool elf = fread(&head, sizeof head, 1, file) == 1 &&
+               memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && head.e_ident[EI_CLASS] == ELFCLASS64;
+    off_t size = fseeko(file, 0, SEEK_END) == 0 ? ftello(file) : 0;
+    (void)fclose(file);
+    uint64_t end = head.e_shoff + (uint64_t)head.e_shnum * head.e_shentsize;
+    return elf && (end < head.e_shoff || end > (uint64_t)size);
+}
+
+static rill_status refuse_cut(const char *path, rill_error *err) {
+    return rill__fail(err, RILL_EUNSUPPORTED,
+                      "device: cuda: %s: is cut short: copy or install the whole %s", path,
+                      RILL_CUDA_LIBRARY);
 }
 
 // A file that is there is the one that is meant: if it cannot be loaded, that is said.
@@ -54,14 +75,18 @@ static bool find_beside_librill(library *lib) {
 static rill_status find(library *lib, rill_error *err) {
     const char *chosen = getenv("RILL_CUDA_LIBRARY");
     if (chosen && *chosen) {
-        snprintf(lib->path, sizeof lib->path, "%s", chosen);
-        lib->handle = load(chosen);
+        // A name without a slash is the loader's to find, unless there is such a file.
+        bool here = !strchr(chosen, '/') && access(chosen, R_OK) == 0;
+        snprintf(lib->path, sizeof lib->path, "%s%s", here ? "./" : "", chosen);
+        if (is_cut_short(lib->path)) return refuse_cut(lib->path, err);
+        lib->handle = load(lib->path);
         if (lib->handle) return RILL_OK;
         return rill__fail(err, RILL_EUNSUPPORTED,
                           "device: cuda: RILL_CUDA_LIBRARY: %s; the path of a %s is right",
                           dlerror(), RILL_CUDA_LIBRARY);
     }
     if (find_beside_librill(lib) || find_beside_program(lib)) {
+        if (is_cut_short(lib->path)) return refuse_cut(lib->path, err);
         lib->handle = load(lib->path);
         if (lib->handle) return RILL_OK;
         return rill__fail(err, RILL_EUNSUPPORTED, "device: cuda: %s", dlerror());

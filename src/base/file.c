@@ -131,6 +131,23 @@ bool rill__directory_exists(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool rill__file_begins_otherwise(const char *path, const void *bytes, size_t n) {
+    char first[64];
+    struct stat what;
+    if (stat(path, &what) != 0 || !S_ISREG(what.st_mode) || what.st_size == 0) return false;
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    bool same = fread(first, 1, n, file) == n && memcmp(first, bytes, n) == 0;
+    (void)fclose(file);
+    return !same;
+}
+
+bool rill__same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
 char *rill__path_join(const char *directory, const char *name) {
     size_t a = strlen(directory), b = strlen(name);
     char *path = rill__malloc(a + b + 2);

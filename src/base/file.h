@@ -32,6 +32,12 @@ RILL_NODISCARD rill_status rill__file_read(const char *path, size_t ceiling, cha
 // True if `path` names something that exists (of any kind).
 bool rill__file_exists(const char *path);
 bool rill__directory_exists(const char *path);
+// What a snapshot begins with (stream/snapshot.c): whoever will write one can look at once.
+#define RILL_SNAPSHOT_MAGIC "RILLSNAP"
+// True if it is a regular file that is not empty and does not begin with these n bytes, 64 at most.
+bool rill__file_begins_otherwise(const char *path, const void *bytes, size_t n);
+// True if both name the same thing, by whatever links.
+bool rill__same_file(const char *a, const char *b);
 
 // "dir" + "/" + "name", the caller's; NULL when memory is out.
 char *rill__path_join(const char *directory, const char *name);

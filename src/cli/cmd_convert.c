@@ -5,15 +5,7 @@
 #include "cli/terminal.h"
 
 #include "base/base.h"
-
-#include <sys/stat.h>
-
-// Writing onto what is read would replace a model by a coarser one of itself.
-static bool same_file(const char *a, const char *b) {
-    struct stat one, other;
-    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
-           one.st_ino == other.st_ino;
-}
+#include "base/file.h"
 
 static int run(rill__settings *s) {
     rill_error err = {0};
@@ -23,7 +15,8 @@ static int run(rill__settings *s) {
         return rill__usage("convert: wants a model and a file to write: rill convert SOURCE "
                            "TARGET.gguf --type q8_0");
     rill_status status = rill__find_model(s->positionals[0], &source, &err);
-    if (status == RILL_OK && same_file(source, s->positionals[1]))
+    // Writing onto what is read would replace a model by a coarser one of itself.
+    if (status == RILL_OK && rill__same_file(source, s->positionals[1]))
         status = rill__fail(&err, RILL_EINVAL, "%s: is the model itself: name another TARGET",
                             s->positionals[1]);
     const rill_convert_options options = {

@@ -113,6 +113,13 @@ static void summary(run_state *r) {
 
 // Hours of writing that cannot be saved at the end would be lost: find out now.
 static rill_status check_save(const char *path, rill_error *err) {
+    const char *magic = RILL_SNAPSHOT_MAGIC;
+    if (path && rill__file_begins_otherwise(path, magic, strlen(magic)))
+        return rill__fail(
+            err, RILL_EINVAL,
+            "--save: %s is there, and is no snapshot: it stays as it is; another name "
+            "is right",
+            path);
     return path ? rill__file_check_writable(path, err) : RILL_OK;
 }
 

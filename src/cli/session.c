@@ -104,6 +104,23 @@ static rill_status open_model(rill__session *session, const rill__settings *s, c
                                             s->sampling.seed, &session->model, err);
 }
 
+// Who names a library for the GPU that is there means it: that it cannot be used is said, though
+// the CPU computes. (A path of nothing keeps rill from looking for one.)
+static void warn_of_library(const rill_device *device) {
+    const char *library = getenv("RILL_CUDA_LIBRARY");
+    uint64_t total, available;
+    if (!library || !rill__file_exists(library) || rill_device_memory(device, &total, &available))
+        return;
+    rill_device_options options;
+    rill_device *gpu = NULL;
+    rill_error err;
+    rill_device_options_default(&options);
+    options.device = "cuda";
+    if (rill_device_open(&options, &gpu, &err) != RILL_OK)
+        rill__warn("%s; the CPU computes instead", err.message);
+    rill_device_close(&gpu);
+}
+
 // Weights that a GPU has no room for go to the CPU, unless that GPU was asked for.
 static rill_status open_device_and_model(rill__session *session, const rill__settings *s,
                                          const char *path, rill_error *err) {
@@ -112,6 +129,7 @@ static rill_status open_device_and_model(rill__session *session, const rill__set
     rill_status status = rill_device_open(&s->device, &session->device, err);
     if (status == RILL_OK) status = open_model(session, s, path, err);
     bool any = !s->device.device || strcmp(s->device.device, "auto") == 0;
+    if (status == RILL_OK && any) warn_of_library(session->device);
     if (status != RILL_ENOMEM || !any || !rill_device_memory(session->device, &total, &available))
         return status;
     rill__warn("%s; the CPU computes instead", err->message);
@@ -121,10 +139,27 @@ static rill_status open_device_and_model(rill__session *session, const rill__set
     return status == RILL_OK ? open_model(session, s, path, err) : status;
 }
 
+// What is written must not be what is read: the model, or the text.
+static rill_status check_outputs(const rill__settings *s, const char *model, rill_error *err) {
+    const struct {
+        const char *option, *path;
+    } outputs[] = {{"--save", s->save}, {"--out", s->out}, {"--csv", s->csv}};
+    const char *const inputs[] = {model, s->file, s->token_file};
+    for (size_t o = 0; o < sizeof outputs / sizeof *outputs; o++)
+        for (size_t i = 0; outputs[o].path && i < sizeof inputs / sizeof *inputs; i++)
+            if (inputs[i] && rill__same_file(outputs[o].path, inputs[i]))
+                return rill__fail(
+                    err, RILL_EINVAL,
+                    "%s: %s is what is read: it stays as it is; another name is right",
+                    outputs[o].option, outputs[o].path);
+    return RILL_OK;
+}
+
 rill_status rill__session_open(rill__session *session, const rill__settings *s, const char *model,
                                rill_error *err) {
     char *path = NULL;
     rill_status status = rill__find_model(model, &path, err);
+    if (status == RILL_OK) status = check_outputs(s, path, err);
     if (status == RILL_OK) status = open_device_and_model(session, s, path, err);
     rill__free(path);
     if (status != RILL_OK) return status;

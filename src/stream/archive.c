@@ -2,6 +2,8 @@
 // Reading and writing a state's bytes, with a checksum (XXH3, 64 bits) over all of them at the end.
 #include "stream/archive.h"
 
+#include "base/file.h"
+
 #include <string.h>
 
 enum { MAGIC_BYTES = 8, CHECKSUM_BYTES = 8 };
@@ -12,6 +14,12 @@ rill_status rill__archive_save(rill__archive *a, const char *path, const char *m
     a->path = path;
     a->err = err;
     XXH3_64bits_reset(&a->hash);
+    // A model or a text, whose name was given by mistake.
+    if (rill__file_begins_otherwise(path, magic, MAGIC_BYTES))
+        return a->status = rill__fail(err, RILL_EINVAL,
+                                      "%s: is there, and is no snapshot: it stays as it is; "
+                                      "another name is right",
+                                      path);
     a->status = rill__writer_open(path, &a->writer, err);
     rill__archive_put(a, magic, MAGIC_BYTES);
     return a->status;

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-static const char magic[] = "RILLSNAP";
+static const char magic[] = RILL_SNAPSHOT_MAGIC;
 // Version 1 had no scaling of RoPE.
 enum { SNAPSHOT_VERSION = 2, OLDEST_VERSION = 1 };
 static const uint64_t max_seen = (uint64_t)1 << 62;

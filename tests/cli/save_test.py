@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import time
 
 from support import SMALL, Test, main, rill, start
@@ -64,6 +65,22 @@ class Save(Test):
     def test_places_that_cannot_be_written(self):
         self.refused(1, ["absent/s"], "run", "-n", "1", "--save", self.path("absent/s"))
         self.refused(1, ["directory"], "run", "-n", "1", "--save", self.folder)
+
+    def test_nothing_else_is_written_over(self):
+        # A model or a text whose name was given by mistake: the file stays, and before any work.
+        model = self.path("m.gguf")
+        shutil.copy(os.path.join(os.environ["RILL_MODEL"], "rill-30m.gguf"), model)
+        text, other = self.write("t", b"It was late\n"), self.write("o", b"something else\n")
+        for name, args in (("m.gguf", ["run", model, "-n", "1", "--save", model]),
+                           ("m.gguf", ["logits", model, "--tokens", "1", "--out", model]),
+                           ("t", ["run", "-f", text, "-n", "1", "--save", text]),
+                           ("t", ["eval", "perplexity", "-f", text, "--tokens", "3", "--csv", text]),
+                           ("o", ["run", "-n", "1", "--save", other])):
+            with open(self.path(name), "rb") as file:
+                before = file.read()
+            self.refused(2, [name, "it stays as it is"], *args)
+            with open(self.path(name), "rb") as file:
+                self.assertEqual(file.read(), before)
 
     def test_a_full_disk(self):
         path = self.path("s")

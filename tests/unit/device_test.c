@@ -8,8 +8,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -87,6 +89,23 @@ static void what_is_wrong_with_a_library_is_said(void **state) {
     expect_refused("cuda", RILL_EUNSUPPORTED, "has no rill__cuda_backend_version");
 }
 
+// The system's loader would die of it.
+static void a_library_cut_short_is_refused(void **state) {
+    (void)state;
+    char path[] = "cut-XXXXXX", some[4096];
+    int cut = mkstemp(path);
+    FILE *whole = fopen(FAKE_CUDA, "rb");
+    assert_true(cut >= 0 && whole);
+    size_t n = fread(some, 1, sizeof some, whole);
+    assert_int_equal(write(cut, some, n), n);
+    (void)fclose(whole);
+    close(cut);
+    use_library(path);
+    expect_refused("cuda", RILL_EUNSUPPORTED, "is cut short");
+    expect_opened(&(rill_device_options){.device = "auto"}, "cpu ");
+    unlink(path);
+}
+
 static void a_public_device_tells_its_backend(void **state) {
     (void)state;
     rill_error err;
@@ -110,6 +129,7 @@ int main(void) {
         cmocka_unit_test(a_gpu_is_opened_by_number),
         cmocka_unit_test(auto_takes_the_gpu_and_falls_back),
         cmocka_unit_test(what_is_wrong_with_a_library_is_said),
+        cmocka_unit_test(a_library_cut_short_is_refused),
         cmocka_unit_test(a_public_device_tells_its_backend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

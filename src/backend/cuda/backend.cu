@@ -406,7 +406,11 @@ static rill_status find_architecture(rill__cuda *cu, const cudaDeviceProp *p, ri
 }
 
 static rill_status open_device(rill__cuda *cu, rill_error *err) {
-    int count = 0;
+    int count = 0, driver = 0;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        return rill__fail(err, RILL_EUNSUPPORTED,
+                          "device: cuda: no GPU can be used: there is no NVIDIA driver "
+                          "(libcuda.so.1) on this machine");
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess)
         return rill__fail(err, RILL_EUNSUPPORTED, "device: cuda: no GPU can be used: %s",
