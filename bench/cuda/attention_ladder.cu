@@ -8,10 +8,9 @@
 //
 // and v2 with what comes before it in a layer, `rotate_store`, whose bits v3 must have. A rung is a
 // CUDA graph of as many layers as hold 256 MB or more of keys and values, so that none is found in
-// the L2 cache; a line says how long one layer takes, the share of the read roof (measured in the
-// same run) at which its cache was read, how far the results are from v1's, and a sum over the
-// results' bits: it stays as it is while the order of sums does. With many rows of a stream at once
-// arithmetic counts, and the line says Tflop/s.
+// the L2 cache; a line says how long one layer takes, the share of the read roof of the same run,
+// how far the results are from v1's, and a sum over the results' bits: it stays as it is while the
+// order of sums does. With many rows of a stream at once the line says Tflop/s.
 //
 //     attention_ladder [NAME [v1]]   shapes that have NAME in theirs; v1's time, too
 #include "backend/cuda/host.h"
@@ -457,7 +456,7 @@ static void climb(const shape &s, const rill_roof &roof, rill__cuda cu, bool slo
     }
     printf("  off by %.1e at most; bits %016llx%s\n", off, (unsigned long long)bits,
            off < 2e-3 ? "" : "  WRONG");
-    if (!(off < 2e-3)) wrong++;
+    wrong += !(off < 2e-3);
     if (slow) say(w, "v1", measure(w, [&](uint32_t i) { attend_plainly(w, i); }), roof);
     rill__cuda_rotary_table(&w.cu.base, &w.table, nullptr, w.rows.size(), w.runs.data(),
                             w.runs.size(), false);
@@ -472,10 +471,9 @@ static void climb(const shape &s, const rill_roof &roof, rill__cuda cu, bool slo
     printf("  %-26s %9.2f us\n", "rotate_store alone",
            measure(w, [&](uint32_t i) { rotate(w, i); }));
     if (step(w, 0)) say(w, "v3", measure(w, [&](uint32_t i) { step(w, i); }), roof);
-    if (!same_bits(w)) {
-        printf("  v3 has other bits  WRONG\n");
-        wrong++;
-    }
+    bool same = same_bits(w);
+    if (!same) printf("  v3 has other bits  WRONG\n");
+    wrong += !same;
     fflush(stdout);
     for (void *p : w.memory) cudaFree(p);
 }

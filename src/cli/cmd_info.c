@@ -196,7 +196,8 @@ const rill__command rill__command_info = {
         "Sizes, trained context, recommended window, and the memory of a stream with the given\n"
         "sinks and window against a cache that keeps --tokens. --shape asks about a model one\n"
         "does not have: layers=24,hidden=768,heads=12[,kv=12,head_dim=64,context=2048].\n"
-        "With --device also how many streams fit beside a model on that device.",
+        "With --device also how many streams fit beside a model on that device: of the\n"
+        "window that is asked for (or recommended), and of usual ones.",
     .max_positionals = 1,
     .run = run,
 };

@@ -29,9 +29,27 @@ static rill_status count(const rill_model *model, const rill_stream_options *o, 
     return RILL_OK;
 }
 
+// Usual capacities that hold more than the sinks and no more than the model was trained on, and the
+// one that is asked for or recommended, in order.
+static size_t choose_capacities(const rill_stream_options *o, uint32_t most,
+                                uint32_t out[RILL_FITS_CAPACITIES]) {
+    static const uint32_t usual[] = {256, 1024, 2048, 4096};
+    uint32_t own = o->sinks + o->window;
+    size_t n = 0;
+    bool there = false;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        if (!there && own <= usual[i]) {
+            out[n++] = own;
+            there = true;
+        }
+        if (usual[i] != own && usual[i] > o->sinks && usual[i] <= most) out[n++] = usual[i];
+    }
+    if (!there) out[n++] = own;
+    return n;
+}
+
 rill_status rill__fits_find(const rill_device *device, const rill_model *model,
                             const rill__settings *s, rill__fits *out, rill_error *err) {
-    static const uint32_t capacities[RILL_FITS_CAPACITIES] = {256, 1024, 2048, 4096};
     rill__fits f = {.device = rill_device_describe(device),
                     .types = {RILL_TYPE_F16, RILL_TYPE_Q8_0, RILL_TYPE_Q4_0}};
     rill_stream_options o;
@@ -43,11 +61,9 @@ rill_status rill__fits_find(const rill_device *device, const rill_model *model,
     find_memory(device, &f);
     o.default_types = false;
     o.chunk = s->stream.chunk;  // half the window, if nothing was said
-    for (size_t i = 0; i < RILL_FITS_CAPACITIES; i++) {
-        if (capacities[i] <= o.sinks || capacities[i] > info.trained_context) continue;
-        size_t row = f.n_capacities++;
-        f.capacities[row] = capacities[i];
-        o.window = capacities[i] - o.sinks;
+    f.n_capacities = choose_capacities(&o, info.trained_context, f.capacities);
+    for (size_t row = 0; row < f.n_capacities; row++) {
+        o.window = f.capacities[row] - o.sinks;
         for (size_t t = 0; status == RILL_OK && t < RILL_FITS_TYPES; t++) {
             o.key_type = o.value_type = f.types[t];
             status =

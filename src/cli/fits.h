@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-enum { RILL_FITS_CAPACITIES = 4, RILL_FITS_TYPES = 3 };
+enum { RILL_FITS_CAPACITIES = 5, RILL_FITS_TYPES = 3 };
 
 typedef struct rill__fits {
     const char *device;  // rill_device_describe
@@ -23,8 +23,9 @@ typedef struct rill__fits {
     uint64_t n_streams[RILL_FITS_CAPACITIES][RILL_FITS_TYPES];
 } rill__fits;
 
-// For streams as s says but for window and types; capacities up to what the model was trained on.
-// The device's name is borrowed. Failures as rill_stream_estimate.
+// For streams as s says but for types: what s sees, or what is recommended, among usual capacities
+// up to what the model was trained on. The device's name is borrowed. Failures as
+// rill_stream_estimate.
 RILL_NODISCARD rill_status rill__fits_find(const rill_device *device, const rill_model *model,
                                            const rill__settings *s, rill__fits *out,
                                            rill_error *err);

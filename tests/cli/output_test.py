@@ -31,12 +31,18 @@ class Product(Test):
     def test_streams_that_fit_on_a_device(self):
         out = rill("info", "--device", "cpu")[0].decode()
         self.assertIn("free, with this model there", out)
-        self.assertRegex(out, r"tokens +f16 +q8_0 +q4_0\n +256 +[\d,]+ +[\d,]+ +[\d,]+\n$")
+        self.assertRegex(out, r"tokens +f16 +q8_0 +q4_0\n +256( +[\d,]+){3}\n +512( +[\d,]+){3}\n$")
         (found,) = rows(rill("info", "--device", "cpu", "--json")[0])
+        kinds = ("f16", "q8_0", "q4_0")
         self.assertEqual([(row["capacity"], row["cache_type"]) for row in found["fits"]],
-                         [(256, "f16"), (256, "q8_0"), (256, "q4_0")])
+                         [(capacity, kind) for capacity in (256, 512) for kind in kinds])
         counts = [row["streams"] for row in found["fits"]]
-        self.assertEqual(counts, sorted(counts))
+        self.assertEqual(counts[:3], sorted(counts[:3]))
+        self.assertTrue(all(small > large for small, large in zip(counts[:3], counts[3:])))
+        for window, capacities in ((96, [100, 256]), (252, [256]), (1020, [256, 1024])):
+            (asked,) = rows(rill("info", "--device", "cpu", "--json", "--sinks", "4", "--window",
+                                 str(window))[0])
+            self.assertEqual([row["capacity"] for row in asked["fits"]][::3], capacities)
         self.assertTrue(0 < found["memory_available_bytes"] <= found["memory_bytes"])
         for row in found["fits"]:
             self.assertTrue(row["streams"] * row["stream_bytes"] <=
