@@ -79,11 +79,11 @@ static rill_status unknown(unsigned command, const char *subcommand, const char 
 
 static rill_status bad_number(const rill__option *o, const char *text, const char *kind,
                               rill_error *err) {
+    if (o->kind == RILL_OPTION_FLOAT)
+        return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s", o->name, text, kind);
     if (o->high > 1e18)
         return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s, %.0f or more", o->name, text,
                           kind, o->low);
-    if (o->kind == RILL_OPTION_FLOAT)
-        return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s", o->name, text, kind);
     return rill__fail(err, RILL_EINVAL, "--%s: '%.80s': wants %s from %.12g to %.12g", o->name,
                       text, kind, o->low, o->high);
 }
