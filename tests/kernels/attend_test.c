@@ -323,16 +323,6 @@ static void every_option_is_what_the_text_says(void **state) {
     free(weights);
 }
 
-// What a cache of such a type keeps of the numbers.
-static void round_to(rill_type type, float *x, size_t n) {
-    const rill__type_traits *t = rill__type_traits_get(type);
-    uint8_t *kept = calloc(n / t->block, t->block_bytes);
-    assert_non_null(kept);
-    t->from_float(x, kept, n);
-    t->to_float(kept, x, n);
-    free(kept);
-}
-
 // Heads as models have them and caches in use, at each option, in chunks of a token, a few, and
 // more than attention takes at once: what tensor cores do.
 static void heads_of_models_are_what_the_text_says(void **state) {

@@ -34,16 +34,6 @@ static void fill(float *out, size_t n, double scale, uint64_t *state) {
     }
 }
 
-// What weights of such a type keep of the numbers.
-static void round_to(rill_type type, float *x, size_t n) {
-    const rill__type_traits *t = rill__type_traits_get(type);
-    uint8_t *kept = calloc(n / t->block, t->block_bytes);
-    assert_non_null(kept);
-    t->from_float(x, kept, n);
-    t->to_float(kept, x, n);
-    free(kept);
-}
-
 // Rows of down are no whole blocks of quantised numbers.
 static rill_type down_type(rill_type type) {
     return type == RILL_TYPE_F32 ? type : RILL_TYPE_F16;

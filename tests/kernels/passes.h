@@ -34,6 +34,16 @@ static inline rill__backend *open_named(const char *tier, unsigned threads) {
     return be;
 }
 
+// What weights or a cache of such a type keep of n numbers, whole blocks.
+static inline void round_to(rill_type type, float *x, size_t n) {
+    const rill__type_traits *t = rill__type_traits_get(type);
+    uint8_t *kept = calloc(n / t->block, t->block_bytes);
+    assert_non_null(kept);
+    t->from_float(x, kept, n);
+    t->to_float(kept, x, n);
+    free(kept);
+}
+
 // Begins a pass of rows that are one or more runs, each with the cache of one layer or (buffers
 // NULL) none. Buffers and weights are made before it and freed behind it. `pass` lives as long.
 static inline void begin_rows(rill__backend *be, rill__pass *pass, const rill__row *rows,
